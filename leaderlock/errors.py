@@ -1,0 +1,96 @@
+"""The errors, split by what the caller should do.
+
+::
+
+    LeaderLockError
+    ├── NotLeader                 stop: somebody else leads
+    │   └── LeaseLost             stop now: you led, and do no longer (``.reason`` says why)
+    ├── CampaignTimeout           try later: not elected within the time given (also a TimeoutError)
+    ├── StaleToken                stop: the resource has seen a newer leader
+    ├── UsageError                fix the program: used after close, in a forked child, twice at once
+    └── BackendError              the store
+        ├── BackendUnavailable    try later: it did not answer, and the request was never sent
+        │   └── OutcomeUnknown    look first: the request may have been applied, now or later
+        ├── BackendRefused        fix the store or its settings: it said no before doing anything
+        ├── BackendNotInstalled   fix the environment: a package is missing
+        └── MemoryGone            between drivers and the core: the store is not the one it was
+
+Bad arguments are ``ValueError`` or ``TypeError``, raised at once.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BackendError",
+    "BackendNotInstalled",
+    "BackendRefused",
+    "BackendUnavailable",
+    "CampaignTimeout",
+    "LeaderLockError",
+    "LeaseLost",
+    "MemoryGone",
+    "NotLeader",
+    "OutcomeUnknown",
+    "StaleToken",
+    "UsageError",
+]
+
+
+class LeaderLockError(Exception):
+    """The root of every error that leaderlock raises on its own account."""
+
+
+class NotLeader(LeaderLockError):
+    """Somebody else leads, or nobody does; this caller does not, and must not act."""
+
+
+class LeaseLost(NotLeader):
+    """The caller led and does no longer; what it does from here on a fence should refuse.
+
+    ``reason`` is one of :class:`leaderlock.LossReason`'s values, as a word.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class CampaignTimeout(LeaderLockError, TimeoutError):
+    """The campaign was not won within its time; it has been withdrawn, and cannot win later."""
+
+
+class StaleToken(LeaderLockError):
+    """A fence refused a write, because it has admitted a higher token: a newer leader has been there."""
+
+    def __init__(self, message: str, *, token: int, highest: int) -> None:
+        super().__init__(message)
+        self.token = token
+        self.highest = highest
+
+
+class UsageError(LeaderLockError, RuntimeError):
+    """The program used an object at a moment when it cannot work; the message says what to do instead."""
+
+
+class BackendError(LeaderLockError):
+    """Something went wrong with the store or on the way to it."""
+
+
+class BackendUnavailable(BackendError):
+    """The store did not answer, and (unless this is an :class:`OutcomeUnknown`) the request never left."""
+
+
+class OutcomeUnknown(BackendUnavailable):
+    """The request may have been applied, may be applied later, or never: an exception is not a no."""
+
+
+class BackendRefused(BackendError):
+    """The store said no before it did anything: credentials, permissions, space, settings."""
+
+
+class BackendNotInstalled(BackendError):
+    """The driver or the client library that this URL needs is not installed."""
+
+
+class MemoryGone(BackendError):
+    """The store remembers something else than it did (restart, failover, wipe); the write was not applied."""
