@@ -1,0 +1,165 @@
+"""Opening the database file, and the reasons not to.
+
+A file is used iff it is on a local file system, is empty or ours, is of a schema this version knows, and took the
+settings asked for. Nothing is written to a file that is somebody else's.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from leaderlock.errors import BackendRefused, BackendUnavailable
+from leaderlock_sqlite._identity import file_id
+from leaderlock_sqlite._mounts import network_file_system
+
+__all__ = ["Connection", "check_place", "open_connection"]
+
+_APPLICATION_ID: Final = 0x4C4C4B53
+_SCHEMA_VERSION: Final = 1
+
+# Stamps come from the namespace's row. `file` is the file the birth mark was laid in, `writes` a plain count of
+# applied swaps, and `pruned` the highest stamp that `deletions` has forgotten. Registers have an id of their own,
+# and not (space, key) as their tree's key, so that a renewal rewrites two small pages of fixed entries, not three.
+_SCHEMA: Final = (
+    "CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, birth TEXT NOT NULL,"
+    " file TEXT NOT NULL, stamp INTEGER NOT NULL, writes INTEGER NOT NULL, pruned INTEGER NOT NULL)",
+    "CREATE TABLE registers (id INTEGER PRIMARY KEY, space INTEGER NOT NULL, key TEXT NOT NULL,"
+    " stamp INTEGER NOT NULL, value BLOB NOT NULL, UNIQUE (space, key))",
+    "CREATE INDEX registers_by_stamp ON registers (space, stamp)",
+    "CREATE TABLE deletions (space INTEGER NOT NULL, stamp INTEGER NOT NULL, key TEXT NOT NULL,"
+    " PRIMARY KEY (space, stamp, key)) WITHOUT ROWID",
+    f"PRAGMA application_id = {_APPLICATION_ID}",
+    f"PRAGMA user_version = {_SCHEMA_VERSION}",
+)
+
+
+@dataclass(slots=True, eq=False)
+class Connection:
+    """One connection, and which file it is open on: the path may since have come to mean another."""
+
+    raw: sqlite3.Connection
+    path: Path
+    node: tuple[int, int]
+    file: str
+    patience: float = -1.0
+
+    def is_on_its_path(self) -> bool:
+        """Whether the path still leads to the file that this connection has open."""
+        # Numbers of device and inode suffice here: while we hold the file open, its inode is not given away.
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self.node
+
+    def wait_until(self, deadline: float) -> None:
+        """Let SQLite wait for locks no longer than ``deadline``."""
+        left = max(0.0, deadline - time.monotonic())
+        # Setting it costs as much as a small read, so a setting that fits well enough stays.
+        if not 0.8 * left <= self.patience <= left:
+            self.patience = 0.95 * left
+            self.raw.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
+
+
+def check_place(path: Path) -> None:
+    """Refuse a path where no database can, or none should, be."""
+    if not path.parent.is_dir():
+        raise BackendRefused(f"{path}: there is no directory {path.parent}; create it, or name another path")
+    if path.is_dir():
+        raise BackendRefused(f"{path}: this is a directory; name a file in it")
+    if path.exists() and not path.is_file():
+        raise BackendRefused(f"{path}: this is not an ordinary file; name another")
+    kind = network_file_system(path)
+    if kind is not None:
+        raise BackendRefused(
+            f"{path}: this is on a network or shared file system ({kind}), where hosts share the file but not its locks"
+            " and its memory, so each could elect its own leader; use a local disk, or a networked store"
+        )
+
+
+def open_connection(path: Path, deadline: float) -> Connection:
+    """A connection with every setting made and verified. Creates the file and its tables where there are none."""
+    check_place(path)
+    while True:
+        raw = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+        try:
+            connection = _prepared(raw, path, deadline)
+        except BaseException:
+            raw.close()
+            raise
+        if connection.is_on_its_path():
+            return connection
+        # Replaced between opening and looking: we do not know which file we have.
+        raw.close()
+        if time.monotonic() >= deadline:
+            raise BackendUnavailable(f"{path}: the file is being replaced all the time; stop whatever does that")
+
+
+def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connection:
+    # SQLite opens the file at the first statement, so it is looked at first and compared by the caller afterwards.
+    # It is never opened by hand: closing such a descriptor would drop every lock that SQLite holds on the file.
+    raw.execute("PRAGMA schema_version")
+    found = os.stat(path)
+    connection = Connection(raw, path, (found.st_dev, found.st_ino), file_id(path))
+    if found.st_nlink > 1:
+        raise BackendRefused(f"{path}: the file has several names (hard links), each with a log of its own; keep one")
+    connection.wait_until(deadline)
+    if not _is_ours(raw, path):
+        _create(raw, path)
+    _use_wal(raw, path, deadline)
+    # FULL: NORMAL may lose acknowledged commits at a power cut, and with them tokens.
+    raw.execute("PRAGMA synchronous = FULL")
+    raw.execute("PRAGMA fullfsync = ON")
+    return connection
+
+
+def _is_ours(raw: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file has our tables; ``False`` where it is empty, and raises where it is somebody else's."""
+    application = _pragma(raw, "application_id")
+    version = _pragma(raw, "user_version")
+    if application == _APPLICATION_ID and version == _SCHEMA_VERSION:
+        return True
+    if application == _APPLICATION_ID:
+        raise BackendRefused(
+            f"{path}: the file has schema {version} and this version knows {_SCHEMA_VERSION}; use one version of"
+            " leaderlock on all programs that share the file, or name another file"
+        )
+    tables = raw.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if application != 0 or version != 0 or tables:
+        raise BackendRefused(f"{path}: this is another application's database; it was left alone; name another file")
+    return False
+
+
+def _create(raw: sqlite3.Connection, path: Path) -> None:
+    raw.execute("BEGIN IMMEDIATE")
+    if not _is_ours(raw, path):
+        for statement in _SCHEMA:
+            raw.execute(statement)
+    raw.execute("COMMIT")
+
+
+def _use_wal(raw: sqlite3.Connection, path: Path, deadline: float) -> None:
+    while True:
+        try:
+            mode = raw.execute("PRAGMA journal_mode = wal").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            # The change asks for the whole file, and SQLite answers "busy" at once where two ask together.
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() >= deadline:
+                raise
+            time.sleep(0.001)
+        else:
+            break
+    if mode != "wal":
+        raise BackendRefused(
+            f"{path}: sqlite stays in {mode!r} mode instead of a write-ahead log, as on file systems without shared"
+            " memory; use a local disk"
+        )
+
+
+def _pragma(raw: sqlite3.Connection, name: str) -> int:
+    return int(raw.execute(f"PRAGMA {name}").fetchone()[0])

@@ -1,0 +1,48 @@
+"""Which file a URL means.
+
+``sqlite:///relative.db`` is relative to the working directory at the time of opening, ``sqlite:////absolute.db`` is
+absolute (the convention of SQLAlchemy), and bare ``sqlite:`` is one file per user, in the state directory.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+__all__ = ["path_of_url", "state_file"]
+
+_FORMS = "use sqlite:///relative/path.db, sqlite:////absolute/path.db, or sqlite: for this user's own file"
+
+
+def path_of_url(url: str) -> Path:
+    """The absolute path that ``url`` means. Nothing is opened or created."""
+    scheme, colon, rest = url.partition(":")
+    if scheme.lower() != "sqlite" or not colon:
+        raise ValueError(f"{url!r} is not a sqlite URL; {_FORMS}")
+    if re.search(r"[?#]", rest):
+        raise ValueError(f"{url!r} has a query or a fragment, and there are none for sqlite; write ? as %3F, # as %23")
+    if rest in ("", "//", "///"):
+        return state_file()
+    if not rest.startswith("///"):
+        raise ValueError(f"{url!r} names {_first_part(rest)!r} where a host would stand, and sqlite has none; {_FORMS}")
+    if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
+        raise ValueError(f"{url!r} has a % that is not followed by two hexadecimal digits; write % itself as %25")
+    name = unquote(rest[3:], errors="strict")
+    if name.startswith(":memory:"):
+        raise ValueError(f"{url!r} would be a store of this process alone, which can elect nobody; name a file")
+    if "\0" in name or name.endswith("/"):
+        raise ValueError(f"{url!r} does not name a file; {_FORMS}")
+    return Path(os.path.abspath(name))
+
+
+def _first_part(rest: str) -> str:
+    return rest.removeprefix("//").split("/", 1)[0] if rest.startswith("//") else rest
+
+
+def state_file() -> Path:
+    # The XDG rule: a relative path in the variable is to be ignored.
+    configured = os.environ.get("XDG_STATE_HOME", "")
+    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "state"
+    return base / "leaderlock" / "leaderlock.db"
