@@ -1,0 +1,192 @@
+"""Watching: hints that come soon, and not after they were called off."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from functools import partial
+
+import pytest
+
+from leaderlock.backend import ABSENT, Backend, Stamp, Write
+from leaderlock.testing.contract._hooks import PATIENCE, Hooks, Opener, attempt, eventually, look, put
+
+KEY = "name/a"
+
+
+class Ear:
+    """Counts its wakes, and can wait for the next one."""
+
+    def __init__(self) -> None:
+        self.wakes = 0
+        self._heard = threading.Event()
+
+    def wake(self) -> None:
+        self.wakes += 1
+        self._heard.set()
+
+    def hears(self, act: Callable[[], object]) -> bool:
+        """Whether a wake came during ``act()`` or soon after it."""
+        self._heard.clear()
+        act()
+        return self._heard.wait(PATIENCE)
+
+
+def rewrite(backend: Backend, key: str = KEY) -> Stamp:
+    return put(backend, key, b"x", look(backend, key).stamp)
+
+
+class Watching(Hooks):
+    """A driver whose subscription takes a moment wakes once it stands, since a write may have gone before it."""
+
+    def test_a_watch_wakes_for_a_write_of_the_same_client(self, backend: Backend) -> None:
+        put(backend, KEY, b"old")
+        ear = Ear()
+
+        backend.watch([KEY], ear.wake)
+
+        assert ear.hears(lambda: rewrite(backend))
+
+    def test_a_watch_wakes_for_a_write_of_another_client_again_and_again(self, open_backend: Opener) -> None:
+        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        put(writer, KEY, b"old")
+
+        watcher.watch([KEY], ear.wake)
+
+        assert all(ear.hears(lambda: rewrite(writer)) for _ in range(5))
+
+    def test_a_watch_wakes_for_a_creation_and_for_a_deletion(self, open_backend: Opener) -> None:
+        watcher, writer, ear = open_backend(), open_backend(), Ear()
+
+        watcher.watch([KEY], ear.wake)
+
+        assert ear.hears(lambda: put(writer, KEY, b"new"))
+        assert ear.hears(lambda: put(writer, KEY, None, look(writer, KEY).stamp))
+        assert ear.hears(lambda: put(writer, KEY, b"new"))
+
+    def test_a_store_that_pushes_wakes_within_a_second(self, open_backend: Opener) -> None:
+        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher.watch([KEY], ear.wake)
+        ear.hears(lambda: rewrite(writer))
+
+        began = time.monotonic()
+        is_heard = ear.hears(lambda: rewrite(writer))
+
+        assert is_heard
+        assert time.monotonic() - began < (1.0 if watcher.traits.pushes else PATIENCE)
+
+    @pytest.mark.parametrize("name", ["..", "a/b", "{a}", "*", "日本 👑"])
+    def test_a_watch_wakes_for_a_key_of_any_characters(self, open_backend: Opener, name: str) -> None:
+        watcher, writer, ear = open_backend(), open_backend(), Ear()
+
+        watcher.watch([f"name/{name}"], ear.wake)
+
+        assert ear.hears(lambda: rewrite(writer, f"name/{name}"))
+
+    def test_a_watch_of_a_thousand_keys_wakes_for_each(self, open_backend: Opener) -> None:
+        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        keys = [f"name/{number}" for number in range(1_000)]
+
+        watcher.watch(keys, ear.wake)
+
+        assert all(ear.hears(partial(rewrite, writer, key)) for key in (keys[0], keys[499], keys[-1]))
+
+    def test_every_watch_of_a_key_wakes_and_one_called_off_leaves_the_others(self, open_backend: Opener) -> None:
+        backend, ears = open_backend(), [Ear(), Ear(), Ear()]
+        stops = [backend.watch([KEY], ear.wake) for ear in ears]
+
+        heard = [ear.hears(lambda: rewrite(backend)) for ear in ears]
+        stops[1]()
+        still = [ear.hears(lambda: rewrite(backend)) for ear in (ears[0], ears[2])]
+
+        assert all(heard)
+        assert all(still)
+
+    def test_a_watch_called_off_wakes_no_more(self, open_backend: Opener) -> None:
+        watcher, writer, ear, other = open_backend(), open_backend(), Ear(), Ear()
+        stop = watcher.watch([KEY], ear.wake)
+        watcher.watch([KEY], other.wake)
+        ear.hears(lambda: rewrite(writer))
+
+        stop()
+        wakes = ear.wakes
+        heard = [other.hears(lambda: rewrite(writer)) for _ in range(3)]
+
+        assert all(heard)
+        assert ear.wakes <= wakes + 1, "more than the one wake that may have been on its way"
+
+    def test_a_watch_can_be_called_off_twice_and_after_the_end(self, open_backend: Opener) -> None:
+        backend = open_backend()
+        stops = [backend.watch([KEY], Ear().wake) for _ in range(2)]
+
+        stops[0]()
+        stops[0]()
+        backend.close()
+
+        stops[0]()
+        stops[1]()
+
+    def test_a_watch_can_be_called_off_from_inside_its_wake(self, open_backend: Opener) -> None:
+        watcher, writer, other = open_backend(), open_backend(), Ear()
+        stops: list[Callable[[], None]] = []
+        is_set, is_stopped, wakes = threading.Event(), threading.Event(), list[int]()
+
+        def wake() -> None:
+            wakes.append(1)
+            if is_set.is_set():
+                stops[0]()
+                is_stopped.set()
+
+        stops.append(watcher.watch([KEY], wake))
+        is_set.set()
+        rewrite(writer)
+        was_stopped = is_stopped.wait(PATIENCE)
+        watcher.watch([KEY], other.wake)
+        before = len(wakes)
+
+        heard = [other.hears(lambda: rewrite(writer)) for _ in range(3)]
+
+        assert was_stopped
+        assert all(heard)
+        assert len(wakes) <= before + 1
+
+    def test_a_closed_client_wakes_nobody(self, open_backend: Opener) -> None:
+        closed, writer, ear, other = open_backend(), open_backend(), Ear(), Ear()
+        closed.watch([KEY], ear.wake)
+        writer.watch([KEY], other.wake)
+        ear.hears(lambda: rewrite(writer))
+
+        closed.close()
+        wakes = ear.wakes
+        heard = [other.hears(lambda: rewrite(writer)) for _ in range(3)]
+
+        assert all(heard)
+        assert ear.wakes <= wakes + 1
+
+    def test_watches_called_off_leave_no_thread_behind(self, backend: Backend) -> None:
+        ear = Ear()
+        stop = backend.watch([KEY], ear.wake)
+        ear.hears(lambda: rewrite(backend))
+        threads = threading.active_count()
+
+        for number in range(50):
+            backend.watch([KEY, f"name/{number}"], ear.wake)()
+        stop()
+
+        assert eventually(lambda: threading.active_count() <= threads)
+
+    def test_a_watch_is_begun_at_once_also_while_the_store_is_away(
+        self, backend: Backend, outage: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        attempt(backend, Write(KEY, ABSENT, b"old"))
+        ear = Ear()
+
+        with outage():
+            began = time.monotonic()
+            backend.watch([KEY], ear.wake)
+            took = time.monotonic() - began
+
+        assert took < 1.0
+        assert ear.hears(lambda: eventually(lambda: rewrite(backend)))
