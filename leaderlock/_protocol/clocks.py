@@ -1,8 +1,8 @@
 """Two steady clocks, and what may be concluded from them (protocol, chapter 3).
 
 Neither clock is right alone: one may be slewed, the other stops while the machine is suspended. So every deadline is a
-pair of instants: a holder is valid iff *both* are ahead, a rival has waited iff *both* have passed. Counting both from one
-origin and taking the greater is not the same: after ten seconds of suspend and a slew of 8.3 %, a hundred true
+pair of instants: a holder is valid iff *both* are ahead, a rival has waited iff *both* have passed. Counting both from
+one origin and taking the greater is not the same: after ten seconds of suspend and a slew of 8.3 %, a hundred true
 seconds read as 92.
 """
 

@@ -1,0 +1,1 @@
+"""Leader leases with fencing tokens: many copies run, exactly one acts."""

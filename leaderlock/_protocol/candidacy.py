@@ -1,0 +1,231 @@
+"""One candidate's way through one term: the table of states, and the news it is told.
+
+``docs/state-machine.svg`` is drawn from :data:`NEXT`. What is absent from it raises and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from leaderlock._protocol.clocks import PAST, Deadline
+
+__all__ = [
+    "NEXT",
+    "NOBODY",
+    "Candidacy",
+    "Cause",
+    "Denied",
+    "Elected",
+    "Failed",
+    "LossReason",
+    "Lost",
+    "News",
+    "NoteLost",
+    "NoteSaved",
+    "Released",
+    "Standing",
+    "State",
+    "Waiting",
+    "Why",
+    "Withdrawn",
+]
+
+
+class State(Enum):
+    """Where a candidacy stands."""
+
+    IDLE = "idle"
+    CAMPAIGNING = "campaigning"
+    LEADING = "leading"
+    JEOPARDY = "jeopardy"
+    """Leading, and the last attempt to renew was not answered: the deadline decides."""
+    RESIGNED = "resigned"
+    LOST = "lost"
+    WITHDRAWN = "withdrawn"
+    """The campaign was given up, refused or failed before it was won."""
+
+
+class Cause(Enum):
+    """What moves a candidacy."""
+
+    CAMPAIGN = "campaign"
+    ELECTED = "elected"
+    DENIED = "denied"
+    FAILED = "failed"
+    WITHDRAW = "withdraw"
+    TROUBLE = "trouble"
+    RENEWED = "renewed"
+    RESIGN = "resign"
+    LOSE = "lose"
+
+
+NEXT: Final[Mapping[tuple[State, Cause], State]] = {
+    (State.IDLE, Cause.CAMPAIGN): State.CAMPAIGNING,
+    (State.CAMPAIGNING, Cause.ELECTED): State.LEADING,
+    (State.CAMPAIGNING, Cause.DENIED): State.WITHDRAWN,
+    (State.CAMPAIGNING, Cause.FAILED): State.WITHDRAWN,
+    (State.CAMPAIGNING, Cause.WITHDRAW): State.WITHDRAWN,
+    (State.LEADING, Cause.TROUBLE): State.JEOPARDY,
+    (State.LEADING, Cause.RESIGN): State.RESIGNED,
+    (State.LEADING, Cause.LOSE): State.LOST,
+    (State.JEOPARDY, Cause.RENEWED): State.LEADING,
+    (State.JEOPARDY, Cause.RESIGN): State.RESIGNED,
+    (State.JEOPARDY, Cause.LOSE): State.LOST,
+}
+
+
+class LossReason(Enum):
+    """Why a lease ended before it was resigned."""
+
+    EXPIRED = "expired"
+    """The deadline passed: this process did not run, or was too slow to renew."""
+    SUPERSEDED = "superseded"
+    """The name's record shows a higher token: somebody leads instead."""
+    REVOKED = "revoked"
+    """The session or the name was ended or rewritten by somebody else."""
+    YIELDED = "yielded"
+    """Somebody asked for it (``leaderlock resign``)."""
+    STORE_UNREACHABLE = "store unreachable"
+    """The deadline passed while no renewal was answered."""
+    STORE_FORGOT = "store forgot"
+    """The store lost its memory, and this lease with it."""
+    SUSPENDED = "suspended"
+    """The deadline passed while the machine slept."""
+    FORKED = "forked"
+    """This is a forked child; the lease is its parent's."""
+    CLOSED = "closed"
+    """The client was closed."""
+    FAILED = "failed"
+    """Something in leaderlock broke; the lease was given up rather than guessed at."""
+
+
+class Standing:
+    """Until when a session is valid: one object for all of its leases, so that a renewal renews them all.
+
+    ``until`` is replaced as a whole: whoever looks sees the old deadline or the new one, never half of each.
+    """
+
+    __slots__ = ("__weakref__", "until")
+
+    def __init__(self, until: Deadline = PAST) -> None:
+        self.until = until
+
+
+NOBODY: Final = Standing()
+"""The standing of whoever holds nothing. Never renewed."""
+
+
+class Candidacy:
+    """One candidate, one name, at most one term. Its fields are written by the protocol alone."""
+
+    __slots__ = ("audience", "name", "patient", "reason", "standing", "state", "token", "waiting")
+
+    def __init__(self, name: str, *, patient: bool, audience: object = None) -> None:
+        self.name = name
+        self.patient = patient
+        """Whether it waits for a live leader to go (rule 14)."""
+        self.audience = audience
+        """Whom the engine tells its news; the protocol never looks at it."""
+        self.state = State.IDLE
+        self.standing: Standing = NOBODY
+        self.token = 0
+        self.reason: LossReason | None = None
+        self.waiting: Waiting | None = None
+
+    def move(self, cause: Cause) -> None:
+        """Follow :data:`NEXT`.
+
+        Raises:
+            ValueError: nothing leads from here by that cause; nothing was changed.
+        """
+        try:
+            self.state = NEXT[self.state, cause]
+        except KeyError:
+            raise ValueError(f"{self.name!r} is {self.state.value}: {cause.value!r} cannot happen to it") from None
+        if self.state not in _HELD:
+            # The claim ends here and now, before any request says so to the store (rules 5 and 11).
+            self.standing = NOBODY
+
+    @property
+    def leads(self) -> bool:
+        return self.state in _HELD
+
+    @property
+    def campaigns(self) -> bool:
+        return self.state is State.CAMPAIGNING
+
+
+_HELD: Final = frozenset({State.LEADING, State.JEOPARDY})
+
+
+class Why(Enum):
+    """Why a candidate waits."""
+
+    HELD = "held"
+    UNSETTLED = "unsettled"
+    UNREACHABLE = "unreachable"
+    FOREIGN = "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Elected:
+    token: int
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """Somebody else leads, and this candidate does not wait (rule 14)."""
+
+    session: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Not elected yet. ``until``: when that may change at the latest, if it is known."""
+
+    why: Why
+    detail: str
+    session: str = ""
+    until: Deadline | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The campaign cannot be won as things are: ``error`` says what to mend."""
+
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    reason: LossReason
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """The release was acknowledged, or there is nothing left to release."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteSaved:
+    ticket: int
+    note: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class NoteLost:
+    """The note was not saved by this term, and will not be."""
+
+    ticket: int
+
+
+News: TypeAlias = Elected | Denied | Waiting | Failed | Withdrawn | Lost | Released | NoteSaved | NoteLost

@@ -1,0 +1,117 @@
+"""Cleaning, by long-lived clients, in small slices, by stamp (rule 19).
+
+Sessions that nobody keeps alive are buried; what has ended, and names released with a token below the floor, are
+deleted a day later at the earliest, counted on this client's own steady clocks. Never sooner: ABSENT is the one stamp
+that comes back, and no request travels for a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from leaderlock._protocol.clocks import Deadline, Instant
+from leaderlock._protocol.events import Arm, Kind, Put, Scan, Scanned
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.records import NameRecord, name_key, read_name, session_key
+from leaderlock._protocol.rivals import Observation, burial, observe
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import DELETE, Seen, Stamp, Write
+
+__all__ = ["CLEAN", "Cleaning"]
+
+CLEAN: Final = ("clean",)
+DAY: Final = 86_400.0
+WATCHED: Final = 20_000
+"""How many registers are watched at most for their turn to come: bounded memory, the others wait."""
+AT_ONCE: Final = 100
+"""How many writes one slice makes at most."""
+RUN: Final = -1
+"""The run number of the cleaner's scans."""
+
+_SESSION = session_key("")
+_NAME = name_key("")
+
+
+class Cleaning:
+    """What this client has seen lying about, since when, under which stamp."""
+
+    def __init__(self, setting: Setting, memory: Memory) -> None:
+        self._setting = setting
+        self._memory = memory
+        self._every = max(60.0, 4 * setting.timing.longest)
+        self._sessions: dict[str, Observation] = {}
+        self._ended: dict[str, tuple[Stamp, Instant]] = {}
+        """Registers that are over, by key: the stamp, and when it was first seen."""
+        self._prefixes: Sequence[str] = (_SESSION, _NAME)
+        self._started = False
+
+    def start(self, now: Instant) -> None:
+        if not self._started:
+            self._started = True
+            self._wait(now)
+
+    def _wait(self, now: Instant) -> None:
+        self._setting.say(Arm(CLEAN, Deadline.after(now, self._every)))
+
+    def forget_all(self) -> None:
+        self._sessions.clear()
+        self._ended.clear()
+
+    def fired(self, now: Instant) -> None:
+        if self._memory.settled:
+            self._setting.say(Scan(self._prefixes[0], run=RUN))
+        self._wait(now)
+
+    def scanned(self, event: Scanned, now: Instant) -> None:
+        """A slice of the registers: note what is new, finish what has waited."""
+        if event.scan.run != RUN or not self._memory.settled:
+            return
+        room = AT_ONCE
+        for key, seen in event.items:
+            if room and self._look(key, seen, now):
+                room -= 1
+        if event.finished:
+            self._prefixes = self._prefixes[::-1]
+
+    def _look(self, key: str, seen: Seen, now: Instant) -> bool:
+        if seen.value is None:
+            return False
+        if key.startswith(_SESSION):
+            return self._look_at_session(key, seen, now)
+        record = read_name(seen.value)
+        over = isinstance(record, NameRecord) and record.session is None and record.token < self._memory.floor
+        return over and self._delete_later(key, seen, now)
+
+    def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:
+        if key not in self._sessions and len(self._sessions) >= WATCHED:
+            return False
+        known = self._sessions[key] = observe(self._sessions.get(key), seen, now)
+        if known.ended:
+            self._sessions.pop(key)
+            return self._delete_later(key, seen, now)
+        if not known.is_silent(self._setting, now):
+            return False
+        mark = self._setting.new_id()
+        self._put(Write(key, seen.stamp, burial(known, mark).encode()), mark, now)
+        return True
+
+    def _delete_later(self, key: str, seen: Seen, now: Instant) -> bool:
+        stamp, since = self._ended.get(key, (None, now))
+        if stamp != seen.stamp:
+            if key in self._ended or len(self._ended) < WATCHED:
+                self._ended[key] = (seen.stamp, now)
+            return False
+        if not Deadline.after(since, DAY).has_passed(now):
+            return False
+        del self._ended[key]
+        self._put(Write(key, seen.stamp, DELETE), "", now)
+        return True
+
+    def _put(self, write: Write, mark: str, now: Instant) -> None:
+        memory = self._memory
+        self._setting.say(Put(Kind.CLEAN, write, write.key, mark, memory.id, memory.epoch, now))
+
+    def answered(self, put: Put) -> None:
+        """Done or not, it was only cleaning: the next round looks again."""
+        self._sessions.pop(put.owner, None)

@@ -1,0 +1,277 @@
+"""What goes into the machine (events) and what comes out of it (effects), as values."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TypeAlias
+
+from leaderlock._protocol.candidacy import Candidacy, News
+from leaderlock._protocol.clocks import Deadline, Instant
+from leaderlock._protocol.records import NameRecord
+from leaderlock.backend import Answer, Seen, View, Write
+
+__all__ = [
+    "Answered",
+    "Arm",
+    "Ask",
+    "Campaign",
+    "Close",
+    "Closed",
+    "Disarm",
+    "Effect",
+    "Event",
+    "Failure",
+    "Fired",
+    "Kind",
+    "Lane",
+    "Put",
+    "RenewNow",
+    "Resign",
+    "Retry",
+    "SaveNote",
+    "Scan",
+    "Scanned",
+    "Tell",
+    "Unanswered",
+    "Unread",
+    "Unwatch",
+    "Viewed",
+    "Warn",
+    "Watch",
+    "Withdraw",
+    "Woken",
+]
+
+
+class Lane(Enum):
+    """Which of the engine's lanes carries a call: sessions have one of their own, so that nothing delays renewals."""
+
+    SESSION = auto()
+    NAMES = auto()
+
+
+class Kind(Enum):
+    """What a write is for."""
+
+    OPEN = auto()
+    RENEW = auto()
+    CLOSE = auto()
+    BURY = auto()
+    TAKE = auto()
+    TOUCH = auto()
+    RELEASE = auto()
+    NOTE = auto()
+    SETTLE = auto()
+    CLEAN = auto()
+
+
+class Failure(Enum):
+    """How a call can end without an answer."""
+
+    UNKNOWN = auto()
+    NEVER_SENT = auto()
+    REFUSED = auto()
+    MEMORY_GONE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A conditional write to send, and everything that must be known when its answer comes."""
+
+    kind: Kind
+    write: Write
+    owner: str
+    """The name or the session id that it is about."""
+    mark: str
+    """The write id inside the value: how the write is recognised when its answer was lost."""
+    memory: str
+    epoch: int
+    sent: Instant
+    """When it was composed, which is before it left: claims are counted from here (rule 2)."""
+    session: str = ""
+    lane: Lane = Lane.NAMES
+    record: NameRecord | None = None
+    """The name's record that it writes, so that an acknowledgement need not be decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Read these registers."""
+
+    keys: tuple[str, ...]
+    owner: str = ""
+    """The name that it is for, or nothing."""
+    lane: Lane = Lane.NAMES
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """List some more of the registers under this prefix. Another ``run`` starts from the beginning."""
+
+    prefix: str
+    run: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """Fire ``timer`` at ``until``, and no longer at any earlier setting.
+
+    ``patiently``: only when both clocks have passed it (who waits for somebody else's claim to end), else as soon as
+    one of them has (who must stop).
+    """
+
+    timer: Hashable
+    until: Deadline
+    patiently: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Fire ``timer`` after the back-off that belongs to this many failures in a row."""
+
+    timer: Hashable
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disarm:
+    timer: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Say :class:`Woken` whenever this register may have changed."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatch:
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """News for whoever holds this candidacy."""
+
+    candidacy: Candidacy
+    news: News
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something that a person should look at."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The session has ended in the store: nothing of this client is left to do."""
+
+
+Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    candidacy: Candidacy
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Give up a campaign that has not been won."""
+
+    candidacy: Candidacy
+
+
+@dataclass(frozen=True, slots=True)
+class Resign:
+    candidacy: Candidacy
+
+
+@dataclass(frozen=True, slots=True)
+class SaveNote:
+    candidacy: Candidacy
+    note: bytes
+    ticket: int
+    """Told again with the news that it was saved, or was not."""
+
+
+@dataclass(frozen=True, slots=True)
+class RenewNow:
+    """Renew before it is due; ``suspect``: the machine may have stood still (design, section 7)."""
+
+    suspect: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Viewed:
+    """A read was answered; it left at ``sent``."""
+
+    view: View
+    sent: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    keys: tuple[str, ...]
+    failure: Failure
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A swap was answered, each write on its own, in order."""
+
+    puts: Sequence[Put]
+    answers: Sequence[Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    puts: Sequence[Put]
+    failure: Failure
+    error: Exception
+
+
+@dataclass(frozen=True, slots=True)
+class Scanned:
+    scan: Scan
+    items: Sequence[tuple[str, Seen]]
+    finished: bool
+    sent: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class Fired:
+    timer: Hashable
+
+
+@dataclass(frozen=True, slots=True)
+class Woken:
+    key: str
+
+
+Event: TypeAlias = (
+    Campaign
+    | Withdraw
+    | Resign
+    | SaveNote
+    | RenewNow
+    | Close
+    | Viewed
+    | Unread
+    | Answered
+    | Unanswered
+    | Scanned
+    | Fired
+    | Woken
+)

@@ -1,0 +1,168 @@
+"""A name that is held: the claim, what is read of it, its note, and its end (rules 9, 11, 12 and 13)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
+from typing import Final
+
+from leaderlock._protocol.candidacy import Candidacy, Cause, Elected, LossReason, Lost, NoteLost, NoteSaved, State
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import Ask, Disarm, Kind, Put, SaveNote, Tell, Watch
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.name import Name
+from leaderlock._protocol.records import Foreign, NameRecord, Request
+from leaderlock._protocol.session import Sessions
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import Write
+
+__all__ = ["Holding"]
+
+READ_AT_ONCE: Final = 500
+"""How many of its own names a holder reads with each renewal (rule 9)."""
+
+
+class Holding:
+    """The names that this client leads."""
+
+    def __init__(self, setting: Setting, memory: Memory, sessions: Sessions) -> None:
+        self._setting = setting
+        self._memory = memory
+        self._sessions = sessions
+        self.claimed: dict[str, Name] = {}
+        self._round: Iterator[str] = iter(())
+
+    # -- the claim
+
+    def elect(self, name: Name, candidacy: Candidacy, record: NameRecord) -> None:
+        """Held from here on: the take is acknowledged, and the session that it names is valid and stands."""
+        mine = self._sessions.current
+        assert mine is not None
+        candidacy.token = record.token
+        candidacy.standing = mine.standing
+        candidacy.move(Cause.ELECTED)
+        if mine.failures:
+            candidacy.move(Cause.TROUBLE)
+        self.claimed[name.name] = name
+        self._setting.say(Disarm(("name", name.name)))
+        self._setting.say(Tell(candidacy, Elected(record.token, record.note)))
+
+    def lose(self, name: Name, reason: LossReason) -> None:
+        """The term is over, and whoever led is told why."""
+        candidacy = self.end(name, Cause.LOSE)
+        candidacy.reason = reason
+        self._setting.say(Tell(candidacy, Lost(reason)))
+
+    def end(self, name: Name, cause: Cause) -> Candidacy:
+        """End the claim, first of all (rule 11): the store is told afterwards."""
+        candidacy, name.candidacy = name.candidacy, None
+        assert candidacy is not None
+        candidacy.move(cause)
+        del self.claimed[name.name]
+        for note in name.notes:
+            self._setting.say(Tell(candidacy, NoteLost(note.ticket)))
+        name.notes = ()
+        return candidacy
+
+    def trouble(self) -> None:
+        """A renewal was not answered: every lease is in jeopardy, and its deadline decides."""
+        for name in self.claimed.values():
+            if name.candidacy is not None and name.candidacy.state is State.LEADING:
+                name.candidacy.move(Cause.TROUBLE)
+
+    def renewed(self) -> None:
+        for name in self.claimed.values():
+            if name.candidacy is not None and name.candidacy.state is State.JEOPARDY:
+                name.candidacy.move(Cause.RENEWED)
+
+    # -- what is read of it (rule 9)
+
+    def look_at_own(self) -> None:
+        """With each renewal, look at the own names too: all of them, or the next few hundred in turn."""
+        keys: list[str] = []
+        for key in islice(self._next_names(), min(READ_AT_ONCE, len(self.claimed))):
+            name = self.claimed[key]
+            keys.append(name.key)
+            if not name.watched:
+                name.watched = True
+                self._setting.say(Watch(name.key))
+        if keys:
+            self._setting.say(Ask(tuple(keys)))
+
+    def _next_names(self) -> Iterator[str]:
+        while self.claimed:
+            for key in self._round:
+                if key in self.claimed:
+                    yield key
+            self._round = iter(tuple(self.claimed))
+
+    def shows_ours(self, candidacy: Candidacy, record: NameRecord | Foreign | None) -> bool:
+        return (
+            isinstance(record, NameRecord)
+            and record.token == candidacy.token
+            and self._sessions.is_mine(record.session)
+        )
+
+    def verdict(self, name: Name, record: NameRecord | Foreign | None, *, decided: bool) -> LossReason | None:
+        """What it means that the register of a held name shows something else.
+
+        ``decided``: a swap's answer, which tells what *is* there; a read may lag.
+        """
+        assert name.candidacy is not None
+        if name.epoch != self._memory.epoch:
+            return LossReason.STORE_FORGOT  # rule 17: not there on the new memory
+        if isinstance(record, NameRecord) and record.token > name.candidacy.token:
+            return LossReason.SUPERSEDED
+        if decided or isinstance(record, Foreign):
+            return LossReason.REVOKED
+        return None  # a lower token, or none, in a read of the same memory: it lags
+
+    # -- the note (rule 12)
+
+    def put_note(self, name: Name, now: Instant) -> None:
+        record = name.record
+        assert isinstance(record, NameRecord)
+        mark = self._setting.new_id()
+        self._put(name, Kind.NOTE, replace(record, write=mark, note=name.notes[0].note, at=now.wall), now)
+
+    def note_saved(self, name: Name) -> None:
+        saved, *rest = name.notes
+        name.notes = tuple(rest)
+        if name.candidacy is not None:
+            self._setting.say(Tell(name.candidacy, NoteSaved(saved.ticket, saved.note)))
+
+    def note_refused(self, name: Name) -> None:
+        refused, *rest = name.notes
+        name.notes = tuple(rest)
+        if name.candidacy is not None:
+            self._setting.say(Tell(name.candidacy, NoteLost(refused.ticket)))
+
+    def save(self, name: Name, event: SaveNote) -> None:
+        name.notes = (*name.notes, event)
+
+    # -- the end (rules 11 and 13)
+
+    def release(self, name: Name, now: Instant) -> None:
+        """Swap the stamp that is there to released, keeping token and note. Never delete, never without the stamp."""
+        record = name.record
+        assert isinstance(record, NameRecord)
+        leaving = name.leaving
+        how = "given back" if leaving is None else "yielded" if leaving.reason is LossReason.YIELDED else "resigned"
+        mark = self._setting.new_id()
+        self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall), now)
+
+    def asked_for(self, request: Request) -> Name | None:
+        """The name that a request means, if it is held by the very term that the request saw."""
+        name = self.claimed.get(request.name)
+        if name is None or name.candidacy is None or name.candidacy.token != request.token:
+            return None
+        return name
+
+    def _put(self, name: Name, kind: Kind, record: NameRecord, now: Instant) -> None:
+        write = Write(name.key, name.stamp, record.encode())
+        session = self._sessions.current.id if self._sessions.current is not None else ""
+        memory = self._memory
+        put = Put(kind, write, name.name, record.write, memory.id, memory.epoch, now, session, record=record)
+        name.flight = put
+        self._setting.say(put)

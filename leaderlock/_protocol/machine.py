@@ -1,0 +1,357 @@
+"""The machine: one client's whole protocol. Events in, effects out, and nothing else.
+
+:meth:`Machine.handle` is the only door. It first lets go of what the clock has ended, so that every rule below it finds
+a session that is valid or none, and then hands the event to the chapter that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from leaderlock._protocol.candidacy import LossReason
+from leaderlock._protocol.cleaning import CLEAN, Cleaning
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import (
+    Answered,
+    Ask,
+    Campaign,
+    Close,
+    Closed,
+    Effect,
+    Event,
+    Failure,
+    Fired,
+    Kind,
+    Put,
+    RenewNow,
+    Resign,
+    Retry,
+    SaveNote,
+    Scanned,
+    Unanswered,
+    Unread,
+    Viewed,
+    Withdraw,
+    Woken,
+)
+from leaderlock._protocol.holding import Holding
+from leaderlock._protocol.memory import SETTLE, Admission, Memory
+from leaderlock._protocol.names import Names
+from leaderlock._protocol.records import SETTLED, name_key, session_key
+from leaderlock._protocol.rivals import Rivals
+from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
+from leaderlock._protocol.setting import Setting
+from leaderlock._protocol.taking import Taking
+from leaderlock.backend import Answer, Conflict, Seen
+from leaderlock.errors import UsageError
+
+__all__ = ["Machine"]
+
+REOPEN: Final = ("reopen",)
+"""The timer after which campaigns try again to open a session or to settle the memory."""
+
+_SESSION: Final = session_key("")
+_NAME: Final = name_key("")
+
+
+class Machine:
+    """One client: one session, any number of names. Not thread-safe; whoever calls it holds one lock around it."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self._say = setting.say
+        self._memory = Memory(setting)
+        self._rivals = Rivals(setting, self._memory)
+        self._sessions = Sessions(setting, self._memory)
+        self._taking = Taking(setting, self._memory, self._rivals, self._sessions)
+        self._holding = Holding(setting, self._memory, self._sessions)
+        self._names = Names(setting, self._memory, self._sessions, self._taking, self._holding)
+        self._cleaning = Cleaning(setting, self._memory)
+        self._reopenings = 0
+        self._closing = False
+        self._suspect = False
+        self._offset: float | None = None
+
+    def handle(self, event: Event, now: Instant) -> list[Effect]:
+        """What follows from this event at this moment, in the order in which it is to be done."""
+        self._let_go(now)
+        match event:
+            case Viewed():
+                self._viewed(event, now)
+            case Answered():
+                for put, answer in zip(event.puts, event.answers, strict=True):
+                    self._answered(put, answer, now)
+            case Unanswered():
+                for put in event.puts:
+                    self._unanswered(put, event.failure, event.error, now)
+            case Fired():
+                self._fired(event, now)
+            case Woken(key):
+                self._woken(key)
+            case Unread():
+                self._unread(event, now)
+            case Scanned():
+                self._scanned(event, now)
+            case _:
+                self._asked(event, now)
+        self._finish_closing()
+        effects = self._setting.effects[:]
+        self._setting.effects.clear()
+        return effects
+
+    def _asked(self, event: Event, now: Instant) -> None:
+        match event:
+            case Campaign(candidacy):
+                if self._closing:
+                    raise UsageError("this client is closed: open another with connect()")
+                self._names.campaign(candidacy, now)
+            case Withdraw(candidacy):
+                self._names.withdraw(candidacy, now)
+            case Resign(candidacy):
+                self._names.resign(candidacy, now)
+            case SaveNote():
+                self._names.save_note(event, now)
+            case RenewNow(suspect):
+                self._suspect = self._suspect or suspect
+                self._sessions.renew(now)
+            case Close():
+                self._close(now)
+            case _:
+                raise TypeError(f"no such event: {event!r}")
+
+    # -- the clock
+
+    def _let_go(self, now: Instant) -> None:
+        """A deadline that has passed is never revived (rule 2): whatever comes next finds the session given up."""
+        mine = self._sessions.current
+        offset, before = now.boot - now.raw, self._offset
+        self._offset = offset
+        if mine is None or not mine.opened or mine.standing.until.is_ahead(now):
+            return
+        if before is not None and offset - before > 1.0:
+            self._lose(LossReason.SUSPENDED, now)
+        else:
+            self._lose(LossReason.STORE_UNREACHABLE if mine.failures else LossReason.EXPIRED, now)
+
+    def _lose(self, reason: LossReason, now: Instant) -> None:
+        mine = self._sessions.current
+        self._sessions.give_up(known_ended=reason in (LossReason.REVOKED,))
+        if mine is not None and mine.id in self._sessions.retired:
+            self._sessions.close_retired(mine.id, now)
+        self._names.session_lost(reason, now)
+        self._names.advance_wanted(now)
+
+    def _fired(self, event: Fired, now: Instant) -> None:
+        match event.timer:
+            case ("name", str(name)):
+                self._names.fired(name, now)
+            case ("close", str(session)):
+                if session in self._sessions.retired:
+                    self._sessions.close_retired(session, now)
+            case _ if event.timer == RENEW:
+                self._sessions.renew(now)
+                self._holding.look_at_own()
+            case _ if event.timer == VERIFY:
+                self._sessions.verify()
+            case _ if event.timer in (SETTLE, REOPEN):
+                self._names.advance_wanted(now)
+            case _ if event.timer == CLEAN:
+                self._cleaning.fired(now)
+            case _ if event.timer == DEADLINE:
+                pass  # looked at already, before every event
+            case _:
+                raise TypeError(f"no such timer: {event.timer!r}")
+
+    # -- reads
+
+    def _viewed(self, event: Viewed, now: Instant) -> None:
+        view = event.view
+        admission = self._memory.admit(view, event.sent, now)
+        if admission is Admission.STALE:
+            self._say(Ask(tuple(view.seen)))
+            return
+        if admission is Admission.CHANGED:
+            self._memory_changed(now)
+        was_settled = self._memory.settled
+        names: dict[str, Seen] = {}
+        sessions: dict[str, Seen] = {}
+        for key, seen in view.seen.items():
+            if key.startswith(_NAME):
+                names[key[len(_NAME) :]] = seen
+            elif key.startswith(_SESSION):
+                sessions[key[len(_SESSION) :]] = seen
+            else:
+                self._memory.look(seen)
+        # Everything is noted before anything is done about it: a name that was released is not taken by its old stamp.
+        for session, seen in sessions.items():
+            if self._taking.waiting_for(session):
+                self._rivals.saw(session, seen, now)
+        self._names.read(names, view.floor, now)
+        for session, seen in sessions.items():
+            self._session_seen(session, seen, now)
+        self._verify(view.seen, now)
+        if admission is Admission.CHANGED or (SETTLED in view.seen and not was_settled):
+            self._names.advance_wanted(now)
+
+    def _session_seen(self, session: str, seen: Seen, now: Instant) -> None:
+        if self._sessions.is_mine(session):
+            for request in self._sessions.requests_in(seen):
+                self._names.requested(request, now)
+        self._names.session_seen(session, now)
+
+    def _verify(self, seen: Mapping[str, Seen], now: Instant) -> None:
+        """Rule 17: tick off what was read of the present memory."""
+        mine = self._sessions.current
+        if mine is None or not mine.to_verify:
+            return
+        lost = self._sessions.verified(seen, seen.get(session_key(mine.id)), now)
+        if lost is not None:
+            self._lose(lost, now)
+        elif mine.stands_on == self._memory.epoch:
+            self._names.advance_wanted(now)
+
+    def _memory_changed(self, now: Instant) -> None:
+        self._rivals.forget_all()
+        self._cleaning.forget_all()
+        self._names.memory_changed()
+        self._sessions.memory_changed()
+
+    def _unread(self, event: Unread, now: Instant) -> None:
+        mine = self._sessions.current
+        if mine is not None and mine.to_verify and session_key(mine.id) in event.keys:
+            mine.failures += 1
+            self._say(Retry(VERIFY, mine.failures))
+        for key in event.keys:
+            if key.startswith(_NAME):
+                self._names.unread(key[len(_NAME) :], event.failure, event.error)
+
+    def _woken(self, key: str) -> None:
+        if key.startswith(_NAME):
+            self._names.woken(key[len(_NAME) :])
+        else:
+            self._say(Ask((key,)))
+
+    def _scanned(self, event: Scanned, now: Instant) -> None:
+        self._sessions.scanned(event)
+        self._cleaning.scanned(event, now)
+
+    # -- swaps
+
+    def _answered(self, put: Put, answer: Answer, now: Instant) -> None:
+        same = put.epoch == self._memory.epoch
+        match put.kind:
+            case Kind.OPEN | Kind.RENEW:
+                self._session_answered(put, answer, now)
+            case Kind.CLOSE:
+                self._sessions.closed(put, answer, now)
+                if put.owner not in self._sessions.retired:
+                    self._closed(put, answer, now)
+            case Kind.BURY if same:
+                self._rivals.answered(put, answer, now)
+                self._names.session_seen(put.owner, now)
+            case Kind.SETTLE if same:
+                self._memory.answered(put, answer)
+                self._names.advance_wanted(now)
+            case Kind.BURY | Kind.SETTLE:
+                pass
+            case Kind.CLEAN:
+                self._cleaning.answered(put)
+            case _:
+                self._names.answered(put, answer, now)
+
+    def _session_answered(self, put: Put, answer: Answer, now: Instant) -> None:
+        mine = self._sessions.current
+        was_open = mine is not None and mine.opened
+        in_trouble = mine is not None and mine.failures > 0
+        if isinstance(answer, Conflict) and self._sessions.is_mine(put.owner):
+            for request in self._sessions.requests_in(answer.seen):
+                self._names.requested(request, now)
+        lost = self._sessions.answered(put, answer, now)
+        if lost is not None:
+            self._lose(lost, now)
+            return
+        if in_trouble and mine is not None and not mine.failures:
+            self._names_renewed()
+        if not was_open and mine is not None and mine.opened:
+            self._reopenings = 0
+            self._cleaning.start(now)
+            self._names.advance_wanted(now)
+
+    def _names_renewed(self) -> None:
+        self._suspect = False
+        self._holding.renewed()
+
+    def _closed(self, put: Put, answer: Answer, now: Instant) -> None:
+        """A session of ours has ended: whoever waits for it here may go on."""
+        ended = answer.seen if isinstance(answer, Conflict) else Seen(put.write.value, answer.stamp)
+        if put.epoch == self._memory.epoch and self._taking.waiting_for(put.owner):
+            self._rivals.saw(put.owner, ended, now)
+            self._names.session_seen(put.owner, now)
+
+    def _unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
+        match put.kind:
+            case Kind.OPEN | Kind.RENEW:
+                self._session_unanswered(put, failure, error, now)
+            case Kind.CLOSE:
+                self._sessions.not_closed(put, failure)
+            case Kind.BURY:
+                self._rivals.unanswered(put)
+                for name in self._taking.waiting_for(put.owner):
+                    name.failures += 1
+                    self._say(Retry(("name", name.name), name.failures))
+            case Kind.SETTLE:
+                if put.epoch == self._memory.epoch:
+                    self._memory.unanswered()
+                self._reopen()
+            case Kind.CLEAN:
+                self._cleaning.answered(put)
+            case _:
+                self._names.unanswered(put, failure, error, now)
+
+    def _session_unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
+        mine = self._sessions.current
+        lost = self._sessions.unanswered(put, failure, error)
+        if lost is not None:
+            self._lose(lost, now)
+        elif self._sessions.current is not mine:
+            # An open was abandoned: another id after a pause, and this one is closed as soon as the store answers.
+            if put.owner in self._sessions.retired:
+                self._sessions.close_retired(put.owner, now)
+            self._names.session_abandoned(now)
+            self._reopen()
+        elif mine is not None and mine.opened:
+            self._holding.trouble()
+
+    def _reopen(self) -> None:
+        self._reopenings += 1
+        self._say(Retry(REOPEN, self._reopenings))
+
+    # -- the end
+
+    def _close(self, now: Instant) -> None:
+        """Rule 5: no new take, all claims end, then one write frees all names; or, if none is left, none remains."""
+        if self._closing:
+            return
+        self._closing = True
+        delete = self._names.is_quiet()
+        self._names.close(now)
+        mine = self._sessions.current
+        if mine is not None:
+            self._sessions.give_up(known_ended=False, delete=delete and mine.opened)
+            self._sessions.close_retired(mine.id, now)
+        self._names.session_abandoned(now)
+
+    def _finish_closing(self) -> None:
+        if self._closing and not self._sessions.retired:
+            self._say(Closed())
+
+    @property
+    def memory(self) -> tuple[str, int]:
+        """The store's memory as last seen, and how often it changed: for tests and reports."""
+        return self._memory.id, self._memory.epoch
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether this machine may have stood still, and no renewal has been answered since."""
+        return self._suspect

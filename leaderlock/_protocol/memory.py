@@ -1,0 +1,119 @@
+"""Which memory of the store this client sees, and whether one may take on it (rules 15 to 18)."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+from typing import Final
+
+from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
+from leaderlock._protocol.events import Arm, Ask, Kind, Put
+from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord, read_settled
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import ABSENT, Answer, Conflict, Seen, View, Write
+from leaderlock.errors import BackendRefused
+
+__all__ = ["SETTLE", "Admission", "Memory"]
+
+SETTLE: Final = ("settle",)
+"""The timer that ends the wait of rule 16."""
+
+
+class Admission(Enum):
+    """What an answer's memory means."""
+
+    SAME = auto()
+    CHANGED = auto()
+    STALE = auto()
+    """It left before the present memory was seen, and names another: nobody can tell which of the two is newer."""
+
+
+class Memory:
+    """The store's memory as last seen. ``epoch`` counts the changes: what belongs to an older epoch is forgotten."""
+
+    def __init__(self, setting: Setting) -> None:
+        self._setting = setting
+        self.id = ""
+        self.epoch = 0
+        self.floor = 0
+        self.settled = False
+        self.refusal: BackendRefused | None = None
+        """Set while the namespace was settled under other terms than this client's."""
+        self._since = Instant(0.0, 0.0, 0.0)
+        self._seen: Seen | None = None
+        self._flight = False
+
+    def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
+        """Take note of the memory and the floor that an answer came with."""
+        if view.memory == self.id:
+            self.floor = max(self.floor, view.floor)
+            return Admission.SAME
+        if self.epoch and sent.boot < self._since.boot:
+            return Admission.STALE
+        self.id, self.floor, self._since = view.memory, view.floor, now
+        self.epoch += 1
+        self.settled, self._seen, self._flight, self.refusal = False, None, False, None
+        return Admission.CHANGED
+
+    def look(self, seen: Seen) -> None:
+        """What the register ``settled`` shows, on this memory."""
+        self._seen = seen
+        record = None if seen.value is None else read_settled(seen.value)
+        if isinstance(record, Foreign):
+            self.refusal = BackendRefused(f"the namespace's settled register is {record.why}")
+            return
+        self.refusal = self._differs(record)
+        # Rule 15: once seen settled, it stays so for that memory (a read that lags cannot unsettle it).
+        if record is not None and record.memory == self.id:
+            self.settled = True
+
+    def pursue(self, now: Instant) -> None:
+        """Get one step nearer to a settled memory, for a candidate that waits for it (rule 16)."""
+        if self.settled or self._flight or self.refusal:
+            return
+        if self._seen is None:
+            self._setting.say(Ask((SETTLED,)))
+        elif self._may_settle(now):
+            self._settle(self._seen, now)
+        else:
+            self._setting.say(Arm(SETTLE, self.settles_at, patiently=True))
+
+    @property
+    def settles_at(self) -> Deadline:
+        """When this client may settle this memory by having waited."""
+        timing = self._setting.timing
+        return timing.wait_out(self._since, timing.longest) if self.epoch else FOREVER
+
+    def _may_settle(self, now: Instant) -> bool:
+        first_use = self._seen is not None and self._seen.stamp == ABSENT and self._setting.keeps_memory
+        return first_use or self.settles_at.has_passed(now)
+
+    def _settle(self, seen: Seen, now: Instant) -> None:
+        timing = self._setting.timing
+        mark = self._setting.new_id()
+        record = SettledRecord(self.id, timing.longest, self._setting.durability)
+        write = Write(SETTLED, seen.stamp, record.encode())
+        self._flight = True
+        self._setting.say(Put(Kind.SETTLE, write, SETTLED, mark, self.id, self.epoch, now))
+
+    def answered(self, put: Put, answer: Answer) -> None:
+        """The answer to a ``SETTLE`` of this epoch."""
+        self._flight = False
+        if isinstance(answer, Conflict):
+            self.look(answer.seen)
+        else:
+            self.look(Seen(put.write.value, answer.stamp))
+
+    def unanswered(self) -> None:
+        """A ``SETTLE`` of this epoch came to nothing that is known: look again."""
+        self._flight = False
+        self._seen = None
+
+    def _differs(self, record: SettledRecord | None) -> BackendRefused | None:
+        longest, durability = self._setting.timing.longest, self._setting.durability
+        if record is None or (record.longest, record.durability) == (longest, durability):
+            return None
+        return BackendRefused(
+            f"this namespace was settled with longest={record.longest:g} and durability={record.durability!r}, but "
+            f"this client says longest={longest:g} and durability={durability!r}: give all clients the same terms, or "
+            "this one another namespace (`leaderlock init --force` settles it anew once every client has stopped)"
+        )

@@ -1,0 +1,107 @@
+"""What is known of one name, and what this client wants of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderlock._protocol.candidacy import Candidacy
+from leaderlock._protocol.events import Kind, Put, SaveNote
+from leaderlock._protocol.records import Foreign, NameRecord, name_key, read_name
+from leaderlock.backend import ABSENT, Seen, Stamp
+
+__all__ = ["Doubt", "Name"]
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A write whose outcome is unknown, and what the register held under the stamp that it expects."""
+
+    put: Put
+    base: NameRecord | None
+    floor: int
+
+    @property
+    def expected(self) -> Stamp:
+        return self.put.write.expected
+
+
+class Name:
+    """One name in this client: the record last seen, the candidacy, the one write under way, and what is in doubt."""
+
+    __slots__ = (
+        "asking",
+        "candidacy",
+        "doubts",
+        "epoch",
+        "failures",
+        "flight",
+        "floor",
+        "key",
+        "leaving",
+        "name",
+        "notes",
+        "record",
+        "rival",
+        "stamp",
+        "watched",
+    )
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.key = name_key(name)
+        self.record: NameRecord | Foreign | None = None
+        """What the register holds; ``None``: absent (if ``epoch`` is the present one)."""
+        self.stamp: Stamp = ABSENT
+        self.epoch = 0
+        """The epoch of memory on which that was seen."""
+        self.floor = 0
+        """For an absent name: the floor that came in the very answer which showed it absent (rule 8); 0: none did."""
+        self.candidacy: Candidacy | None = None
+        """Who campaigns here, or leads."""
+        self.leaving: Candidacy | None = None
+        """Whose claim has ended, while the store has not been told yet."""
+        self.flight: Put | None = None
+        self.doubts: tuple[Doubt, ...] = ()
+        """Takes and notes of the present session, on the present memory, whose outcome is unknown."""
+        self.notes: tuple[SaveNote, ...] = ()
+        self.rival: str | None = None
+        """The session that is watched because it holds the name."""
+        self.watched = False
+        self.asking = False
+        self.failures = 0
+
+    def show(self, record: NameRecord | Foreign | None, stamp: Stamp, *, floor: int, epoch: int) -> None:
+        """Take over what the register holds."""
+        self.record, self.stamp, self.floor, self.epoch = record, stamp, floor, epoch
+
+    @property
+    def shown_session(self) -> str | None:
+        return self.record.session if isinstance(self.record, NameRecord) else None
+
+    @property
+    def is_claimed(self) -> bool:
+        return self.candidacy is not None and self.candidacy.leads
+
+    @property
+    def is_wanted(self) -> bool:
+        return self.candidacy is not None and self.candidacy.campaigns
+
+    def doubt(self, put: Put) -> None:
+        base = self.record if isinstance(self.record, NameRecord) else None
+        self.doubts = (*self.doubts, Doubt(put, base, self.floor))
+
+    def recognise(self, record: NameRecord | Foreign | None, kind: Kind) -> Put | None:
+        """The write in doubt that this record is, if it is one of ours (rule 10)."""
+        if isinstance(record, NameRecord):
+            for doubt in self.doubts:
+                if doubt.put.kind is kind and doubt.put.mark == record.write:
+                    return doubt.put
+        return None
+
+    def resolve(self, stamp: Stamp) -> None:
+        """A swap's answer showed ``stamp``: what expects another can never be applied any more."""
+        self.doubts = tuple(doubt for doubt in self.doubts if doubt.expected == stamp)
+
+
+def decode(seen: Seen) -> NameRecord | Foreign | None:
+    return None if seen.value is None else read_name(seen.value)

@@ -1,0 +1,329 @@
+"""The names that this client wants, holds, or must give back: what was seen of them, and what is done next.
+
+Each name has at most one write under way, and :meth:`Names.advance` decides what the next one is. It looks at what was
+last seen and at what is wanted, never at how one came there, so that a lost answer, a cancelled campaign and an orphan
+found by chance all end in the same few lines.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leaderlock._protocol.candidacy import (
+    Candidacy,
+    Cause,
+    LossReason,
+    Lost,
+    NoteLost,
+    Released,
+    Waiting,
+    Why,
+    Withdrawn,
+)
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import Disarm, Failure, Kind, Put, Retry, SaveNote, Tell, Unwatch, Warn
+from leaderlock._protocol.holding import Holding
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.name import Name, decode
+from leaderlock._protocol.records import Foreign, NameRecord, Request
+from leaderlock._protocol.session import Sessions
+from leaderlock._protocol.setting import Setting
+from leaderlock._protocol.taking import Taking
+from leaderlock.backend import Answer, Conflict, Seen, Stamp
+from leaderlock.errors import UsageError
+
+__all__ = ["Names"]
+
+REMEMBERED: Final = 1_000
+"""How many names that nobody here wants any more keep their last stamp, which is the first guess of the next take."""
+
+
+class Names:
+    """Every name of this client's, by its name."""
+
+    def __init__(self, setting: Setting, memory: Memory, sessions: Sessions, taking: Taking, holding: Holding) -> None:
+        self._setting = setting
+        self._memory = memory
+        self._sessions = sessions
+        self._taking = taking
+        self._holding = holding
+        self._busy: dict[str, Name] = {}
+        self._idle: dict[str, Name] = {}
+        self._wanted: dict[str, Name] = {}
+
+    # -- what the faces ask
+
+    def campaign(self, candidacy: Candidacy, now: Instant) -> None:
+        name = self._get(candidacy.name)
+        if name.candidacy is not None:
+            doing = "leads" if name.candidacy.leads else "campaigns for"
+            raise UsageError(
+                f"this client already {doing} {candidacy.name!r}: use that lease, wait for its end, "
+                "or give the second candidate a client of its own"
+            )
+        candidacy.move(Cause.CAMPAIGN)
+        name.candidacy = candidacy
+        name.failures, name.asking = 0, False
+        self._wanted[name.name] = name
+        self.advance(name, now)
+
+    def withdraw(self, candidacy: Candidacy, now: Instant) -> None:
+        """Give up a campaign. One that was won a moment ago is resigned."""
+        if candidacy.leads:
+            self.resign(candidacy, now)
+        elif candidacy.campaigns:
+            name = self._busy[candidacy.name]
+            candidacy.move(Cause.WITHDRAW)
+            name.candidacy = None
+            self._setting.say(Tell(candidacy, Withdrawn()))
+            self.advance(name, now)
+
+    def resign(self, candidacy: Candidacy, now: Instant) -> None:
+        if not candidacy.leads:
+            self._setting.say(Tell(candidacy, Released()))
+            return
+        name = self._busy[candidacy.name]
+        name.leaving = self._holding.end(name, Cause.RESIGN)
+        self.advance(name, now)
+
+    def save_note(self, event: SaveNote, now: Instant) -> None:
+        if not event.candidacy.leads:
+            self._setting.say(Tell(event.candidacy, NoteLost(event.ticket)))
+            return
+        name = self._busy[event.candidacy.name]
+        self._holding.save(name, event)
+        self.advance(name, now)
+
+    def requested(self, request: Request, now: Instant) -> None:
+        """Rule 13: somebody asks this client to yield a name."""
+        name = self._holding.asked_for(request)
+        if name is not None and name.candidacy is not None:
+            candidacy = name.candidacy
+            candidacy.reason = LossReason.YIELDED
+            name.leaving = self._holding.end(name, Cause.LOSE)
+            self._setting.say(Tell(candidacy, Lost(LossReason.YIELDED)))
+            self.advance(name, now)
+
+    # -- what the store says
+
+    def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
+        """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
+        record = decode(seen)
+        if self._believe_take(name, record, now):
+            assert isinstance(record, NameRecord)
+            assert name.candidacy is not None
+            name.show(record, seen.stamp, floor=0, epoch=self._memory.epoch)
+            name.doubts = ()
+            self._elect(name, name.candidacy, record)
+            return
+        if name.is_claimed and name.candidacy is not None:
+            if self._holding.shows_ours(name.candidacy, record):
+                if name.notes and name.recognise(record, Kind.NOTE):
+                    self._holding.note_saved(name)
+                    name.doubts = ()
+            else:
+                verdict = self._holding.verdict(name, record, decided=decided)
+                if verdict is None:
+                    return
+                self._holding.lose(name, verdict)
+        name.show(record, seen.stamp, floor=floor, epoch=self._memory.epoch)
+        if decided:
+            name.resolve(seen.stamp)
+
+    def _believe_take(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
+        """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
+        since sending and no more than a ttl has passed. (A session that was ever given up has another id.)"""
+        put = name.recognise(record, Kind.TAKE)
+        if put is None or not name.is_wanted:
+            return False
+        fresh = not self._setting.timing.wait_out(put.sent, self._setting.timing.ttl).has_passed(now)
+        return fresh and put.epoch == self._memory.epoch and self._sessions.stands(put.session, put.epoch, now)
+
+    def read(self, keys: dict[str, Seen], floor: int, now: Instant) -> None:
+        """Names that a read on the present memory showed."""
+        for key, seen in keys.items():
+            name = self._get(key)
+            name.asking = False
+            name.failures = 0
+            self.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
+        for key in keys:
+            self.advance(self._get(key), now)
+
+    def unread(self, key: str, failure: Failure, error: Exception) -> None:
+        name = self._busy.get(key)
+        if name is None or not name.asking:
+            return
+        name.asking = False
+        if failure is Failure.REFUSED and name.is_wanted:
+            self._taking.fail(name, error)
+            self._rest(name)
+        else:
+            self._again(name, error)
+
+    def answered(self, put: Put, answer: Answer, now: Instant) -> None:
+        """A swap of a name was answered."""
+        name = self._get(put.owner)
+        name.flight = None
+        name.failures = 0
+        # Rule 9: an answer counts only while no newer memory has been seen; that one is looked at first.
+        if put.epoch == self._memory.epoch:
+            if isinstance(answer, Conflict):
+                self.saw(name, answer.seen, 0, now, decided=True)
+            else:
+                self._done(name, put, answer.stamp, now)
+        self.advance(name, now)
+
+    def _done(self, name: Name, put: Put, stamp: Stamp, now: Instant) -> None:
+        name.doubts = ()
+        name.show(put.record, stamp, floor=0, epoch=put.epoch)
+        match put.kind:
+            case Kind.TAKE:
+                # Rule 8: held iff at this moment the session that the record names is valid and stands on the memory
+                # that the take was sent on. Else the name shows a session of ours that claims nothing: given back.
+                candidacy = name.candidacy
+                if name.is_wanted and candidacy is not None and self._sessions.stands(put.session, put.epoch, now):
+                    assert put.record is not None
+                    self._elect(name, candidacy, put.record)
+            case Kind.NOTE if name.notes and name.is_claimed:
+                self._holding.note_saved(name)
+            case _:
+                pass
+
+    def unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
+        """A swap of a name had no answer: what may have been applied stays in doubt until a swap decides."""
+        name = self._get(put.owner)
+        name.flight = None
+        if put.epoch != self._memory.epoch:
+            self.advance(name, now)
+            return
+        if failure is Failure.UNKNOWN and put.kind in (Kind.TAKE, Kind.NOTE):
+            name.doubt(put)
+        if failure is Failure.REFUSED:
+            if put.kind is Kind.TAKE and name.is_wanted:
+                self._taking.fail(name, error)
+            elif put.kind is Kind.NOTE and name.notes:
+                self._holding.note_refused(name)
+            else:
+                self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
+        if failure is Failure.MEMORY_GONE:
+            self._taking.ask(name)
+        self._again(name, error)
+
+    def _again(self, name: Name, error: Exception) -> None:
+        name.failures += 1
+        self._setting.say(Retry(("name", name.name), name.failures))
+        self._taking.tell_waiting(name, Waiting(Why.UNREACHABLE, str(error)))
+
+    def _elect(self, name: Name, candidacy: Candidacy, record: NameRecord) -> None:
+        self._wanted.pop(name.name, None)
+        self._taking.leave(name)
+        self._holding.elect(name, candidacy, record)
+
+    # -- what is done next
+
+    def advance(self, name: Name, now: Instant, *, look: bool = False) -> None:
+        """The next step for this name. ``look``: a campaign that can only wait looks at the store again."""
+        if name.flight is not None:
+            return
+        known = name.epoch == self._memory.epoch and name.epoch > 0
+        taken_in_doubt = any(doubt.put.kind is Kind.TAKE for doubt in name.doubts)
+        if name.is_claimed:
+            if name.notes:
+                self._holding.put_note(name, now)
+        elif known and self._sessions.is_mine(name.shown_session):
+            # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.
+            self._holding.release(name, now)
+        elif taken_in_doubt and not name.is_wanted:
+            self._taking.touch(name, now)
+        else:
+            self._left(name, known=known)
+            if name.is_wanted:
+                self._taking.pursue(name, now, look=look)
+            self._rest(name)
+
+    def _left(self, name: Name, *, known: bool) -> None:
+        # On a memory that was not looked at yet nothing is known to be released, unless the session is gone with all.
+        if name.leaving is not None and (known or self._sessions.current is None):
+            leaving, name.leaving = name.leaving, None
+            self._setting.say(Tell(leaving, Released()))
+
+    def advance_wanted(self, now: Instant) -> None:
+        """Something that all campaigns wait for has changed: the session, or the settling of the memory."""
+        for name in tuple(self._wanted.values()):
+            self.advance(name, now)
+
+    def session_seen(self, session: str, now: Instant) -> None:
+        for name in self._taking.waiting_for(session):
+            self.advance(name, now)
+
+    def fired(self, key: str, now: Instant) -> None:
+        """The name's timer: a back-off, the end of an observation, or simply time to look again."""
+        name = self._busy.get(key)
+        if name is not None:
+            self.advance(name, now, look=True)
+
+    def woken(self, key: str) -> None:
+        name = self._busy.get(key)
+        if name is not None and (name.is_wanted or name.is_claimed):
+            self._taking.ask(name)
+
+    # -- the session, the memory, the end
+
+    def session_lost(self, reason: LossReason, now: Instant) -> None:
+        """Losing the session loses all of its leases at once, each with its own news."""
+        lost = tuple(self._holding.claimed.values())
+        for name in lost:
+            self._holding.lose(name, reason)
+        self.session_abandoned(now)
+        for name in lost:
+            self.advance(name, now)
+
+    def session_abandoned(self, now: Instant) -> None:
+        """What a session that is given up may still take late is freed by closing it: nothing of it stays in doubt."""
+        for name in tuple(self._busy.values()):
+            if name.doubts or name.leaving is not None:
+                name.doubts = ()
+                self.advance(name, now)
+
+    def memory_changed(self) -> None:
+        """Rules 8 and 17: what was read on another memory is forgotten, a take still unknown is dropped."""
+        for name in self._busy.values():
+            name.doubts = ()
+
+    def is_quiet(self) -> bool:
+        """Whether no name can show the present session any more (rule 5: then it may be deleted)."""
+        return not any(name.flight or name.doubts or name.leaving or name.is_claimed for name in self._busy.values())
+
+    def close(self, now: Instant) -> None:
+        """No new take starts; all claims end."""
+        for name in tuple(self._wanted.values()):
+            if name.candidacy is not None:
+                self.withdraw(name.candidacy, now)
+        for name in tuple(self._holding.claimed.values()):
+            self._holding.lose(name, LossReason.CLOSED)
+
+    # -- which names are kept in mind
+
+    def _get(self, key: str) -> Name:
+        name = self._busy.get(key)
+        if name is None:
+            name = self._idle.pop(key, None) or Name(key)
+            self._busy[key] = name
+        return name
+
+    def _rest(self, name: Name) -> None:
+        """Drop what a name needs only while somebody here wants or holds it."""
+        if name.is_wanted:
+            return
+        self._wanted.pop(name.name, None)
+        self._taking.leave(name)
+        if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
+            return
+        if name.watched:
+            name.watched = False
+            self._setting.say(Unwatch(name.key))
+        self._setting.say(Disarm(("name", name.name)))
+        self._busy.pop(name.name, None)
+        self._idle[name.name] = name
+        if len(self._idle) > REMEMBERED:
+            del self._idle[next(iter(self._idle))]

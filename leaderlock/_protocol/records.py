@@ -1,0 +1,290 @@
+"""What a register holds, and the only code that reads or writes that format (protocol, chapter 2).
+
+A value is one line of JSON, and for names the note after it, byte for byte. ``"v"`` is the format's number and ``"r"``
+the oldest reader that may use the record; fields that a reader does not know are kept when it writes. A record that
+needs a newer reader, or that is not ours at all, is :class:`Foreign`: neither free nor ours.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from typing import Any, Final, NamedTuple
+
+__all__ = [
+    "FORMAT",
+    "HISTORY",
+    "MAX_NOTE",
+    "MAX_REQUESTS",
+    "MAX_TOKEN",
+    "SETTLED",
+    "Boot",
+    "Ending",
+    "Foreign",
+    "Holder",
+    "NameRecord",
+    "Request",
+    "SessionRecord",
+    "SettledRecord",
+    "Stint",
+    "name_key",
+    "read_name",
+    "read_session",
+    "read_settled",
+    "session_key",
+]
+
+FORMAT: Final = 1
+MAX_TOKEN: Final = 2**53 - 1
+"""Tokens pass through JSON, Lua and JavaScript, which count exactly up to here."""
+MAX_NOTE: Final = 64 * 1024
+MAX_REQUESTS: Final = 16
+HISTORY: Final = 8
+"""How many terms a name's record remembers."""
+
+SETTLED: Final = "settled"
+_SESSION: Final = "session/"
+_NAME: Final = "name/"
+
+
+def session_key(session: str) -> str:
+    return _SESSION + session
+
+
+def name_key(name: str) -> str:
+    return _NAME + name
+
+
+class Ending(Enum):
+    """Whether and how a session ended."""
+
+    NO = "no"
+    CLOSED = "closed"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who is behind a session, for people to read: nothing is ever decided by it."""
+
+    host: str = ""
+    pid: int = 0
+    program: str = ""
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.label or self.program or 'somebody'} ({self.host}, pid {self.pid})"
+
+
+class Boot(NamedTuple):
+    """Which kernel's boot clock a session's owner reads, and until when (on that clock) it may be alive at most."""
+
+    id: str
+    time_namespace: str
+    until: float
+
+
+class Request(NamedTuple):
+    """Somebody asks the holder to yield ``name``, as it holds it with ``token``."""
+
+    name: str
+    token: int
+    by: str
+    at: float
+
+
+class Stint(NamedTuple):
+    """One past or present term of a name, for people to read."""
+
+    token: int
+    holder: str
+    since: float
+    until: float | None
+    how: str
+
+
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A value that this reader must not touch: newer than it, or not leaderlock's at all."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRecord:
+    """``session/<id>``: this process is alive."""
+
+    write: str
+    ttl: float
+    ended: Ending = Ending.NO
+    holder: Holder = Holder()
+    at: float = 0.0
+    boot: Boot | None = None
+    requests: tuple[Request, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def encode(self) -> bytes:
+        holder = self.holder
+        fields = {
+            "v": FORMAT,
+            "r": FORMAT,
+            **self.extra,
+            "write": self.write,
+            "ttl": self.ttl,
+            "ended": self.ended.value,
+            "holder": [holder.host, holder.pid, holder.program, holder.label],
+            "at": round(self.at, 3),
+            "boot": self.boot,
+            "requests": self.requests,
+        }
+        return _dumps(fields)
+
+    def asking(self, request: Request, write: str) -> SessionRecord:
+        """The same session with one more request; one per requester, the oldest go (rule 13)."""
+        others = [old for old in self.requests if old.by != request.by]
+        return replace(self, write=write, requests=(*others, request)[-MAX_REQUESTS:])
+
+
+@dataclass(frozen=True, slots=True)
+class NameRecord:
+    """``name/<name>``: that session leads, with this token."""
+
+    write: str
+    session: str | None
+    token: int
+    note: bytes = b""
+    at: float = 0.0
+    history: tuple[Stint, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def encode(self) -> bytes:
+        fields = {
+            "v": FORMAT,
+            "r": FORMAT,
+            **self.extra,
+            "write": self.write,
+            "session": self.session,
+            "token": self.token,
+            "at": round(self.at, 3),
+            "history": self.history,
+        }
+        return _dumps(fields) + b"\n" + self.note
+
+    def taken(self, *, write: str, session: str, token: int, holder: str, at: float) -> NameRecord:
+        """The next term: what a take writes over this record."""
+        stint = Stint(token, holder, round(at, 3), None, "leads")
+        history = (*self._ended("expired", None), stint)[-HISTORY:]
+        return NameRecord(write, session, token, self.note, at, history, self.extra)
+
+    def released(self, *, write: str, how: str, at: float, token: int | None = None) -> NameRecord:
+        """The same name with nobody leading it: token and note stay."""
+        return NameRecord(write, None, token or self.token, self.note, at, self._ended(how, at), self.extra)
+
+    def _ended(self, how: str, at: float | None) -> tuple[Stint, ...]:
+        last = self.history[-1] if self.history else None
+        if last is None or last.how != "leads":
+            return self.history
+        return (*self.history[:-1], last._replace(until=None if at is None else round(at, 3), how=how))
+
+
+@dataclass(frozen=True, slots=True)
+class SettledRecord:
+    """``settled``: on this memory one may take, under these terms."""
+
+    memory: str
+    longest: float
+    durability: str
+    extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def encode(self) -> bytes:
+        fields = {
+            "v": FORMAT,
+            "r": FORMAT,
+            **self.extra,
+            "memory": self.memory,
+            "longest": self.longest,
+            "durability": self.durability,
+        }
+        return _dumps(fields)
+
+
+_dumps_text: Callable[[Any], str] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def _dumps(fields: Mapping[str, Any]) -> bytes:
+    # A surrogate that slipped into a host's or program's name must not stop a renewal.
+    return _dumps_text(fields).encode("utf-8", "surrogatepass")
+
+
+def _fields(value: bytes) -> dict[str, Any] | Foreign:
+    try:
+        fields: Any = json.loads(value)
+        if fields["v"] < 1:
+            raise ValueError
+        if fields.pop("r") > FORMAT:
+            return Foreign(f"needs a reader of format {fields['v']}; this one knows {FORMAT}: upgrade leaderlock here")
+        del fields["v"]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return Foreign("not a record of leaderlock's: somebody else wrote this register")
+    return fields  # type: ignore[no-any-return]
+
+
+def _damaged(what: str) -> Foreign:
+    return Foreign(f"a damaged {what} record: somebody else wrote this register")
+
+
+def read_session(value: bytes) -> SessionRecord | Foreign:
+    fields = _fields(value)
+    if isinstance(fields, Foreign):
+        return fields
+    try:
+        host, pid, program, label = fields.pop("holder")
+        boot = fields.pop("boot")
+        return SessionRecord(
+            write=fields.pop("write"),
+            ttl=float(fields.pop("ttl")),
+            ended=Ending(fields.pop("ended")),
+            holder=Holder(host, pid, program, label),
+            at=float(fields.pop("at")),
+            boot=None if boot is None else Boot(str(boot[0]), str(boot[1]), float(boot[2])),
+            requests=tuple(Request(*request) for request in fields.pop("requests")),
+            extra=fields,
+        )
+    except (ValueError, KeyError, TypeError, IndexError):
+        return _damaged("session")
+
+
+def read_name(value: bytes) -> NameRecord | Foreign:
+    head, _, note = value.partition(b"\n")
+    fields = _fields(head)
+    if isinstance(fields, Foreign):
+        return fields
+    try:
+        return NameRecord(
+            write=fields.pop("write"),
+            session=fields.pop("session"),
+            token=int(fields.pop("token")),
+            note=note,
+            at=float(fields.pop("at")),
+            history=tuple(Stint(*stint) for stint in fields.pop("history")),
+            extra=fields,
+        )
+    except (ValueError, KeyError, TypeError):
+        return _damaged("name")
+
+
+def read_settled(value: bytes) -> SettledRecord | Foreign:
+    fields = _fields(value)
+    if isinstance(fields, Foreign):
+        return fields
+    try:
+        return SettledRecord(
+            memory=fields.pop("memory"),
+            longest=float(fields.pop("longest")),
+            durability=fields.pop("durability"),
+            extra=fields,
+        )
+    except (ValueError, KeyError, TypeError):
+        return _damaged("settled")

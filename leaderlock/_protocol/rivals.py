@@ -1,0 +1,152 @@
+"""Other clients' sessions: observed, and buried when they have not moved for long enough (rules 6 and 7)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
+from leaderlock._protocol.events import Kind, Put
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.records import Ending, Foreign, Holder, SessionRecord, read_session, session_key
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import Answer, Conflict, Seen, Write
+
+__all__ = ["Observation", "Rivals", "burial", "observe"]
+
+
+@dataclass(slots=True)
+class Observation:
+    """One session as this client has watched it, on the present memory."""
+
+    seen: Seen
+    record: SessionRecord | Foreign | None
+    """``None``: absent, which is no proof of anything and observed like a live one."""
+    since: Instant
+    """When this very write (or absence) was first received."""
+    moved: bool = False
+    """Whether it was seen to change: then somebody behind it is alive."""
+
+    @property
+    def mark(self) -> str | None:
+        return self.record.write if isinstance(self.record, SessionRecord) else None
+
+    @property
+    def ended(self) -> bool:
+        return isinstance(self.record, SessionRecord) and self.record.ended is not Ending.NO
+
+    def dead_at(self, setting: Setting) -> Deadline:
+        """When its silence has lasted long enough (rule 7)."""
+        timing = setting.timing
+        match self.record:
+            case None:
+                return timing.wait_out(self.since, timing.longest)
+            case SessionRecord(ttl=ttl):
+                # The record's ttl, not the observer's own: its owner counts by that one.
+                return timing.wait_out(self.since, ttl)
+            case Foreign():
+                return FOREVER
+
+    def is_silent(self, setting: Setting, now: Instant) -> bool:
+        return self.dead_at(setting).has_passed(now) or self._boot_clock_passed(setting, now)
+
+    def _boot_clock_passed(self, setting: Setting, now: Instant) -> bool:
+        """In the same kernel both sides read one boot clock, so nobody need wait longer than the owner itself."""
+        until = self.kernel_until(setting)
+        return until is not None and now.boot >= until
+
+    def kernel_until(self, setting: Setting) -> float | None:
+        boot = self.record.boot if isinstance(self.record, SessionRecord) else None
+        if boot is None or setting.kernel is None or (boot.id, boot.time_namespace) != setting.kernel:
+            return None
+        return boot.until
+
+    def decides_at(self, setting: Setting) -> Deadline:
+        """When this observer may bury it, if it does not move before."""
+        patient, until = self.dead_at(setting), self.kernel_until(setting)
+        if until is None or until >= patient.boot:
+            return patient
+        return Deadline(until, float("-inf"), until)
+
+
+def observe(old: Observation | None, seen: Seen, now: Instant) -> Observation:
+    """Rule 6: another ``write`` starts the wait anew, a changed stamp with the same one (a request) does not."""
+    record = None if seen.value is None else read_session(seen.value)
+    fresh = Observation(seen, record, now)
+    if old is None:
+        return fresh
+    if old.ended:
+        return old  # ended is for ever; what shows it alive lags
+    if old.mark == fresh.mark and type(old.record) is type(record):
+        fresh.since, fresh.moved = old.since, old.moved
+    else:
+        fresh.moved = True
+    return fresh
+
+
+def burial(observation: Observation, write: str) -> SessionRecord:
+    """What a dead session is overwritten with."""
+    match observation.record:
+        case SessionRecord(ttl=ttl, holder=holder, at=at, extra=extra):
+            return SessionRecord(write, ttl, Ending.EXPIRED, holder, at, extra=extra)
+        case _:
+            return SessionRecord(write, 0.0, Ending.EXPIRED, Holder())
+
+
+class Rivals:
+    """The sessions that hold a name which somebody here wants. All is forgotten when the memory changes."""
+
+    def __init__(self, setting: Setting, memory: Memory) -> None:
+        self._setting = setting
+        self._memory = memory
+        self._known: dict[str, Observation] = {}
+        self.being_buried: set[str] = set()
+
+    def get(self, session: str) -> Observation | None:
+        return self._known.get(session)
+
+    def forget_all(self) -> None:
+        self._known.clear()
+        self.being_buried.clear()
+
+    def forget(self, session: str) -> None:
+        self._known.pop(session, None)
+
+    def saw(self, session: str, seen: Seen, now: Instant) -> None:
+        self._known[session] = observe(self._known.get(session), seen, now)
+
+    def has_ended(self, session: str) -> bool:
+        known = self._known.get(session)
+        return known is not None and known.ended
+
+    def is_buriable(self, session: str, now: Instant) -> bool:
+        """Rules 7 and 17: on settled memory only, and only after the whole wait."""
+        known = self._known.get(session)
+        return known is not None and self._memory.settled and not known.ended and known.is_silent(self._setting, now)
+
+    def bury(self, session: str, now: Instant) -> None:
+        """Swap the session, expecting the very stamp that was observed, to expired."""
+        if session in self.being_buried:
+            return
+        self.being_buried.add(session)
+        known = self._known[session]
+        mark = self._setting.new_id()
+        write = Write(session_key(session), known.seen.stamp, burial(known, mark).encode())
+        self._setting.say(Put(Kind.BURY, write, session, mark, self._memory.id, self._memory.epoch, now))
+
+    def answered(self, put: Put, answer: Answer, now: Instant) -> None:
+        """The answer to a ``BURY`` of this epoch: it is dead now, or it moved."""
+        self.being_buried.discard(put.owner)
+        if isinstance(answer, Conflict):
+            self.saw(put.owner, answer.seen, now)
+        else:
+            self._known[put.owner] = observe(None, Seen(put.write.value, answer.stamp), now)
+
+    def unanswered(self, put: Put) -> None:
+        self.being_buried.discard(put.owner)
+
+    def looks_alive(self, session: str, now: Instant) -> bool:
+        """Rule 14's hint, for who will not wait: it moved under our eyes, or says that it did less than a ttl ago."""
+        known = self._known.get(session)
+        if known is None or not isinstance(known.record, SessionRecord):
+            return False
+        return known.moved or abs(known.record.at - now.wall) < known.record.ttl

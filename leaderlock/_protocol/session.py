@@ -1,0 +1,299 @@
+"""This client's own session: one register, rewritten every ttl/3, on which all of its leases stand (rules 1 to 5).
+
+And the verification of rule 17: after the store's memory changed, the session and every name that it ever tried to
+take are looked at again before the first renewal there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from leaderlock._protocol.candidacy import LossReason, Standing
+from leaderlock._protocol.clocks import PAST, Deadline, Instant
+from leaderlock._protocol.events import Arm, Ask, Disarm, Failure, Kind, Lane, Put, Retry, Scan, Scanned, Warn
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.records import (
+    SETTLED,
+    Ending,
+    NameRecord,
+    Request,
+    SessionRecord,
+    name_key,
+    read_name,
+    read_session,
+    session_key,
+)
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Write
+
+__all__ = ["DEADLINE", "RENEW", "VERIFY", "OwnSession", "Sessions"]
+
+RENEW: Final = ("renew",)
+DEADLINE: Final = ("deadline",)
+VERIFY: Final = ("verify",)
+
+REMEMBERED: Final = 20_000
+"""How many names tried are remembered one by one; beyond that a scan finds them (rule 17)."""
+
+
+@dataclass(slots=True)
+class OwnSession:
+    """One session of this client's, from its open to its end. Its id is never used again."""
+
+    id: str
+    stands_on: int
+    """The epoch of memory on which it was acknowledged, or seen alive (rule 8)."""
+    stamp: Stamp = ABSENT
+    opened: bool = False
+    standing: Standing = field(default_factory=Standing)
+    renewing: Put | None = None
+    failures: int = 0
+    tried: set[str] = field(default_factory=set[str])
+    tried_more: bool = False
+    to_verify: set[str] = field(default_factory=set[str])
+
+    def try_name(self, name: str) -> None:
+        if len(self.tried) >= REMEMBERED:
+            self.tried.clear()
+            self.tried_more = True
+        self.tried.add(name)
+
+
+@dataclass(slots=True)
+class Retired:
+    """A session that was given up: it is closed as soon as the store answers, which frees whatever it holds."""
+
+    stamp: Stamp
+    opened: bool
+    delete: bool
+    failures: int = 0
+
+
+class Sessions:
+    """The present session, and those given up that the store still has to be told about."""
+
+    def __init__(self, setting: Setting, memory: Memory) -> None:
+        self._setting = setting
+        self._memory = memory
+        self.current: OwnSession | None = None
+        self.retired: dict[str, Retired] = {}
+
+    # -- what the names ask
+
+    def stands(self, session: str, epoch: int, now: Instant) -> bool:
+        """Whether that session is this client's, valid now, and stands on that memory (rule 8)."""
+        mine = self.current
+        return (
+            mine is not None
+            and mine.id == session
+            and mine.opened
+            and mine.stands_on == epoch == self._memory.epoch
+            and mine.standing.until.is_ahead(now)
+        )
+
+    def is_mine(self, session: str | None) -> bool:
+        """Whether a name that shows this session shows the present one."""
+        return self.current is not None and self.current.id == session
+
+    def for_take(self, now: Instant) -> OwnSession | None:
+        """The session to take a name with; ``None``: not yet. Where there is none it opens one, ahead of the take."""
+        mine = self.current
+        if mine is None:
+            return self._open(now)
+        return mine if self.stands(mine.id, self._memory.epoch, now) else None
+
+    # -- opening and renewing
+
+    def _open(self, now: Instant) -> OwnSession:
+        mine = self.current = OwnSession(self._setting.new_id(), self._memory.epoch)
+        put = self._alive(Kind.OPEN, mine, ABSENT, now)
+        mine.renewing = put
+        self._setting.say(put)
+        return mine
+
+    def _alive(self, kind: Kind, mine: OwnSession, expected: Stamp, now: Instant) -> Put:
+        mark = self._setting.new_id()
+        record = SessionRecord(
+            write=mark,
+            ttl=self._setting.timing.ttl,
+            holder=self._setting.holder,
+            at=now.wall,
+            boot=self._setting.boot_until(now),
+        )
+        write = Write(session_key(mine.id), expected, record.encode())
+        lane = Lane.NAMES if kind is Kind.OPEN else Lane.SESSION
+        return Put(kind, write, mine.id, mark, self._memory.id, self._memory.epoch, now, mine.id, lane)
+
+    def renew(self, now: Instant) -> None:
+        """Rule 2. Never on a memory on which the names were not looked at (rules 17 and 18)."""
+        mine = self.current
+        if mine is None or not mine.opened or mine.renewing or mine.stands_on != self._memory.epoch:
+            return
+        mine.renewing = self._alive(Kind.RENEW, mine, mine.stamp, now)
+        self._setting.say(mine.renewing)
+
+    def _valid_from(self, mine: OwnSession, put: Put) -> None:
+        timing = self._setting.timing
+        until = timing.claim(put.sent)
+        # Rule 2: valid until its own sent_at + ttl(1 - rho), and never earlier than before.
+        mine.standing.until = max(mine.standing.until, until)
+        mine.failures = 0
+        self._setting.say(Arm(DEADLINE, mine.standing.until))
+        self._setting.say(Arm(RENEW, Deadline.after(put.sent, timing.renew_every)))
+
+    # -- answers
+
+    def answered(self, put: Put, answer: Answer, now: Instant) -> LossReason | None:
+        """The answer to an open or a renewal; returns why the session is lost, if it is."""
+        mine = self.current
+        if mine is None or mine.id != put.owner:
+            if put.owner in self.retired and not isinstance(answer, Conflict):
+                self.retired[put.owner].stamp = answer.stamp
+            return None
+        mine.renewing = None
+        if put.epoch != self._memory.epoch:
+            return None  # rule 9: an answer counts only while no newer memory has been seen
+        if isinstance(answer, Conflict):
+            return self._contradicted(mine, answer.seen, now)
+        if not mine.opened:
+            mine.opened = True
+        mine.stamp = answer.stamp
+        self._valid_from(mine, put)
+        return None if mine.standing.until.is_ahead(now) else LossReason.EXPIRED
+
+    def _contradicted(self, mine: OwnSession, seen: Seen, now: Instant) -> LossReason | None:
+        """Rule 3: ended or absent is a loss, now; alive under another stamp is ours to go on with."""
+        record = None if seen.value is None else read_session(seen.value)
+        if not mine.opened or not isinstance(record, SessionRecord) or record.ended is not Ending.NO:
+            return LossReason.REVOKED
+        mine.stamp = seen.stamp
+        self.renew(now)  # this alone extends nothing
+        return None
+
+    def requests_in(self, seen: Seen) -> tuple[Request, ...]:
+        """What others ask of this client's session, as it was shown."""
+        record = None if seen.value is None else read_session(seen.value)
+        return record.requests if isinstance(record, SessionRecord) else ()
+
+    def unanswered(self, put: Put, failure: Failure, error: Exception) -> LossReason | None:
+        """An open or a renewal that was not answered. A renewal changes nothing (rule 4); an open is abandoned."""
+        mine = self.current
+        if mine is None or mine.id != put.owner:
+            return None
+        mine.renewing = None
+        if not mine.opened:
+            # Rule 1: of an open whose outcome is unknown nobody can say since when it holds. Another id, and this one
+            # is closed (rule 5).
+            self.give_up(known_ended=failure in (Failure.NEVER_SENT, Failure.REFUSED))
+            return None
+        mine.failures += 1
+        if failure is Failure.REFUSED:
+            self._setting.say(Warn(f"the store refused to renew the session: {error}"))
+        if failure is Failure.MEMORY_GONE:
+            self._setting.say(Ask((SETTLED,), lane=Lane.SESSION))
+        self._setting.say(Retry(RENEW, mine.failures))
+        return None
+
+    # -- giving up and closing
+
+    def give_up(self, *, known_ended: bool, delete: bool = False) -> None:
+        """The session is over for this client, whatever the store says: never revived, closed when it answers."""
+        mine = self.current
+        if mine is None:
+            return
+        mine.standing.until = PAST
+        self.current = None
+        for timer in (RENEW, DEADLINE, VERIFY):
+            self._setting.say(Disarm(timer))
+        if not known_ended:
+            self.retired[mine.id] = Retired(mine.stamp, mine.opened, delete)
+
+    def close_retired(self, session: str, now: Instant) -> None:
+        """Rule 5: swap it to closed, or, where nothing can still name it, away."""
+        gone = self.retired[session]
+        mark = self._setting.new_id()
+        record = SessionRecord(mark, self._setting.timing.ttl, Ending.CLOSED, self._setting.holder, now.wall)
+        write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
+        put = Put(Kind.CLOSE, write, session, mark, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION)
+        self._setting.say(put)
+
+    def closed(self, put: Put, answer: Answer, now: Instant) -> None:
+        gone = self.retired.get(put.owner)
+        if gone is None:
+            return
+        if isinstance(answer, Conflict) and answer.seen.value is not None:
+            record = read_session(answer.seen.value)
+            if isinstance(record, SessionRecord) and record.ended is Ending.NO:
+                gone.stamp = answer.seen.stamp
+                self.close_retired(put.owner, now)
+                return
+        del self.retired[put.owner]
+
+    def not_closed(self, put: Put, failure: Failure) -> None:
+        gone = self.retired.get(put.owner)
+        if gone is None:
+            return
+        gone.failures += 1
+        if failure is Failure.MEMORY_GONE:
+            self._setting.say(Ask((SETTLED,), lane=Lane.SESSION))
+        self._setting.say(Retry(("close", put.owner), gone.failures))
+
+    # -- another memory
+
+    def memory_changed(self) -> None:
+        """Rule 17: nothing is renewed on the new memory before everything was looked at there."""
+        for session, gone in list(self.retired.items()):
+            if not gone.opened:
+                del self.retired[session]  # its late open stands on the old memory, and cannot be applied any more
+        mine = self.current
+        if mine is None:
+            return
+        mine.renewing = None
+        if not mine.opened:
+            self.give_up(known_ended=True)
+            return
+        mine.to_verify = {session_key(mine.id), *map(name_key, mine.tried)}
+        self.verify()
+
+    def verify(self) -> None:
+        mine = self.current
+        if mine is None or mine.stands_on == self._memory.epoch:
+            return
+        self._setting.say(Ask((SETTLED, *mine.to_verify), lane=Lane.SESSION))
+        if mine.tried_more:
+            mine.to_verify.add("")  # stands for the scan, until it has ended
+            self._setting.say(Scan(name_key(""), run=self._memory.epoch))
+
+    def scanned(self, event: Scanned) -> None:
+        """Find the names that show this session among all of them; look at them once more, on the present memory."""
+        mine = self.current
+        if mine is None or "" not in mine.to_verify or event.scan.run != self._memory.epoch:
+            return
+        for key, seen in event.items:
+            record = None if seen.value is None else read_name(seen.value)
+            if isinstance(record, NameRecord) and record.session == mine.id:
+                mine.to_verify.add(key)
+        if not event.finished:
+            self._setting.say(event.scan)
+        else:
+            mine.tried_more = False
+            mine.to_verify.discard("")
+            self.verify()
+
+    def verified(self, keys: Iterable[str], seen: Seen | None, now: Instant) -> LossReason | None:
+        """These registers were read on the present memory; ``seen`` is the session's own, if it is among them."""
+        mine = self.current
+        if mine is None or not mine.opened or mine.stands_on == self._memory.epoch:
+            return None
+        if seen is not None:
+            record = None if seen.value is None else read_session(seen.value)
+            if not isinstance(record, SessionRecord) or record.ended is not Ending.NO:
+                return LossReason.STORE_FORGOT
+            mine.stamp = seen.stamp
+        mine.to_verify.difference_update(keys)
+        if not mine.to_verify:
+            mine.stands_on = self._memory.epoch
+            self.renew(now)
+        return None

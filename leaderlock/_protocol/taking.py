@@ -1,0 +1,188 @@
+"""How a name is come by: waiting for its holder to go, taking it, and walking away (rules 8, 10 and 14)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why
+from leaderlock._protocol.clocks import Deadline, Instant
+from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.memory import Memory
+from leaderlock._protocol.name import Name
+from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord, session_key
+from leaderlock._protocol.rivals import Rivals
+from leaderlock._protocol.session import Sessions
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import ABSENT, Stamp, Write
+from leaderlock.errors import BackendRefused
+
+__all__ = ["Taking"]
+
+
+class Taking:
+    """The steps of a campaign. Every one of them is decided anew from what was last seen."""
+
+    def __init__(self, setting: Setting, memory: Memory, rivals: Rivals, sessions: Sessions) -> None:
+        self._setting = setting
+        self._memory = memory
+        self._rivals = rivals
+        self._sessions = sessions
+        self._waiters: defaultdict[str, set[Name]] = defaultdict(set)
+
+    def ask(self, name: Name) -> None:
+        """Look at the name again, and at whatever decides whether it may be taken."""
+        keys = [name.key]
+        if name.rival is not None:
+            keys.append(session_key(name.rival))
+        if not self._memory.settled:
+            keys.append(SETTLED)
+        name.asking = True
+        self._setting.say(Ask(tuple(keys), owner=name.name))
+
+    def pursue(self, name: Name, now: Instant, *, look: bool) -> None:
+        """The next step of a campaign. ``look``: if it can only wait, it looks again first."""
+        candidacy = name.candidacy
+        assert candidacy is not None
+        if name.epoch != self._memory.epoch or not name.epoch:
+            self._look(name)
+        elif self._memory.refusal is not None:
+            self.fail(name, self._memory.refusal)
+        elif not self._memory.settled:
+            self._memory.pursue(now)
+            self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
+        elif isinstance(name.record, Foreign):
+            self._wait(name, now, Waiting(Why.FOREIGN, name.record.why))
+        elif name.record is not None and name.record.session is not None:
+            self._contend(name, candidacy, name.record.session, now)
+        else:
+            self._take(name, now)
+            return
+        if look and name.is_wanted and not name.asking and name.rival not in self._rivals.being_buried:
+            self.ask(name)
+
+    def _look(self, name: Name) -> None:
+        if not name.asking:
+            self.ask(name)
+
+    # -- a name that somebody holds
+
+    def _contend(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
+        self._watch(name, rival)
+        known = self._rivals.get(rival)
+        if known is None:
+            self._look(name)
+        elif known.ended:
+            self._take(name, now)
+        elif self._rivals.is_buriable(rival, now):
+            self._rivals.bury(rival, now)
+        elif not candidacy.patient and self._rivals.looks_alive(rival, now):
+            # Rule 14: who will not wait for a live leader is told so at once. One that shows no life is observed.
+            candidacy.move(Cause.DENIED)
+            self._setting.say(Tell(candidacy, Denied(rival)))
+            name.candidacy = None
+        else:
+            detail = known.record.why if isinstance(known.record, Foreign) else ""
+            self._wait(name, now, Waiting(Why.HELD, detail, rival, known.decides_at(self._setting)))
+
+    def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
+        """Wait for the earliest of a wake-up, the end of the observation, and the next look (a third of a ttl)."""
+        timing = self._setting.timing
+        look = Deadline.after(now, timing.ttl / 3)
+        patiently = waiting.until is not None and waiting.until.to_wait(now) < look.to_wait(now)
+        until = waiting.until if patiently and waiting.until is not None else look
+        self._setting.say(Arm(("name", name.name), until, patiently=patiently))
+        self.tell_waiting(name, waiting)
+
+    def tell_waiting(self, name: Name, waiting: Waiting) -> None:
+        candidacy = name.candidacy
+        if candidacy is None or not candidacy.campaigns:
+            return
+        before, candidacy.waiting = candidacy.waiting, waiting
+        if before is None or (before.why, before.session) != (waiting.why, waiting.session):
+            self._setting.say(Tell(candidacy, waiting))
+            if waiting.why is Why.FOREIGN:
+                self._setting.say(Warn(f"{name.name!r} cannot be led from here: {waiting.detail}"))
+
+    def _watch(self, name: Name, rival: str | None) -> None:
+        """Watch the name and the one session that holds it."""
+        if not name.watched and rival is not None:
+            name.watched = True
+            self._setting.say(Watch(name.key))
+        if rival == name.rival:
+            return
+        self._unwatch_rival(name)
+        if rival is not None:
+            name.rival = rival
+            if not self._waiters[rival]:
+                self._setting.say(Watch(session_key(rival)))
+            self._waiters[rival].add(name)
+
+    def _unwatch_rival(self, name: Name) -> None:
+        rival, name.rival = name.rival, None
+        if rival is None:
+            return
+        waiters = self._waiters[rival]
+        waiters.discard(name)
+        if not waiters:
+            del self._waiters[rival]
+            self._rivals.forget(rival)
+            self._setting.say(Unwatch(session_key(rival)))
+
+    def leave(self, name: Name) -> None:
+        """Nobody here waits for this name any more."""
+        self._unwatch_rival(name)
+
+    def waiting_for(self, session: str) -> tuple[Name, ...]:
+        """The names that this session holds and somebody here wants."""
+        return tuple(self._waiters.get(session, ()))
+
+    # -- a name that is free
+
+    def _take(self, name: Name, now: Instant) -> None:
+        """Rule 8: swap the stamp seen to ours, with a token above every earlier one."""
+        base = name.record if isinstance(name.record, NameRecord) else None
+        if base is None and not name.floor:
+            self._look(name)  # only an answer that shows it absent brings the floor that belongs to that
+            return
+        mine = self._sessions.for_take(now)
+        if mine is None:
+            return  # its open or its verification is under way, and ends in another step of every campaign
+        floor = self._memory.floor if base is not None else name.floor
+        token = max(base.token + 1 if base is not None else 0, floor)
+        if token > MAX_TOKEN:
+            damaged = "the store's clock or this register is damaged"
+            self.fail(name, BackendRefused(f"the token of {name.name!r} would exceed 2**53 - 1: {damaged}"))
+            return
+        mark = self._setting.new_id()
+        record = (base or NameRecord("", None, 0)).taken(
+            write=mark, session=mine.id, token=token, holder=str(self._setting.holder), at=now.wall
+        )
+        mine.try_name(name.name)
+        self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id)
+
+    def touch(self, name: Name, now: Instant) -> None:
+        """Rule 10: move the stamp that a take in doubt expects, so that it can never be applied late.
+
+        No other stamp is touched: moving a live holder's would only make its release conflict.
+        """
+        doubt = name.doubts[0]
+        mark = self._setting.new_id()
+        if doubt.expected == ABSENT or doubt.base is None:
+            record = NameRecord(mark, None, doubt.floor, at=now.wall)
+        else:
+            old = doubt.base
+            record = NameRecord(mark, old.session, old.token, old.note, old.at, old.history, old.extra)
+        self._put(Kind.TOUCH, name, doubt.expected, record, now, session=doubt.put.session)
+
+    def _put(self, kind: Kind, name: Name, expected: Stamp, record: NameRecord, now: Instant, *, session: str) -> None:
+        write = Write(name.key, expected, record.encode())
+        memory = self._memory
+        put = Put(kind, write, name.name, record.write, memory.id, memory.epoch, now, session, record=record)
+        name.flight = put
+        self._setting.say(put)
+
+    def fail(self, name: Name, error: Exception) -> None:
+        candidacy, name.candidacy = name.candidacy, None
+        if candidacy is not None and candidacy.campaigns:
+            candidacy.move(Cause.FAILED)
+            self._setting.say(Tell(candidacy, Failed(error)))
