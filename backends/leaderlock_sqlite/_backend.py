@@ -48,10 +48,7 @@ _LATEST_CLOCK: Final = 1 << 52
 _DELETION_KEPT: Final = 60_000_000
 
 _MARK: Final = "SELECT id, birth, file, stamp, writes, pruned FROM namespaces WHERE name = ?"
-_DRAW: Final = (
-    "UPDATE namespaces SET stamp = max(stamp + 1, ?), writes = writes + 1 WHERE name = ? AND birth = ?"
-    " RETURNING id, birth, file, stamp, writes, pruned"
-)
+_ADVANCE: Final = "UPDATE namespaces SET stamp = ?, writes = ? WHERE id = ?"
 _LAY: Final = (
     "INSERT INTO namespaces (name, birth, file, stamp, writes, pruned) VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (name)"
     " DO UPDATE SET birth = excluded.birth, file = excluded.file, stamp = max(stamp + 1, excluded.stamp), writes = 0"
@@ -144,14 +141,15 @@ class SqliteBackend(Backend):
         with self._writing(deadline), self._pool.use(deadline) as connection:
             raw = connection.raw
             raw.execute("BEGIN IMMEDIATE")
-            row = raw.execute(_DRAW, (_now(), self._namespace, memory)).fetchone()
-            if row is None or not self._stands(mark := _Mark(*row), mark.writes - 1, connection, known):
-                raw.execute("ROLLBACK")
+            mark = self._mark(connection)
+            if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
                 raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
+            mark = _advanced(mark)
             answers = [_apply(raw, mark, write) for write in writes]
             if not any(isinstance(answer, Swapped) for answer in answers):
                 raw.execute("ROLLBACK")
                 return answers
+            raw.execute(_ADVANCE, (mark.stamp, mark.writes, mark.space))
             self._commit(connection)
         self._note(known, mark)
         self._bell.ring()
@@ -197,7 +195,7 @@ class SqliteBackend(Backend):
         with self._pool.use(deadline) as connection:
             connection.raw.execute("BEGIN")
             mark = self._mark(connection)
-            if mark is None or not self._stands(mark, mark.writes, connection, known):
+            if mark is None or not self._stands(mark, connection, known):
                 connection.raw.execute("ROLLBACK")
                 mark = self._lay_mark(connection, known)
                 connection.raw.execute("BEGIN")
@@ -209,18 +207,18 @@ class SqliteBackend(Backend):
         row = connection.raw.execute(_MARK, (self._namespace,)).fetchone()
         return None if row is None else _Mark(*row)
 
-    def _stands(self, mark: _Mark, writes: int, connection: Connection, known: _Mark | None) -> bool:
+    def _stands(self, mark: _Mark, connection: Connection, known: _Mark | None) -> bool:
         """Whether the mark still says what the store remembers. ``known`` was noted before the transaction began."""
         if mark.birth in self._left or not is_same_file(mark.file, connection.file):
             return False
-        return known is None or known.birth != mark.birth or known.writes <= writes
+        return known is None or known.birth != mark.birth or known.writes <= mark.writes
 
     def _lay_mark(self, connection: Connection, known: _Mark | None) -> _Mark:
         raw = connection.raw
         raw.execute("BEGIN IMMEDIATE")
         mark = self._mark(connection)
         # Another process may have been faster; whose comes first, stands.
-        if mark is None or not self._stands(mark, mark.writes, connection, known):
+        if mark is None or not self._stands(mark, connection, known):
             floor = max(_now(), known.stamp + 1 if known else 0)
             raw.execute(_LAY, (self._namespace, secrets.token_hex(16), connection.file, floor))
             mark = self._mark(connection)
@@ -275,6 +273,11 @@ class SqliteBackend(Backend):
                 return Changes(mark.stamp, mark.birth, None)
             keys = [key for (key,) in connection.raw.execute(_CHANGED, (mark.space, stamp))]
             return Changes(mark.stamp, mark.birth, keys)
+
+
+def _advanced(mark: _Mark) -> _Mark:
+    space, birth, file, stamp, writes, pruned = mark
+    return _Mark(space, birth, file, max(stamp + 1, _now()), writes + 1, pruned)
 
 
 def _apply(raw: sqlite3.Connection, mark: _Mark, write: Write) -> Answer:

@@ -43,7 +43,7 @@ class Connection:
     """One connection, and which file it is open on: the path may since have come to mean another."""
 
     raw: sqlite3.Connection
-    path: Path
+    path: str
     node: tuple[int, int]
     file: str
     patience: float = -1.0
@@ -56,6 +56,14 @@ class Connection:
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == self.node
+
+    def is_usable(self, deadline: float) -> bool:
+        """Whether it is on its path and could be told to wait for locks no longer than ``deadline``."""
+        try:
+            self.wait_until(deadline)
+        except sqlite3.Error:
+            return False
+        return self.is_on_its_path()
 
     def wait_until(self, deadline: float) -> None:
         """Let SQLite wait for locks no longer than ``deadline``."""
@@ -105,7 +113,7 @@ def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connectio
     # It is never opened by hand: closing such a descriptor would drop every lock that SQLite holds on the file.
     raw.execute("PRAGMA schema_version")
     found = os.stat(path)
-    connection = Connection(raw, path, (found.st_dev, found.st_ino), file_id(path))
+    connection = Connection(raw, str(path), (found.st_dev, found.st_ino), file_id(path))
     if found.st_nlink > 1:
         raise BackendRefused(f"{path}: the file has several names (hard links), each with a log of its own; keep one")
     connection.wait_until(deadline)

@@ -26,6 +26,8 @@ def file_id(path: Path) -> str:
 
 def is_same_file(one: str, other: str) -> bool:
     """Whether two ids mean one file; a time that is unknown to either says nothing."""
+    if one == other:
+        return True
     inode, _, born = one.partition(".")
     other_inode, _, other_born = other.partition(".")
     return inode == other_inode and (born == other_born or "0" in (born, other_born))

@@ -14,7 +14,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -36,7 +36,7 @@ class Pool:
     """Lends connections to one file. Nobody waits for one: where none is idle, another is opened."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         self._changed = threading.Condition()
         self._idle: list[Connection] = []
         self._used: set[Connection] = set()
@@ -48,25 +48,11 @@ class Pool:
     def check(self) -> None:
         """Raise ``UsageError`` after :meth:`close`, and in a forked child."""
         if self._gone:
-            raise UsageError(f"{self._path}: {self._gone}")
+            raise UsageError(f"{self.path}: {self._gone}")
 
-    @contextlib.contextmanager
-    def use(self, deadline: float) -> Generator[Connection]:
-        """A connection for the length of the ``with``. Any exception that leaves it ends the connection, too."""
-        try:
-            connection = self._take(deadline)
-        except sqlite3.Error as error:
-            raise error_before_commit(error, self._path) from error
-        try:
-            connection.wait_until(deadline)
-            yield connection
-        except BaseException as error:
-            # Also on an interrupt between sending and reading: closing rolls back whatever was under way.
-            self._give_back(connection, keep=False)
-            if isinstance(error, sqlite3.Error):
-                raise error_before_commit(error, self._path) from error
-            raise
-        self._give_back(connection, keep=True)
+    def use(self, deadline: float) -> Lent:
+        """A connection for the length of a ``with``. Any exception that leaves it ends the connection, too."""
+        return Lent(self, deadline)
 
     def close(self) -> None:
         """Close what is idle now, and what is in use as soon as it is given back."""
@@ -78,45 +64,52 @@ class Pool:
         for connection in idle:
             connection.raw.close()
 
-    def _take(self, deadline: float) -> Connection:
+    def take(self, deadline: float) -> Connection:
+        """A connection that is open on what the path means now."""
         while True:
             with self._changed:
-                self.check()
-                if not self._changed.wait_for(lambda: not self._forks, max(0.0, deadline - time.monotonic())):
-                    raise BackendUnavailable(f"{self._path}: the process was forking for longer than the time-out")
+                if self._forks and not self._changed.wait_for(self._is_calm, max(0.0, deadline - time.monotonic())):
+                    raise BackendUnavailable(f"{self.path}: the process was forking for longer than the time-out")
                 self.check()
                 self._lent += 1
                 connection = self._idle.pop() if self._idle else None
+                if connection is not None:
+                    self._used.add(connection)
             if connection is None:
                 return self._open(deadline)
-            self._used.add(connection)
-            if connection.is_on_its_path():
+            if connection.is_usable(deadline):
                 return connection
-            self._give_back(connection, keep=False)
+            self.give_back(connection, keep=False)
+
+    def give_back(self, connection: Connection, *, keep: bool) -> None:
+        """End a loan; a connection that is not fit to be lent again is closed, and with that rolled back."""
+        with self._changed:
+            keep = keep and not self._gone and not self._forks and len(self._idle) < _MOST_IDLE
+            if keep:
+                self._idle.append(connection)
+            else:
+                connection.raw.close()
+            self._used.discard(connection)
+            self._return_loan()
 
     def _open(self, deadline: float) -> Connection:
         try:
-            connection = open_connection(self._path, deadline)
+            _check_not_inherited(self.path)
+            connection = open_connection(self.path, deadline)
+            self._used.add(connection)
         except BaseException:
             with self._changed:
-                self._lent -= 1
-                self._changed.notify_all()
+                self._return_loan()
             raise
-        self._used.add(connection)
         return connection
 
-    def _give_back(self, connection: Connection, *, keep: bool) -> None:
-        keep = keep and not connection.raw.in_transaction
-        if not keep:
-            connection.raw.close()
-        with self._changed:
-            self._used.discard(connection)
-            if keep and not self._gone and not self._forks and len(self._idle) < _MOST_IDLE:
-                self._idle.append(connection)
-            elif keep:
-                connection.raw.close()
-            self._lent -= 1
+    def _return_loan(self) -> None:
+        self._lent -= 1
+        if self._forks:
             self._changed.notify_all()
+
+    def _is_calm(self) -> bool:
+        return not self._forks
 
     def before_fork(self) -> None:
         """Close every connection, waiting a moment for those in use."""
@@ -129,15 +122,51 @@ class Pool:
     def after_fork_in_parent(self) -> None:
         """Let connections be opened again."""
         with self._changed:
-            self._forks -= 1
+            # A pool that was made between the two calls has not counted the first.
+            self._forks = max(0, self._forks - 1)
             self._changed.notify_all()
 
     def after_fork_in_child(self) -> None:
         """Be of no use in the child, and see that nothing inherited is ever closed there."""
         # No lock: a thread that no longer exists may hold it.
         self._gone = "the process was forked after this backend was opened; open another in the child"
-        _leaked.extend(self._used)
-        self._used = set()
+        _leaked.extend((*self._used, *self._idle))
+        self._used, self._idle = set(), []
+
+
+class Lent:
+    """One loan. A class and not a generator, since every call to the store passes through it."""
+
+    __slots__ = ("_connection", "_deadline", "_pool")
+
+    def __init__(self, pool: Pool, deadline: float) -> None:
+        self._pool = pool
+        self._deadline = deadline
+        self._connection: Connection | None = None
+
+    def __enter__(self) -> Connection:
+        try:
+            self._connection = self._pool.take(self._deadline)
+        except sqlite3.Error as error:
+            raise error_before_commit(error, self._pool.path) from error
+        return self._connection
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if self._connection is not None:
+            # Also on an interrupt between sending and reading: what was under way must never be met again.
+            self._pool.give_back(self._connection, keep=error is None)
+        if isinstance(error, sqlite3.Error):
+            raise error_before_commit(error, self._pool.path) from error
+
+
+def _check_not_inherited(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        found = os.stat(path)
+        if any(leaked.node == (found.st_dev, found.st_ino) for leaked in _leaked):
+            raise UsageError(
+                f"{path}: this process was forked while a transaction on this file was under way, and cannot use it any"
+                " more; fork at a quiet moment, or start a new program instead"
+            )
 
 
 def _each_pool(action: Callable[[Pool], None]) -> Callable[[], None]:
