@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from leaderlock._protocol.candidacy import LossReason
+from leaderlock._protocol.candidacy import Cause, Failed, LossReason, Lost, Released
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
-from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
     Ask,
@@ -29,6 +29,7 @@ from leaderlock._protocol.events import (
     Retry,
     SaveNote,
     Scanned,
+    Tell,
     Unanswered,
     Unread,
     Viewed,
@@ -96,9 +97,34 @@ class Machine:
             case _:
                 self._asked(event, now)
         self._finish_closing()
+        return self.drain()
+
+    def drain(self) -> list[Effect]:
+        """The effects that have not been carried out yet: what is left when :meth:`handle` raised."""
         effects = self._setting.effects[:]
         self._setting.effects.clear()
         return effects
+
+    def collapse(self, reason: LossReason, error: Exception) -> list[Effect]:
+        """Give everything up at once, without asking any chapter: the last resort when one of them broke.
+
+        No claim survives, everybody is told, and this machine must not be used again.
+        """
+        mine = self._sessions.current
+        if mine is not None:
+            mine.standing.until = PAST
+        self._setting.effects.clear()
+        for candidacy in self._names.everybody():
+            if candidacy.leads:
+                candidacy.move(Cause.LOSE)
+                candidacy.reason = reason
+                self._say(Tell(candidacy, Lost(reason)))
+            elif candidacy.campaigns:
+                candidacy.move(Cause.FAILED)
+                self._say(Tell(candidacy, Failed(error)))
+            else:
+                self._say(Tell(candidacy, Released()))
+        return self.drain()
 
     def _asked(self, event: Event, now: Instant) -> None:
         match event:

@@ -163,6 +163,8 @@ class Names:
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """A swap of a name was answered."""
         name = self._get(put.owner)
+        if name.flight is not put:
+            return
         name.flight = None
         name.failures = 0
         # Rule 9: an answer counts only while no newer memory has been seen; that one is looked at first.
@@ -192,6 +194,8 @@ class Names:
     def unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
         """A swap of a name had no answer: what may have been applied stays in doubt until a swap decides."""
         name = self._get(put.owner)
+        if name.flight is not put:
+            return  # told twice: an interrupted caller cannot know whether its answer was still delivered
         name.flight = None
         if put.epoch != self._memory.epoch:
             self.advance(name, now)
@@ -289,6 +293,10 @@ class Names:
         """Rules 8 and 17: what was read on another memory is forgotten, a take still unknown is dropped."""
         for name in self._busy.values():
             name.doubts = ()
+
+    def everybody(self) -> list[Candidacy]:
+        """Whoever campaigns, leads, or waits to be told that it has left."""
+        return [one for name in self._busy.values() for one in (name.candidacy, name.leaving) if one is not None]
 
     def is_quiet(self) -> bool:
         """Whether no name can show the present session any more (rule 5: then it may be deleted)."""

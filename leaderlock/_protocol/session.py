@@ -152,6 +152,8 @@ class Sessions:
             if put.owner in self.retired and not isinstance(answer, Conflict):
                 self.retired[put.owner].stamp = answer.stamp
             return None
+        if mine.renewing is not put:
+            return None
         mine.renewing = None
         if put.epoch != self._memory.epoch:
             return None  # rule 9: an answer counts only while no newer memory has been seen
@@ -180,7 +182,7 @@ class Sessions:
     def unanswered(self, put: Put, failure: Failure, error: Exception) -> LossReason | None:
         """An open or a renewal that was not answered. A renewal changes nothing (rule 4); an open is abandoned."""
         mine = self.current
-        if mine is None or mine.id != put.owner:
+        if mine is None or mine.renewing is not put:
             return None
         mine.renewing = None
         if not mine.opened:

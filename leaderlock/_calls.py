@@ -1,0 +1,157 @@
+"""Calls at the store: batches out, events back, and every way a call can end told apart in this one place."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Final, TypeVar
+
+from leaderlock._clock import Clock
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import (
+    Answered,
+    Ask,
+    Event,
+    Failure,
+    Put,
+    Scan,
+    Scanned,
+    Unanswered,
+    Unread,
+    Viewed,
+)
+from leaderlock.backend import Backend, Seen
+from leaderlock.errors import (
+    BackendRefused,
+    BackendUnavailable,
+    MemoryGone,
+    OutcomeUnknown,
+    UsageError,
+)
+
+__all__ = ["Calls"]
+
+_T = TypeVar("_T")
+
+_log: Final = logging.getLogger("leaderlock")
+
+SLICE: Final = 500
+"""How many registers one step of a scan brings."""
+
+
+class Calls:
+    """Carries effects to one backend and hands each answer to ``post`` as an event."""
+
+    def __init__(self, backend: Backend, clock: Clock) -> None:
+        self.backend = backend
+        self._clock = clock
+        self._at_once = max(1, backend.traits.max_batch)
+        self._scans: dict[Scan, Iterator[tuple[str, Seen]]] = {}
+
+    def carry(self, effects: Iterable[Put | Ask | Scan], timeout: float, post: Callable[[Event], None]) -> None:
+        """Send what these effects ask for: all writes first, in their order, then all reads as one.
+
+        Interrupted in the middle, it tells the machine that the rest is unknown before the interruption goes on.
+        """
+        puts: list[Put] = []
+        keys: dict[str, None] = {}
+        scans: list[Scan] = []
+        for effect in effects:
+            match effect:
+                case Put():
+                    puts.append(effect)
+                case Ask():
+                    keys.update(dict.fromkeys(effect.keys))
+                case Scan():
+                    scans.append(effect)
+        swaps = deque(self._swaps(puts))
+        reads = deque(_slices(tuple(keys), self._at_once))
+        try:
+            while swaps:
+                answer = self._swap(swaps[0], timeout)
+                post(answer)
+                swaps.popleft()
+                if isinstance(answer, Unanswered):
+                    # The next attempt at a store that does not answer belongs to the back-off, not to this call.
+                    _never_sent(swaps, answer.error, post)
+            while reads:
+                post(self._read(reads[0], timeout))
+                reads.popleft()
+            for scan in scans:
+                self._scan(scan, timeout, post)
+        except BaseException as error:
+            unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
+            for group in swaps:
+                post(Unanswered(group, Failure.UNKNOWN, unknown))
+            for group in reads:
+                post(Unread(group, Failure.UNKNOWN, unknown))
+            raise
+
+    def _swaps(self, puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:
+        """Groups of writes that stand on one memory and fit into one call."""
+        start = 0
+        for end in range(1, len(puts) + 1):
+            if end == len(puts) or puts[end].memory != puts[start].memory or end - start == self._at_once:
+                yield tuple(puts[start:end])
+                start = end
+
+    def _swap(self, puts: tuple[Put, ...], timeout: float) -> Event:
+        try:
+            answers = self.backend.swap([put.write for put in puts], puts[0].memory, timeout=timeout)
+            if len(answers) != len(puts):
+                raise RuntimeError(f"{len(puts)} writes were sent, {len(answers)} answered")
+        except Exception as error:  # whatever a driver raises must end as an answer, never as a dead thread
+            return Unanswered(puts, *_classify(error))
+        return Answered(puts, answers)
+
+    def _read(self, keys: tuple[str, ...], timeout: float) -> Event:
+        sent = self._clock.now()
+        try:
+            view = self.backend.read(keys, timeout=timeout)
+        except Exception as error:  # as above
+            return Unread(keys, *_classify(error))
+        return Viewed(view, sent)
+
+    def _scan(self, scan: Scan, timeout: float, post: Callable[[Event], None]) -> None:
+        sent: Instant = self._clock.now()
+        try:
+            rest = self._scans.pop(scan, None) or self.backend.scan(scan.prefix, timeout=timeout)
+            items = tuple(islice(rest, SLICE))
+        except Exception as error:  # as above; a scan is started anew the next time somebody wants it
+            _classify(error)
+            return
+        finished = len(items) < SLICE
+        if not finished:
+            self._scans[scan] = rest
+        post(Scanned(scan, items, finished, sent))
+
+
+def _never_sent(swaps: deque[tuple[Put, ...]], error: Exception, post: Callable[[Event], None]) -> None:
+    while swaps:
+        post(Unanswered(swaps[0], Failure.NEVER_SENT, error))
+        swaps.popleft()
+
+
+def _classify(error: Exception) -> tuple[Failure, Exception]:
+    """What an exception says about the request. In doubt: unknown."""
+    match error:
+        case OutcomeUnknown():
+            return Failure.UNKNOWN, error
+        case BackendUnavailable():
+            return Failure.NEVER_SENT, error
+        case BackendRefused() | UsageError():
+            return Failure.REFUSED, error
+        case MemoryGone():
+            return Failure.MEMORY_GONE, error
+        case _:
+            _log.error("the backend raised %s, which is a bug in its driver", type(error).__name__, exc_info=error)
+            wrapped = OutcomeUnknown(f"the backend raised {type(error).__name__}: {error}")
+            wrapped.__cause__ = error
+            return Failure.UNKNOWN, wrapped
+
+
+def _slices(items: Sequence[_T], size: int) -> Iterator[tuple[_T, ...]]:
+    for start in range(0, len(items), size):
+        yield tuple(items[start : start + size])
