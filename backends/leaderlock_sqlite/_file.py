@@ -16,26 +16,13 @@ from typing import Final
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_sqlite._identity import file_id
 from leaderlock_sqlite._mounts import network_file_system
+from leaderlock_sqlite._tables import SCHEMA
 
 __all__ = ["Connection", "check_place", "open_connection"]
 
 _APPLICATION_ID: Final = 0x4C4C4B53
 _SCHEMA_VERSION: Final = 1
-
-# Stamps come from the namespace's row. `file` is the file the birth mark was laid in, `writes` a plain count of
-# applied swaps, and `pruned` the highest stamp that `deletions` has forgotten. Registers have an id of their own,
-# and not (space, key) as their tree's key, so that a renewal rewrites two small pages of fixed entries, not three.
-_SCHEMA: Final = (
-    "CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, birth TEXT NOT NULL,"
-    " file TEXT NOT NULL, stamp INTEGER NOT NULL, writes INTEGER NOT NULL, pruned INTEGER NOT NULL)",
-    "CREATE TABLE registers (id INTEGER PRIMARY KEY, space INTEGER NOT NULL, key TEXT NOT NULL,"
-    " stamp INTEGER NOT NULL, value BLOB NOT NULL, UNIQUE (space, key))",
-    "CREATE INDEX registers_by_stamp ON registers (space, stamp)",
-    "CREATE TABLE deletions (space INTEGER NOT NULL, stamp INTEGER NOT NULL, key TEXT NOT NULL,"
-    " PRIMARY KEY (space, stamp, key)) WITHOUT ROWID",
-    f"PRAGMA application_id = {_APPLICATION_ID}",
-    f"PRAGMA user_version = {_SCHEMA_VERSION}",
-)
+_OWNED: Final = (f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +81,8 @@ def open_connection(path: Path, deadline: float) -> Connection:
     """A connection with every setting made and verified. Creates the file and its tables where there are none."""
     check_place(path)
     while True:
-        raw = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=64)
+        left = max(0.0, deadline - time.monotonic())
+        raw = sqlite3.connect(path, timeout=left, isolation_level=None, check_same_thread=False, cached_statements=64)
         try:
             connection = _prepared(raw, path, deadline)
         except BaseException:
@@ -116,7 +104,6 @@ def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connectio
     connection = Connection(raw, str(path), (found.st_dev, found.st_ino), file_id(path))
     if found.st_nlink > 1:
         raise BackendRefused(f"{path}: the file has several names (hard links), each with a log of its own; keep one")
-    connection.wait_until(deadline)
     if not _is_ours(raw, path):
         _create(raw, path)
     _use_wal(raw, path, deadline)
@@ -145,8 +132,9 @@ def _is_ours(raw: sqlite3.Connection, path: Path) -> bool:
 
 def _create(raw: sqlite3.Connection, path: Path) -> None:
     raw.execute("BEGIN IMMEDIATE")
+    # Another process may have made it since we looked.
     if not _is_ours(raw, path):
-        for statement in _SCHEMA:
+        for statement in (*SCHEMA, *_OWNED):
             raw.execute(statement)
     raw.execute("COMMIT")
 

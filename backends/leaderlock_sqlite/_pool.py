@@ -54,15 +54,16 @@ class Pool:
         """A connection for the length of a ``with``. Any exception that leaves it ends the connection, too."""
         return Lent(self, deadline)
 
-    def close(self) -> None:
-        """Close what is idle now, and what is in use as soon as it is given back."""
+    def close(self) -> bool:
+        """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
         if self._gone:
-            return
+            return False
         with self._changed:
             self._gone = "the backend is closed; open another"
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.raw.close()
+        return True
 
     def take(self, deadline: float) -> Connection:
         """A connection that is open on what the path means now."""

@@ -1,0 +1,169 @@
+"""The tables, as statements and as the functions that run them inside a transaction of the caller's."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Swapped, Write
+
+__all__ = [
+    "PAGE_SIZE",
+    "SCHEMA",
+    "Mark",
+    "advanced",
+    "apply",
+    "changed_keys",
+    "find_mark",
+    "now",
+    "page",
+    "put_mark",
+    "registers",
+    "save_mark",
+]
+
+PAGE_SIZE: Final = 500
+
+_CHUNKS: Final = (1, 16, 256)
+_LATEST_CLOCK: Final = 1 << 52
+_DELETION_KEPT: Final = 60_000_000
+
+# Stamps come from the namespace's row. `file` is the file the birth mark was laid in, `writes` a plain count of
+# applied swaps, and `pruned` the highest stamp that `deletions` has forgotten. Registers have an id of their own,
+# and not (space, key) as their tree's key, so that a renewal rewrites two small pages of fixed entries, not three.
+SCHEMA: Final = (
+    "CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, birth TEXT NOT NULL,"
+    " file TEXT NOT NULL, stamp INTEGER NOT NULL, writes INTEGER NOT NULL, pruned INTEGER NOT NULL)",
+    "CREATE TABLE registers (id INTEGER PRIMARY KEY, space INTEGER NOT NULL, key TEXT NOT NULL,"
+    " stamp INTEGER NOT NULL, value BLOB NOT NULL, UNIQUE (space, key))",
+    "CREATE INDEX registers_by_stamp ON registers (space, stamp)",
+    "CREATE TABLE deletions (space INTEGER NOT NULL, stamp INTEGER NOT NULL, key TEXT NOT NULL,"
+    " PRIMARY KEY (space, stamp, key)) WITHOUT ROWID",
+)
+_MARK: Final = "SELECT id, birth, file, stamp, writes, pruned FROM namespaces WHERE name = ?"
+_ADVANCE: Final = "UPDATE namespaces SET stamp = ?, writes = ? WHERE id = ?"
+_LAY: Final = (
+    "INSERT INTO namespaces (name, birth, file, stamp, writes, pruned) VALUES (?, ?, ?, ?, 0, 0) ON CONFLICT (name)"
+    " DO UPDATE SET birth = excluded.birth, file = excluded.file, stamp = max(stamp + 1, excluded.stamp), writes = 0"
+)
+_INSERT: Final = "INSERT INTO registers (space, key, stamp, value) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+_UPDATE: Final = "UPDATE registers SET stamp = ?, value = ? WHERE space = ? AND key = ? AND stamp = ?"
+_DELETE: Final = "DELETE FROM registers WHERE space = ? AND key = ? AND stamp = ?"
+_REMEMBER_DELETION: Final = "INSERT INTO deletions (space, stamp, key) VALUES (?, ?, ?)"
+_PRUNE: Final = "DELETE FROM deletions WHERE space = ? AND stamp < ?"
+_PRUNED: Final = "UPDATE namespaces SET pruned = ? WHERE id = ?"
+_LOOK: Final = "SELECT value, stamp FROM registers WHERE space = ? AND key = ?"
+_PAGE: Final = (
+    "SELECT key, value, stamp FROM registers WHERE space = ? AND key {after} ? AND key < ?"
+    f" ORDER BY key LIMIT {PAGE_SIZE}"
+)
+_FIRST_PAGE: Final = _PAGE.format(after=">=")
+_NEXT_PAGE: Final = _PAGE.format(after=">")
+_CHANGED: Final = (
+    "SELECT key FROM registers WHERE space = ?1 AND stamp > ?2"
+    " UNION ALL SELECT key FROM deletions WHERE space = ?1 AND stamp > ?2"
+)
+_READ: Final = {
+    size: "SELECT key, value, stamp FROM registers WHERE space = ? AND key IN (" + ", ".join("?" * size) + ")"
+    for size in _CHUNKS
+}
+
+
+class Mark(NamedTuple):
+    """A namespace's row."""
+
+    space: int
+    birth: str
+    file: str
+    stamp: int
+    writes: int
+    pruned: int
+
+
+def find_mark(raw: sqlite3.Connection, namespace: str) -> Mark | None:
+    """The namespace's row, if there is one."""
+    row = raw.execute(_MARK, (namespace,)).fetchone()
+    return None if row is None else Mark(*row)
+
+
+def put_mark(raw: sqlite3.Connection, namespace: str, birth: str, file: str, stamp: int) -> None:
+    """Lay a birth mark, in place of the one that is there."""
+    raw.execute(_LAY, (namespace, birth, file, stamp))
+
+
+def save_mark(raw: sqlite3.Connection, mark: Mark) -> None:
+    """Let the namespace go on from ``mark``."""
+    raw.execute(_ADVANCE, (mark.stamp, mark.writes, mark.space))
+
+
+def page(raw: sqlite3.Connection, space: int, prefix: str, after: str | None) -> list[tuple[str, bytes, int]]:
+    """The next registers with that prefix, in the order of their keys."""
+    # Keys compare as their code points, and the last code point stands in no printable key.
+    end = prefix + "\U0010ffff"
+    if after is None:
+        return raw.execute(_FIRST_PAGE, (space, prefix, end)).fetchall()
+    return raw.execute(_NEXT_PAGE, (space, after, end)).fetchall()
+
+
+def changed_keys(raw: sqlite3.Connection, space: int, stamp: int) -> list[str]:
+    """The keys written or deleted after ``stamp``, as far back as deletions are remembered."""
+    return [key for (key,) in raw.execute(_CHANGED, (space, stamp))]
+
+
+def advanced(mark: Mark) -> Mark:
+    """The mark that the next swap leaves behind."""
+    space, birth, file, stamp, writes, pruned = mark
+    return Mark(space, birth, file, max(stamp + 1, now()), writes + 1, pruned)
+
+
+def apply(raw: sqlite3.Connection, mark: Mark, write: Write) -> Answer:
+    """Do one write under the mark's stamp, if it may be done."""
+    space, stamp, key, value = mark.space, mark.stamp, write.key, write.value
+    expected = _number(write.expected)
+    if expected == ABSENT:
+        applied = value is None or raw.execute(_INSERT, (space, key, stamp, value)).rowcount == 1
+    elif value is None:
+        applied = raw.execute(_DELETE, (space, key, expected)).rowcount == 1
+        if applied:
+            _remember_deletion(raw, mark, key)
+    else:
+        applied = raw.execute(_UPDATE, (stamp, value, space, key, expected)).rowcount == 1
+    if applied and (expected != ABSENT or value is not None):
+        return Swapped(ABSENT if value is None else stamp)
+    found = raw.execute(_LOOK, (space, key)).fetchone()
+    if found is None:
+        # Asking that nothing become nothing is granted where there is nothing.
+        return Swapped(ABSENT) if applied else Conflict(Seen(None, ABSENT))
+    return Conflict(Seen(*found))
+
+
+def _remember_deletion(raw: sqlite3.Connection, mark: Mark, key: str) -> None:
+    raw.execute(_REMEMBER_DELETION, (mark.space, mark.stamp, key))
+    horizon = mark.stamp - _DELETION_KEPT
+    if raw.execute(_PRUNE, (mark.space, horizon)).rowcount:
+        raw.execute(_PRUNED, (horizon, mark.space))
+
+
+def registers(raw: sqlite3.Connection, space: int, keys: Sequence[str]) -> Mapping[str, Seen]:
+    """The registers there are of those asked for."""
+    found: dict[str, Seen] = {}
+    for start in range(0, len(keys), _CHUNKS[-1]):
+        chunk = keys[start : start + _CHUNKS[-1]]
+        # Few sizes, filled up with NULL, which equals nothing: so that SQLite prepares three statements, not 256.
+        size = next(size for size in _CHUNKS if size >= len(chunk))
+        rows = raw.execute(_READ[size], (space, *chunk, *[None] * (size - len(chunk))))
+        found.update((key, Seen(value, stamp)) for key, value, stamp in rows)
+    return found
+
+
+def _number(stamp: Stamp) -> int:
+    # A stamp of another store is nobody's here; left to SQLite, the text "12" would equal the number.
+    return stamp if isinstance(stamp, int) and 0 <= stamp < 1 << 63 else -1
+
+
+def now() -> int:
+    """The wall clock in microseconds."""
+    # Bounded, so that a clock set to a far century cannot push stamps out of their range for good.
+    return min(time.time_ns() // 1000, _LATEST_CLOCK)
