@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Write
-from leaderlock.errors import BackendUnavailable, MemoryGone
+from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
 from leaderlock_sqlite._errors import error_at_commit
 from leaderlock_sqlite._file import Connection, check_place
@@ -251,6 +251,6 @@ def _check_writes(writes: Sequence[Write]) -> None:
     _check_count(len(writes))
     for write in writes:
         if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise ValueError(
-                f"the value of {write.key!r} has {len(write.value)} bytes; sqlite takes {_MAX_VALUE} at most"
+            raise BackendRefused(
+                f"the value of {write.key!r} has {len(write.value)} bytes; sqlite takes {_MAX_VALUE}; keep notes short"
             )

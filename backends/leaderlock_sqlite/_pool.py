@@ -68,6 +68,8 @@ class Pool:
     def take(self, deadline: float) -> Connection:
         """A connection that is open on what the path means now."""
         while True:
+            # Before the lock too: in a forked child, a thread that no longer exists may hold it.
+            self.check()
             with self._changed:
                 if self._forks and not self._changed.wait_for(self._is_calm, max(0.0, deadline - time.monotonic())):
                     raise BackendUnavailable(f"{self.path}: the process was forking for longer than the time-out")
