@@ -104,7 +104,11 @@ def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connectio
     connection = Connection(raw, str(path), (found.st_dev, found.st_ino), file_id(path))
     if found.st_nlink > 1:
         raise BackendRefused(f"{path}: the file has several names (hard links), each with a log of its own; keep one")
-    if not _is_ours(raw, path):
+    # In one transaction, so that tables which another process makes meanwhile are not taken for somebody else's.
+    raw.execute("BEGIN")
+    is_ours = _is_ours(raw, path)
+    raw.execute("COMMIT")
+    if not is_ours:
         _create(raw, path)
     _use_wal(raw, path, deadline)
     # FULL: NORMAL may lose acknowledged commits at a power cut, and with them tokens.

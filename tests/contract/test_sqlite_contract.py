@@ -9,11 +9,14 @@ from leaderlock.testing import BackendContract
 from leaderlock_sqlite import open_backend
 
 
+NOT_IN_A_FILE = {
+    "outage": "a local file has no connection that could be refused",
+    "freeze": "a read waits for nobody, so there is nobody that could fall silent",
+}
+
+
 class TestSqlite(BackendContract):
-    unsupported = {
-        "outage": "a local file has no connection that could be refused",
-        "freeze": "a read waits for nobody, so there is nobody that could fall silent",
-    }
+    unsupported = NOT_IN_A_FILE
 
     @pytest.fixture
     def path(self, tmp_path):
