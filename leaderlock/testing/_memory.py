@@ -78,6 +78,7 @@ class MemoryStore:
         self._clock = clock or SteadyClock()
         self._new_memory = new_memory
         self.core = _Core(birth=self._now(), memory=new_memory())
+        """For this module's backends alone."""
 
     def backend(
         self, *, namespace: str = "default", durability: str = "memory", keeps_memory: bool | None = None

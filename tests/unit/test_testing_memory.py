@@ -1,5 +1,8 @@
 """MemoryStore: what it forgets on demand, and how it is named."""
 
+import subprocess
+import sys
+
 import pytest
 
 from leaderlock.backend import ABSENT, Seen, Swapped, Write
@@ -160,3 +163,11 @@ def test_a_closed_client_does_not_close_the_store():
     assert write(other, "name/a", b"one")
     with pytest.raises(UsageError):
         closed.read([], timeout=1)
+
+
+def test_the_testing_kit_needs_no_pytest_until_the_contract_is_asked_for():
+    program = "import sys, leaderlock.testing as t; t.MemoryBackend(); print('pytest' in sys.modules)"
+
+    said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+    assert said.strip() == "False"
