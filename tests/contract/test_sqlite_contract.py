@@ -8,7 +8,6 @@ import pytest
 from leaderlock.testing import BackendContract
 from leaderlock_sqlite import open_backend
 
-
 NOT_IN_A_FILE = {
     "outage": "a local file has no connection that could be refused",
     "freeze": "a read waits for nobody, so there is nobody that could fall silent",
