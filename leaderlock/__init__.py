@@ -1,1 +1,68 @@
-"""Leader leases with fencing tokens: many copies run, exactly one acts."""
+"""Leader leases with fencing tokens: many copies run, exactly one acts.
+
+``connect(url)`` gives a :class:`Client`; ``with client.election("name") as lease:`` leads; ``lease.token`` is what a
+resource needs in order to refuse an old leader. See ``docs/guarantees.md`` for what is promised, and what is not.
+"""
+
+from leaderlock._client import Client, Election
+from leaderlock._connect import connect
+from leaderlock._current import current
+from leaderlock._decorators import only_on_leader
+from leaderlock._lease import Lease
+from leaderlock._observe import Session, Status, Term
+from leaderlock._protocol.candidacy import LossReason
+from leaderlock._protocol.clocks import Deadline
+from leaderlock._protocol.records import Holder
+from leaderlock.backend import ABSENT, DELETE, Backend, Conflict, Seen, Swapped, Traits, View, Write
+from leaderlock.errors import (
+    BackendError,
+    BackendNotInstalled,
+    BackendRefused,
+    BackendUnavailable,
+    CampaignTimeout,
+    LeaderLockError,
+    LeaseLost,
+    MemoryGone,
+    NotLeader,
+    OutcomeUnknown,
+    StaleToken,
+    UsageError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "ABSENT",
+    "DELETE",
+    "Backend",
+    "BackendError",
+    "BackendNotInstalled",
+    "BackendRefused",
+    "BackendUnavailable",
+    "CampaignTimeout",
+    "Client",
+    "Conflict",
+    "Deadline",
+    "Election",
+    "Holder",
+    "LeaderLockError",
+    "Lease",
+    "LeaseLost",
+    "LossReason",
+    "MemoryGone",
+    "NotLeader",
+    "OutcomeUnknown",
+    "Seen",
+    "Session",
+    "StaleToken",
+    "Status",
+    "Swapped",
+    "Term",
+    "Traits",
+    "UsageError",
+    "View",
+    "Write",
+    "connect",
+    "current",
+    "only_on_leader",
+]

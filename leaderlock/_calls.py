@@ -85,8 +85,8 @@ class Calls:
             unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
             for group in swaps:
                 post(Unanswered(group, Failure.UNKNOWN, unknown))
-            for group in reads:
-                post(Unread(group, Failure.UNKNOWN, unknown))
+            for asked in reads:
+                post(Unread(asked, Failure.UNKNOWN, unknown))
             raise
 
     def _swaps(self, puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:

@@ -13,9 +13,9 @@ What a driver promises, in full:
 3. **Memory.** An opaque id of what the store remembers. It changes whenever acknowledged writes may have been lost,
    and when the namespace was wiped: a random *birth mark*, laid by the driver at the namespace's first use, is part
    of it. An id once left never comes back. It is compared inside the atomic step, not before it.
-4. **Floor.** A whole number below 2**53 which never goes back, rises with every applied swap, and is above every floor and
-   every revision given before, also after a loss of memory: microseconds since 1970 at the namespace's birth plus
-   a revision, or the server's clock in microseconds.
+4. **Floor.** A whole number below 2**53 which never goes back, rises with every applied swap, and is above every one
+   given before, also after a loss of memory: microseconds since 1970 at the namespace's birth plus a revision, or
+   the server's clock in microseconds.
 5. **Reads** give each key as of one moment after the call began, or lag behind: a lagging read costs time, never
    safety. The floor and the memory are of the same answer as the values.
 6. **Four kinds of answer**, always told apart: an answer (done, conflict); :class:`~leaderlock.errors.MemoryGone`;
@@ -118,7 +118,7 @@ class Traits:
     durability: str
     """What an acknowledged write survives, as this client assumes it: ``"memory"``, ``"disk"``, ``"replicas:2"``…"""
     keeps_memory: bool
-    """Whether the store keeps what it acknowledged through restarts: then the first use of a namespace is settled at once."""
+    """Whether the store keeps what it acknowledged through restarts: then a first use settles it at once."""
     pushes: bool
     """Whether :meth:`Backend.watch` is pushed by the store (else the driver polls)."""
     max_batch: int
@@ -158,7 +158,8 @@ class Backend(ABC):
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         """Call ``wake()``, from any thread, whenever one of ``keys`` may have changed; return what stops that.
 
-        A hint: it may come late, twice, for nothing or not at all. Returns at once, without waiting for the store.
+        A hint: it may come late, twice, for nothing or not at all. Returns at once, without waiting for the store; where
+        watching begins only later, ``wake`` is called once when it does, for what was missed.
         ``wake`` neither blocks nor raises. The returned function may be called twice, and from inside ``wake``.
         """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from leaderlock._protocol.candidacy import Cause, Failed, LossReason, Lost, Released
+from leaderlock._protocol.candidacy import NOBODY, Cause, Failed, LossReason, Lost, Released, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
 from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
@@ -265,7 +265,7 @@ class Machine:
     # -- swaps
 
     def _answered(self, put: Put, answer: Answer, now: Instant) -> None:
-        same = put.epoch == self._memory.epoch
+        same = put.epoch == self._memory.epoch and put.memory == self._memory.id
         match put.kind:
             case Kind.OPEN | Kind.RENEW:
                 self._session_answered(put, answer, now)
@@ -371,6 +371,12 @@ class Machine:
     def _finish_closing(self) -> None:
         if self._closing and not self._sessions.retired:
             self._say(Closed())
+
+    @property
+    def standing(self) -> Standing:
+        """Until when the present session is valid, as all of its leases see it."""
+        mine = self._sessions.current
+        return mine.standing if mine is not None else NOBODY
 
     @property
     def memory(self) -> tuple[str, int]:

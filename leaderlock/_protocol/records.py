@@ -141,10 +141,13 @@ class SessionRecord:
         }
         return _dumps(fields)
 
-    def asking(self, request: Request, write: str) -> SessionRecord:
-        """The same session with one more request; one per requester, the oldest go (rule 13)."""
+    def asking(self, request: Request) -> SessionRecord:
+        """The same session with one more request; one per requester, the oldest go (rule 13).
+
+        It keeps its ``write``, so that whoever observes it goes on counting (rule 6).
+        """
         others = [old for old in self.requests if old.by != request.by]
-        return replace(self, write=write, requests=(*others, request)[-MAX_REQUESTS:])
+        return replace(self, requests=(*others, request)[-MAX_REQUESTS:])
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +161,12 @@ class NameRecord:
     at: float = 0.0
     history: tuple[Stint, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def since(self) -> float:
+        """When the present term began, by its leader's wall clock; ``at`` is when the record was last written."""
+        last = self.history[-1] if self.history else None
+        return last.since if last is not None and last.token == self.token else self.at
 
     def encode(self) -> bytes:
         fields = {

@@ -1,0 +1,122 @@
+"""What a person may do to a namespace from outside: settle it, and ask a leader to go."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+
+from leaderlock._engine import Engine
+from leaderlock._observe import Sighting, look, looks
+from leaderlock._protocol.records import (
+    MAX_TOKEN,
+    SETTLED,
+    Foreign,
+    Request,
+    SettledRecord,
+    name_key,
+    read_settled,
+    session_key,
+)
+from leaderlock._protocol.rivals import Observation, observe
+from leaderlock.backend import Conflict, Write
+from leaderlock.errors import BackendRefused, BackendUnavailable, CampaignTimeout
+
+__all__ = ["init", "request_resignation"]
+
+TRIES: Final = 10
+"""How often a write is tried again that meets another: each conflict means that somebody else got on."""
+
+
+def init(engine: Engine, *, force: bool = False) -> bool:
+    """Declare that nobody leads or campaigns in this namespace, so that names may be taken at once (rule 16).
+
+    Returns whether anything was written: where the memory is settled already, nothing is.
+    """
+    terms, traits = engine.terms, engine.backend.traits
+    timeout = terms.timing.attempt
+    for _ in range(TRIES):
+        view = engine.backend.read([SETTLED], timeout=timeout)
+        seen = view.seen[SETTLED]
+        old = None if seen.value is None else read_settled(seen.value)
+        fresh = SettledRecord(view.memory, terms.timing.longest, traits.durability)
+        if isinstance(old, SettledRecord) and old.memory == view.memory and (old == fresh or not force):
+            if old != fresh:
+                raise BackendRefused(
+                    f"this namespace is settled with longest={old.longest:g} and durability={old.durability!r}: stop "
+                    "every client, then settle it anew with --force"
+                )
+            return False
+        if old is not None and not force:
+            why = old.why if isinstance(old, Foreign) else "settled on a memory that the store has lost since"
+            raise BackendRefused(
+                f"this namespace is {why}: its leaders may still be alive. Wait {terms.timing.longest:g} s and it "
+                "settles by itself, or stop every client and use --force"
+            )
+        [answer] = engine.backend.swap([Write(SETTLED, seen.stamp, fresh.encode())], view.memory, timeout=timeout)
+        if not isinstance(answer, Conflict):
+            return True
+    raise BackendUnavailable("others keep writing the namespace's settled register: try again")
+
+
+def request_resignation(engine: Engine, name: str, *, now: bool, timeout: float | None) -> bool:
+    """Ask whoever leads ``name`` to yield it; wait until that term is over (rule 13).
+
+    Returns ``False`` if nobody leads. ``now`` rewrites the name at once as well: until the leader looks, it still
+    believes in its lease, and only fences protect the resource.
+    """
+    sighting = _ask(engine, name)
+    if sighting is None:
+        return False
+    if now and _overwrite(engine, sighting):
+        return True
+    _wait_for_end(engine, sighting, timeout)
+    return True
+
+
+def _ask(engine: Engine, name: str) -> Sighting | None:
+    by = f"{engine.terms.holder.host}:{engine.terms.holder.pid}"
+    for _ in range(TRIES):
+        sighting = look(engine, name)
+        record, session, shown = sighting.record, sighting.session, sighting.session_seen
+        if not sighting.is_led or record is None or record.session is None:
+            return None
+        if session is None or shown is None:
+            return sighting  # a session that does not show cannot be asked: its observers will bury it
+        request = Request(name, record.token, by, engine.clock.now().wall)
+        asking = session.asking(request)
+        write = Write(session_key(record.session), shown.stamp, asking.encode())
+        timeout = engine.terms.timing.attempt
+        [answer] = engine.backend.swap([write], sighting.view.memory, timeout=timeout)
+        if not isinstance(answer, Conflict):
+            return sighting
+    raise BackendUnavailable(f"the session that leads {name!r} changes all the time: try again")
+
+
+def _overwrite(engine: Engine, sighting: Sighting) -> bool:
+    record = sighting.record
+    assert record is not None
+    # A token above the leader's tells it that it was superseded, when it next reads its names (rule 9).
+    token = max(record.token + 1, sighting.view.floor)
+    if token > MAX_TOKEN:
+        raise BackendRefused(f"the token of {sighting.name!r} cannot rise any further")
+    how = f"forced by {engine.terms.holder.host}:{engine.terms.holder.pid}"
+    released = record.released(write=secrets.token_hex(12), how=how, at=engine.clock.now().wall, token=token)
+    write = Write(name_key(sighting.name), sighting.seen.stamp, released.encode())
+    timeout = engine.terms.timing.attempt
+    [answer] = engine.backend.swap([write], sighting.view.memory, timeout=timeout)
+    return not isinstance(answer, Conflict)
+
+
+def _wait_for_end(engine: Engine, asked: Sighting, timeout: float | None) -> None:
+    """Until the term that was asked is over: released, taken by another, or its session silent for long enough."""
+    assert asked.record is not None
+    silence: Observation | None = None
+    for sighting in looks(engine, asked.name, timeout):
+        if not sighting.is_led or sighting.record is None or sighting.record.token != asked.record.token:
+            return
+        if sighting.session_seen is not None:
+            now = engine.clock.now()
+            silence = observe(silence, sighting.session_seen, now)
+            if silence.is_silent(engine.setting, now):
+                return  # dead: whoever wants the name buries that session and takes it
+    raise CampaignTimeout(f"{asked.name!r} was asked for, but its leader has not released it yet: it may still act")

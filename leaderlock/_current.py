@@ -1,0 +1,33 @@
+"""The lease under which the running code acts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar, Token
+from typing import Final
+
+from leaderlock._lease import Lease
+
+__all__ = ["current", "enter", "leave"]
+
+_current: Final[ContextVar[Lease | None]] = ContextVar("leaderlock.current", default=None)
+
+
+def current() -> Lease | None:
+    """The lease under which this code runs: inside ``with election``, or inside a guarded function.
+
+    ``None`` elsewhere. The innermost, if there are several. It may have been lost since: ``current().check()``.
+    """
+    return _current.get()
+
+
+enter: Final[Callable[[Lease], Token[Lease | None]]] = _current.set
+"""For leaderlock's faces: from here on the code acts under this lease; the answer is for :func:`leave`."""
+
+
+def leave(token: Token[Lease | None]) -> None:
+    """Act again under what was current before."""
+    try:
+        _current.reset(token)
+    except ValueError:  # left in another context than it was entered in, as generators and some test runners do
+        _current.set(token.old_value if isinstance(token.old_value, Lease) else None)

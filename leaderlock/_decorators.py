@@ -1,0 +1,232 @@
+"""``@only_on_leader``: this function runs here only while this process leads."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+import logging
+import os
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, cast
+
+from leaderlock._client import Client
+from leaderlock._connect import default_client
+from leaderlock._current import enter, leave
+from leaderlock._lease import Lease
+from leaderlock._naming import check_name
+from leaderlock._protocol.candidacy import Lost, News
+from leaderlock._tenure import Tenure, tenure_of
+from leaderlock.errors import LeaseLost, NotLeader
+
+__all__ = ["EXIT_LOST", "OnLoss", "Otherwise", "only_on_leader"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Otherwise: TypeAlias = Literal["skip", "raise", "wait"]
+OnLoss: TypeAlias = Literal["finish", "cancel", "exit"]
+
+EXIT_LOST: Final = 76
+"""The exit code of a process that ends because it lost its lease."""
+
+_log: Final = logging.getLogger("leaderlock")
+
+
+def only_on_leader(
+    name: str,
+    *,
+    client: Client | None = None,
+    otherwise: Otherwise = "skip",
+    on_loss: OnLoss = "finish",
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Return a decorator under which a function runs only while this process leads ``name``.
+
+    The first call starts the campaign and waits for its first answer; the campaign goes on behind, again after every
+    loss, and later calls only compare clocks. Inside, :func:`current` is the lease, with its token. Functions guarded
+    by one name share their leadership. Works on functions, methods and coroutine functions.
+
+    Not promised: that the process still leads when the function's next packet arrives. Use the token.
+
+    Args:
+        name: what to lead.
+        client: from :func:`connect`; without one, the process's own at ``$LEADERLOCK_URL``, opened by the first call.
+        otherwise: for who does not lead: ``"skip"`` returns ``None``, ``"raise"`` raises :class:`NotLeader`, ``"wait"``
+            waits until it leads.
+        on_loss: when the lease is lost while the function runs: ``"finish"`` lets it, ``"cancel"`` cancels the
+            coroutine, which then raises :class:`LeaseLost`, ``"exit"`` ends the process with code 76, at once.
+
+    Raises:
+        TypeError: this cannot be guarded: it is not callable, a class, or a generator.
+        ValueError: an option that there is not, or ``"cancel"`` on what is not a coroutine function.
+    """
+    check_name(name)
+    _check_option("otherwise", otherwise, ("skip", "raise", "wait"))
+    _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
+    if client is not None and not isinstance(client, Client):
+        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+    guard = _Guard(name, client, otherwise, on_loss)
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        guarded: Callable[P, R] = guard.around(function)
+        return guarded
+
+    return decorate
+
+
+def _check_option(what: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
+
+
+class _Guard:
+    """One decoration: who must lead what, and what happens if not."""
+
+    def __init__(self, name: str, client: Client | None, otherwise: Otherwise, on_loss: OnLoss) -> None:
+        self._name = name
+        self._client = client
+        self._otherwise = otherwise
+        self._on_loss = on_loss
+        self._tenure: Tenure | None = None
+
+    def around(self, function: Any) -> Any:
+        if isinstance(function, staticmethod | classmethod):
+            return type(function)(self.around(cast("Any", function).__func__))
+        if not callable(function) or inspect.isclass(function):
+            raise TypeError(f"only_on_leader guards a function, not {function!r}")
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise TypeError(f"only_on_leader cannot guard the generator {function!r}: its body runs after the call")
+        if inspect.iscoroutinefunction(function):
+            return self._around_coroutine(function)
+        if self._on_loss == "cancel":
+            raise ValueError(f"on_loss='cancel' needs a coroutine function; {function!r} cannot be stopped: use 'exit'")
+        return self._around_function(function)
+
+    def _around_function(self, function: Callable[P, R]) -> Callable[P, R | None]:
+        @functools.wraps(function)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+            tenure = self._tenure
+            lease = tenure.lease if tenure is not None else None
+            if lease is None:
+                lease = self._seek()
+                if lease is None:
+                    return None
+            token = enter(lease)
+            exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
+            try:
+                return function(*args, **kwargs)
+            finally:
+                leave(token)
+                if exits is not None:
+                    lease.unlisten(exits)
+
+        return guarded
+
+    def _around_coroutine(
+        self, function: Callable[P, Coroutine[Any, Any, R]]
+    ) -> Callable[P, Coroutine[Any, Any, R | None]]:
+        @functools.wraps(function)
+        async def guarded(*args: P.args, **kwargs: P.kwargs) -> R | None:
+            tenure = self._tenure
+            lease = tenure.lease if tenure is not None else None
+            if lease is None:
+                lease = await self._seek_async()
+                if lease is None:
+                    return None
+            token = enter(lease)
+            exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
+            try:
+                if self._on_loss == "cancel":
+                    return await _cancelled_on_loss(lease, function(*args, **kwargs))
+                return await function(*args, **kwargs)
+            finally:
+                leave(token)
+                if exits is not None:
+                    lease.unlisten(exits)
+
+        return guarded
+
+    # -- the way in
+
+    def _begin(self) -> Tenure:
+        """The first call: from here on this process is a candidate."""
+        if self._tenure is None:
+            self._tenure = tenure_of(self._client or default_client(), self._name)
+        return self._tenure
+
+    def _seek(self) -> Lease | None:
+        tenure = self._begin()
+        tenure.first_answer()
+        if self._otherwise == "wait":
+            while tenure.lease is None:
+                tenure.wait_elected()
+        return self._decide(tenure)
+
+    async def _seek_async(self) -> Lease | None:
+        loop = asyncio.get_running_loop()
+        tenure = await loop.run_in_executor(None, self._begin)
+        await loop.run_in_executor(None, tenure.first_answer)
+        while self._otherwise == "wait" and tenure.lease is None:
+            elected = asyncio.Event()
+
+            def wake(_: Lease, elected: asyncio.Event = elected) -> None:
+                loop.call_soon_threadsafe(elected.set)
+
+            stop = tenure.on_elected(wake)
+            try:
+                if tenure.lease is None:
+                    await elected.wait()
+            finally:
+                stop()
+        return self._decide(tenure)
+
+    def _decide(self, tenure: Tenure) -> Lease | None:
+        lease = tenure.lease
+        if lease is None and self._otherwise == "raise":
+            raise NotLeader(f"{self._name!r} is led by another process, or by none: not run here")
+        return lease
+
+    def _exit_on_loss(self, lease: Lease) -> Callable[[News], None]:
+        def hear(news: News) -> None:
+            if isinstance(news, Lost):
+                _log.critical("the lease of %r was lost (%s): this process ends", self._name, news.reason.value)
+                logging.shutdown()
+                os._exit(EXIT_LOST)
+
+        lease.listen(hear)
+        return hear
+
+
+async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
+    """Run the work in this task, and cancel it when the lease is lost."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    lost = False
+
+    def cancel() -> None:
+        nonlocal lost
+        if not lost:
+            lost = True
+            task.cancel("the lease was lost")
+
+    def hear(news: News) -> None:
+        if isinstance(news, Lost):
+            with suppress(RuntimeError):  # the loop is closed: there is nothing left to cancel
+                loop.call_soon_threadsafe(cancel)
+
+    lease.listen(hear)
+    try:
+        if not lease.is_held:
+            cancel()
+        return await work
+    except asyncio.CancelledError:
+        if not lost or task.uncancel() > 0:
+            raise  # somebody else cancelled too, and is owed his cancellation
+        reason = lease.lost_reason.value if lease.lost_reason is not None else "expired"
+        message = f"the lease of {lease.name!r} was lost while its coroutine ran: {reason}; it was cancelled"
+        raise LeaseLost(message, reason=reason) from None
+    finally:
+        lost = True
+        lease.unlisten(hear)

@@ -1,0 +1,293 @@
+"""A lease as its holder sees it."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import Final, TypeAlias
+
+from leaderlock._engine import Engine
+from leaderlock._protocol.candidacy import (
+    Candidacy,
+    Elected,
+    LossReason,
+    Lost,
+    News,
+    NoteLost,
+    NoteSaved,
+    Released,
+    State,
+)
+from leaderlock._protocol.clocks import Deadline
+from leaderlock._protocol.events import Campaign, Resign, SaveNote
+from leaderlock._protocol.records import MAX_NOTE, Holder
+from leaderlock.errors import BackendUnavailable, LeaseLost
+
+__all__ = ["Lease", "Listener"]
+
+Listener: TypeAlias = Callable[[News], None]
+
+_tickets: Final = itertools.count(1)
+
+
+class Lease:
+    """Leadership of one name while it lasts, with a token that is higher than every earlier leader's.
+
+    Not promised: that :attr:`is_held` is still true when your next packet arrives, as a process may be paused between
+    the check and the write. Hand :attr:`token` to the resource and let a fence refuse the older one.
+
+    Made by :meth:`Election.campaign`. All methods may be called from any thread.
+    """
+
+    __slots__ = ("__weakref__", "_boot", "_candidacy", "_engine", "_listeners", "_note", "_on_lost")
+
+    def __init__(self, engine: Engine, name: str, *, patient: bool) -> None:
+        self._engine = engine
+        self._candidacy = Candidacy(name, patient=patient, audience=self)
+        self._boot = engine.clock.boot
+        self._note = b""
+        self._listeners: tuple[Listener, ...] = ()
+        self._on_lost: tuple[Callable[[Lease], object], ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Lease {self.name!r} token={self.token} {self.state}, {max(self.remaining, 0.0):.1f} s left>"
+
+    # -- what it is
+
+    @property
+    def name(self) -> str:
+        """The name that is led."""
+        return self._candidacy.name
+
+    @property
+    def token(self) -> int:
+        """The fencing token: positive, below 2**53, above that of every earlier term of this name; never changes."""
+        return self._candidacy.token
+
+    @property
+    def holder(self) -> Holder:
+        """Who leads under this lease: this process."""
+        return self._engine.terms.holder
+
+    @property
+    def state(self) -> str:
+        """Where the term stands, as a word: ``leading``, ``jeopardy``, ``resigned``, ``lost``…"""
+        return self._candidacy.state.value
+
+    @property
+    def is_held(self) -> bool:
+        """Whether this lease is held now: a comparison of clocks with the deadline, without lock or I/O."""
+        until = self._candidacy.standing.until
+        # One clock decides while the end is further away than the two can differ; then both are read.
+        return self._boot() < until.surely or until.is_ahead(self._engine.clock.now())
+
+    @property
+    def deadline(self) -> Deadline:
+        """Until when the lease is held at least, as a pair of instants on this host's steady clocks (seconds).
+
+        Every renewal moves it. Once the lease is over, it is in the past.
+        """
+        return self._candidacy.standing.until
+
+    @property
+    def remaining(self) -> float:
+        """Seconds until the deadline as it stands; zero or less when the lease is over."""
+        return max(self._candidacy.standing.until.remaining(self._engine.clock.now()), -1.0)
+
+    @property
+    def lost_reason(self) -> LossReason | None:
+        """Why it was lost; ``None`` while it is held, and after it was resigned."""
+        if self._engine.is_forked:
+            return LossReason.FORKED
+        if self._candidacy.reason is None and self._candidacy.leads and not self.is_held:
+            return LossReason.EXPIRED  # the engine has not run since
+        return self._candidacy.reason
+
+    def check(self) -> None:
+        """Return if the lease is held now.
+
+        Raises:
+            LeaseLost: it is not; ``.reason`` says why.
+        """
+        if not self.is_held:
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        if self._candidacy.state is State.RESIGNED:
+            return LeaseLost(f"the lease of {self.name!r} was resigned: campaign again to act", reason="resigned")
+        reason = (self.lost_reason or LossReason.EXPIRED).value
+        return LeaseLost(
+            f"the lease of {self.name!r} (token {self.token}) was lost: {reason}; stop acting", reason=reason
+        )
+
+    # -- what one does with it
+
+    def ensure(self, seconds: float) -> None:
+        """Return only when at least ``seconds`` are left, renewing first if there are fewer.
+
+        Also renews first when this machine may have stood still since the last renewal (its wall clock jumped).
+
+        Raises:
+            LeaseLost: the lease is over.
+            BackendUnavailable: the lease is held, but the store has not answered in time to promise that much.
+            ValueError: no renewal can leave so much.
+        """
+        timing = self._engine.terms.timing
+        most = timing.ttl * (1 - timing.rho)
+        if not 0 <= seconds < most:
+            raise ValueError(
+                f"ensure({seconds!r}): a renewal leaves less than {most:g} s; use a longer ttl or ask for less"
+            )
+
+        def enough() -> bool:
+            return not self.is_held or (self.remaining >= seconds and not self._engine.is_suspect)
+
+        if not enough():
+            self._engine.renew(enough, timing.attempt)
+        self.check()
+        if not enough():
+            raise BackendUnavailable(
+                f"the lease of {self.name!r} has {self.remaining:.1f} s left and could not be renewed to {seconds:g} s"
+            )
+
+    @property
+    def note(self) -> bytes:
+        """The name's note as this term found it or last saved it: only the holder writes it, and it outlives the term."""
+        return self._note
+
+    def save_note(self, note: bytes, *, timeout: float | None = None) -> None:
+        """Write the note, and return when the store has it.
+
+        A register of 64 KiB that only the present leader can write: "processed up to here".
+
+        Raises:
+            LeaseLost: the lease ended before the note was acknowledged; a later leader will not find it unless it does.
+            BackendUnavailable: not acknowledged within ``timeout`` seconds (default: while the lease lasts); it may be
+                saved yet, and the next ``save_note`` comes after it.
+            TypeError, ValueError: not bytes, or more than 64 KiB.
+        """
+        if not isinstance(note, bytes):
+            raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
+        if len(note) > MAX_NOTE:
+            raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")
+        self.check()
+        ticket = next(_tickets)
+        answers: list[bool] = []
+
+        def listen(news: News) -> None:
+            if isinstance(news, NoteSaved | NoteLost) and news.ticket == ticket:
+                answers.append(isinstance(news, NoteSaved))
+
+        def act() -> None:
+            self._engine.drive(SaveNote(self._candidacy, note, ticket), self.name, timeout)
+
+        budget = self._engine.terms.timing.ttl if timeout is None else timeout
+        self._act_and_wait(act, listen, lambda: bool(answers), budget)
+        if not answers:
+            raise BackendUnavailable(f"the store has not acknowledged the note of {self.name!r} within {budget:g} s")
+        if not answers[0]:
+            raise self._lost()
+
+    def resign(self, *, timeout: float | None = None) -> bool:
+        """Stop leading, now, and free the name in the store.
+
+        The claim ends before the store is told. Returns whether the store has acknowledged the release within
+        ``timeout`` seconds (default: a ttl); if not, it is told as soon as it answers, and the name is free at the
+        latest a ttl after this session's end. Resigning what is not held does nothing.
+        """
+        if self._engine.is_closed:
+            return self._candidacy.state is State.RESIGNED
+        told: list[News] = []
+
+        def listen(news: News) -> None:
+            if isinstance(news, Released):
+                told.append(news)
+
+        budget = self._engine.terms.timing.ttl if timeout is None else timeout
+        act: Callable[[], None] = lambda: self._engine.drive(Resign(self._candidacy), self.name, budget)  # noqa: E731
+        return self._act_and_wait(act, listen, lambda: bool(told), budget)
+
+    def wait_lost(self, timeout: float | None = None) -> LossReason | None:
+        """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.
+
+        ``None``: it is still held, or was resigned.
+        """
+        self._act_and_wait(lambda: None, lambda news: None, lambda: not self._candidacy.leads, timeout)
+        return self.lost_reason
+
+    def on_lost(self, callback: Callable[[Lease], object]) -> None:
+        """Have ``callback(lease)`` called when the lease is lost (not when it is resigned), on a thread of leaderlock's.
+
+        Callbacks run one after the other and should be short; what they raise is logged. If the lease is lost already,
+        the call comes at once.
+        """
+        if not callable(callback):
+            raise TypeError(f"on_lost takes a function, not {type(callback).__name__}")
+        with self._engine.locked():
+            self._on_lost = (*self._on_lost, callback)
+            if self._candidacy.reason is not None:
+                self._engine.callbacks.call(lambda: callback(self))
+
+    # -- for leaderlock's own
+
+    @property
+    def candidacy(self) -> Candidacy:
+        """For leaderlock's other faces: what the protocol knows of this term."""
+        return self._candidacy
+
+    def campaign(self, hear: Listener, is_over: Callable[[], bool], timeout: float | None) -> None:
+        """For :class:`Election`: seek the name until it is over, or ``timeout`` seconds have passed."""
+
+        def seek() -> None:
+            self._engine.drive(Campaign(self._candidacy), self.name, timeout)
+
+        self._act_and_wait(seek, hear, is_over, timeout)
+
+    def tell(self, news: News) -> None:
+        """For the engine."""
+        match news:
+            case Elected(_, note) | NoteSaved(_, note):
+                self._note = note
+            case Lost():
+                for callback in self._on_lost:
+                    self._engine.callbacks.call(lambda callback=callback: callback(self))  # type: ignore[misc]
+            case _:
+                pass
+        for listener in self._listeners:
+            listener(news)
+
+    def listen(self, listener: Listener) -> None:
+        """For leaderlock's other faces: be told everything, with the engine's lock held."""
+        with self._engine.locked():
+            self._listeners = (*self._listeners, listener)
+
+    def unlisten(self, listener: Listener) -> None:
+        with self._engine.locked():
+            self._listeners = tuple(other for other in self._listeners if other is not listener)
+
+    def _act_and_wait(
+        self, act: Callable[[], None], listener: Listener, done: Callable[[], bool], timeout: float | None
+    ) -> bool:
+        """Do something, and wait until its news have come; returns whether they have."""
+        clock = self._engine.clock
+        changed = threading.Condition()
+
+        def hear(news: News) -> None:
+            with changed:
+                listener(news)
+                changed.notify_all()
+
+        until = None if timeout is None else clock.boot() + timeout
+        self.listen(hear)
+        try:
+            act()
+            with changed:
+                while not done() and not self._engine.is_closed:
+                    left = 3600.0 if until is None else until - clock.boot()
+                    if left <= 0:
+                        break
+                    clock.wait(changed, left)
+            return done()
+        finally:
+            self.unlisten(hear)

@@ -1,0 +1,205 @@
+"""Who leads, as the store records it: looked at from outside, without taking part."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from leaderlock._engine import Engine
+from leaderlock._protocol.records import (
+    SETTLED,
+    Ending,
+    Foreign,
+    Holder,
+    NameRecord,
+    SessionRecord,
+    SettledRecord,
+    Stint,
+    name_key,
+    read_name,
+    read_session,
+    read_settled,
+    session_key,
+)
+from leaderlock.backend import Seen, View
+from leaderlock.errors import BackendRefused
+
+__all__ = ["Session", "Sighting", "Status", "Term", "is_settled", "look", "looks", "names_seen", "observe"]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One client of the store's, as its register shows it."""
+
+    id: str
+    holder: Holder
+    ttl: float
+    """Seconds after its last renewal for which it may still be alive."""
+    renewed_at: float
+    """Its own wall clock at its last renewal, in seconds since 1970: for people, never to be relied on."""
+    ended: str
+    """``"no"``, or how it ended: ``"closed"``, ``"expired"``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Who leads, with which token, since when: as recorded, which is not a promise that it still runs."""
+
+    name: str
+    token: int
+    session: Session
+    since: float
+    """The leader's wall clock when it was elected, in seconds since 1970."""
+    note: bytes = b""
+
+    @property
+    def holder(self) -> Holder:
+        return self.session.holder
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """What one name's registers held at one look."""
+
+    name: str
+    view: View
+    seen: Seen
+    record: NameRecord | None
+    session_seen: Seen | None
+    session: SessionRecord | None
+
+    @property
+    def is_led(self) -> bool:
+        """Whether the name shows a session that has not ended."""
+        return self.record is not None and self.record.session is not None and not self._has_ended
+
+    @property
+    def _has_ended(self) -> bool:
+        return self.session is not None and self.session.ended is not Ending.NO
+
+    @property
+    def term(self) -> Term | None:
+        record = self.record
+        if record is None or record.session is None or not self.is_led:
+            return None
+        shown = self.session
+        session = (
+            Session(record.session, Holder(), 0.0, 0.0, "unknown")
+            if shown is None
+            else Session(record.session, shown.holder, shown.ttl, shown.at, shown.ended.value)
+        )
+        return Term(self.name, record.token, session, record.since, record.note)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One name, for people: who leads, whether one may take it, and what came before."""
+
+    name: str
+    term: Term | None
+    last_token: int
+    """The highest token that was given for this name; 0: none yet."""
+    moved_ago: float | None
+    """Seconds since the leader's session last moved, by the two hosts' wall clocks."""
+    free_in: float | None
+    """Seconds until its session may be given up for dead if it does not move again, by the same clocks."""
+    settled: bool
+    """Whether names may be taken on the store's present memory (rule 15)."""
+    history: tuple[Stint, ...]
+
+
+def _name_record(name: str, seen: Seen) -> NameRecord | None:
+    record = None if seen.value is None else read_name(seen.value)
+    if isinstance(record, Foreign):
+        raise BackendRefused(f"the register of {name!r} is {record.why}")
+    return record
+
+
+def look(engine: Engine, name: str) -> Sighting:
+    """Read the name, and the session that holds it."""
+    timeout = engine.terms.timing.attempt
+    view = engine.backend.read([name_key(name), SETTLED], timeout=timeout)
+    record = _name_record(name, view.seen[name_key(name)])
+    if record is None or record.session is None:
+        return Sighting(name, view, view.seen[name_key(name)], record, None, None)
+    key = session_key(record.session)
+    view = engine.backend.read([name_key(name), key, SETTLED], timeout=timeout)
+    record = _name_record(name, view.seen[name_key(name)])
+    shown = view.seen[key]
+    session = None if shown.value is None else read_session(shown.value)
+    if isinstance(session, Foreign):
+        raise BackendRefused(f"the register of session {key} is {session.why}")
+    return Sighting(name, view, view.seen[name_key(name)], record, shown, session)
+
+
+def is_settled(view: View) -> SettledRecord | None:
+    """What the namespace's ``settled`` register says, if it names the store's present memory."""
+    seen = view.seen[SETTLED]
+    record = None if seen.value is None else read_settled(seen.value)
+    return record if isinstance(record, SettledRecord) and record.memory == view.memory else None
+
+
+def status(engine: Engine, name: str) -> Status:
+    sighting = look(engine, name)
+    record, session = sighting.record, sighting.session
+    moved_ago = free_in = None
+    if sighting.is_led and session is not None:
+        now = engine.clock.now()
+        moved_ago = max(0.0, now.wall - session.at)
+        free_in = max(0.0, session.ttl * (1 + engine.terms.timing.rho) - moved_ago)
+    return Status(
+        name=name,
+        term=sighting.term,
+        last_token=record.token if record is not None else 0,
+        moved_ago=moved_ago,
+        free_in=free_in,
+        settled=is_settled(sighting.view) is not None,
+        history=record.history if record is not None else (),
+    )
+
+
+def names_seen(engine: Engine) -> Iterator[str]:
+    """The names that have a register, in the store's order."""
+    prefix = name_key("")
+    for key, _ in engine.backend.scan(prefix, timeout=engine.terms.timing.attempt):
+        yield key[len(prefix) :]
+
+
+def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[Sighting]:
+    """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever."""
+    woken = threading.Event()
+    changed = threading.Condition()
+    every = engine.terms.timing.renew_every
+
+    def wake() -> None:
+        woken.set()
+        with changed:
+            changed.notify_all()
+
+    until = None if timeout is None else engine.clock.boot() + timeout
+    stop = engine.backend.watch([name_key(name)], wake)
+    try:
+        while not engine.is_closed:
+            woken.clear()
+            yield look(engine, name)
+            left = every if until is None else min(every, until - engine.clock.boot())
+            if left <= 0:
+                return
+            next_look = engine.clock.boot() + left
+            with changed:
+                while not woken.is_set() and not engine.is_closed and engine.clock.boot() < next_look:
+                    engine.clock.wait(changed, next_look - engine.clock.boot())
+    finally:
+        stop()
+
+
+def observe(engine: Engine, name: str) -> Iterator[Term | None]:
+    """Yield who leads now, and again whenever that changes. Ends with the client."""
+    last: tuple[int, str] | None = (-1, "")
+    for sighting in looks(engine, name):
+        term = sighting.term
+        shown = None if term is None else (term.token, term.session.id)
+        if shown != last:
+            last = shown
+            yield term
