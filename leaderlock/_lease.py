@@ -153,7 +153,7 @@ class Lease:
 
     @property
     def note(self) -> bytes:
-        """The name's note as this term found it or last saved it: only the holder writes it, and it outlives the term."""
+        """The name's note as this term found or last saved it: only the holder writes it, and it outlives the term."""
         return self._note
 
     def save_note(self, note: bytes, *, timeout: float | None = None) -> None:
@@ -217,7 +217,7 @@ class Lease:
         return self.lost_reason
 
     def on_lost(self, callback: Callable[[Lease], object]) -> None:
-        """Have ``callback(lease)`` called when the lease is lost (not when it is resigned), on a thread of leaderlock's.
+        """Have ``callback(lease)`` called, on a thread of leaderlock's, when the lease is lost (not when resigned).
 
         Callbacks run one after the other and should be short; what they raise is logged. If the lease is lost already,
         the call comes at once.
@@ -271,17 +271,21 @@ class Lease:
     ) -> bool:
         """Do something, and wait until its news have come; returns whether they have."""
         clock = self._engine.clock
-        changed = threading.Condition()
+        until = None if timeout is None else clock.boot() + timeout
+        changed: threading.Condition | None = None  # most calls are over when `act` returns, and need none
 
         def hear(news: News) -> None:
-            with changed:
-                listener(news)
-                changed.notify_all()
+            listener(news)
+            if changed is not None:
+                with changed:
+                    changed.notify_all()
 
-        until = None if timeout is None else clock.boot() + timeout
         self.listen(hear)
         try:
             act()
+            if done():
+                return True
+            changed = threading.Condition()
             with changed:
                 while not done() and not self._engine.is_closed:
                     left = 3600.0 if until is None else until - clock.boot()

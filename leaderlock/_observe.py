@@ -155,7 +155,7 @@ def status(engine: Engine, name: str) -> Status:
         moved_ago=moved_ago,
         free_in=free_in,
         settled=is_settled(sighting.view) is not None,
-        history=record.history if record is not None else (),
+        history=record.stints if record is not None else (),
     )
 
 

@@ -8,6 +8,7 @@ needs a newer reader, or that is not ours at all, is :class:`Foreign`: neither f
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -45,6 +46,8 @@ HISTORY: Final = 8
 """How many terms a name's record remembers."""
 
 SETTLED: Final = "settled"
+_LEADS: Final = "leads"
+"""How a term that has not ended goes, in the history."""
 _SESSION: Final = "session/"
 _NAME: Final = "name/"
 
@@ -104,6 +107,20 @@ class Stint(NamedTuple):
     until: float | None
     how: str
 
+    def line(self) -> str:
+        """As the record keeps it: one string, since a take writes all of them and reads none."""
+        until = "" if self.until is None else f"{self.until:.3f}"
+        return f"{self.token}|{self.since:.3f}|{until}|{self.how.replace('|', '/')}|{self.holder}"
+
+    @staticmethod
+    def of(line: str) -> Stint | None:
+        """``None``: not a line of ours. History is for people: it must never stand in a lease's way."""
+        try:
+            token, since, until, how, holder = line.split("|", 4)
+            return Stint(int(token), holder, float(since), float(until) if until else None, how)
+        except ValueError:
+            return None
+
 
 @dataclass(frozen=True, slots=True)
 class Foreign:
@@ -159,14 +176,19 @@ class NameRecord:
     token: int
     note: bytes = b""
     at: float = 0.0
-    history: tuple[Stint, ...] = ()
+    history: tuple[str, ...] = ()
+    """The last terms, a line each; :attr:`stints` reads them."""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     @property
     def since(self) -> float:
         """When the present term began, by its leader's wall clock; ``at`` is when the record was last written."""
-        last = self.history[-1] if self.history else None
+        last = Stint.of(self.history[-1]) if self.history else None
         return last.since if last is not None and last.token == self.token else self.at
+
+    @property
+    def stints(self) -> tuple[Stint, ...]:
+        return tuple(stint for line in self.history if (stint := Stint.of(line)) is not None)
 
     def encode(self) -> bytes:
         fields = {
@@ -183,19 +205,19 @@ class NameRecord:
 
     def taken(self, *, write: str, session: str, token: int, holder: str, at: float) -> NameRecord:
         """The next term: what a take writes over this record."""
-        stint = Stint(token, holder, round(at, 3), None, "leads")
-        history = (*self._ended("expired", None), stint)[-HISTORY:]
+        stint = Stint(token, holder, at, None, _LEADS)
+        history = (*self._ended("expired", None), stint.line())[-HISTORY:]
         return NameRecord(write, session, token, self.note, at, history, self.extra)
 
     def released(self, *, write: str, how: str, at: float, token: int | None = None) -> NameRecord:
         """The same name with nobody leading it: token and note stay."""
         return NameRecord(write, None, token or self.token, self.note, at, self._ended(how, at), self.extra)
 
-    def _ended(self, how: str, at: float | None) -> tuple[Stint, ...]:
-        last = self.history[-1] if self.history else None
-        if last is None or last.how != "leads":
+    def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
+        last = Stint.of(self.history[-1]) if self.history else None
+        if last is None or last.how != _LEADS:
             return self.history
-        return (*self.history[:-1], last._replace(until=None if at is None else round(at, 3), how=how))
+        return (*self.history[:-1], last._replace(until=at, how=how).line())
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +262,19 @@ def _fields(value: bytes) -> dict[str, Any] | Foreign:
     return fields  # type: ignore[no-any-return]
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> int | float:
+    """A finite number that is not negative: anything else, from whatever hand, would make a wait endless."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise TypeError
+    return value
+
+
 def _damaged(what: str) -> Foreign:
     return Foreign(f"a damaged {what} record: somebody else wrote this register")
 
@@ -252,12 +287,12 @@ def read_session(value: bytes) -> SessionRecord | Foreign:
         host, pid, program, label = fields.pop("holder")
         boot = fields.pop("boot")
         return SessionRecord(
-            write=fields.pop("write"),
-            ttl=float(fields.pop("ttl")),
+            write=_text(fields.pop("write")),
+            ttl=_number(fields.pop("ttl")),
             ended=Ending(fields.pop("ended")),
             holder=Holder(host, pid, program, label),
-            at=float(fields.pop("at")),
-            boot=None if boot is None else Boot(str(boot[0]), str(boot[1]), float(boot[2])),
+            at=_number(fields.pop("at")),
+            boot=None if boot is None else Boot(_text(boot[0]), _text(boot[1]), _number(boot[2])),
             requests=tuple(Request(*request) for request in fields.pop("requests")),
             extra=fields,
         )
@@ -272,12 +307,12 @@ def read_name(value: bytes) -> NameRecord | Foreign:
         return fields
     try:
         return NameRecord(
-            write=fields.pop("write"),
-            session=fields.pop("session"),
-            token=int(fields.pop("token")),
+            write=_text(fields.pop("write")),
+            session=None if (session := fields.pop("session")) is None else _text(session),
+            token=int(_number(fields.pop("token"))),
             note=note,
-            at=float(fields.pop("at")),
-            history=tuple(Stint(*stint) for stint in fields.pop("history")),
+            at=_number(fields.pop("at")),
+            history=tuple(map(_text, fields.pop("history"))),
             extra=fields,
         )
     except (ValueError, KeyError, TypeError):
@@ -290,9 +325,9 @@ def read_settled(value: bytes) -> SettledRecord | Foreign:
         return fields
     try:
         return SettledRecord(
-            memory=fields.pop("memory"),
-            longest=float(fields.pop("longest")),
-            durability=fields.pop("durability"),
+            memory=_text(fields.pop("memory")),
+            longest=_number(fields.pop("longest")),
+            durability=_text(fields.pop("durability")),
             extra=fields,
         )
     except (ValueError, KeyError, TypeError):
