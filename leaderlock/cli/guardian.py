@@ -15,7 +15,8 @@ purpose, or over one stuck in the kernel; outside Linux, over what left the proc
 are killed at once, only the direct child dies with them.
 
 The command runs in a session of its own. It can read the terminal, and gets Ctrl-C through the wrapper; it has no job
-control and no ``/dev/tty``. Lending it the terminal would put the rest of a pipeline or script into the background.
+control and no ``/dev/tty``, and Ctrl-Z stops only the wrapper, so the lease runs out and the command is ended. Lending
+it the terminal instead would put the rest of a pipeline or script into the background.
 """
 
 from __future__ import annotations
@@ -32,7 +33,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -86,7 +86,7 @@ class Outcome:
 
     why: Why
     status: int | None
-    """The command's raw wait status, if it is known."""
+    """The command's raw wait status; None if it is not known, or the command never ran."""
     detail: str = ""
     """What went wrong, when it was not started."""
 
@@ -271,11 +271,14 @@ class Guardian:
         os.kill(self.pid, signal.SIGKILL)  # not reaped yet, so the number is still its own
         os.waitpid(self.pid, 0)
         status: int | None = None
+        # On Linux all are descendants now. The group's number may be another's, if the guardian reaped its leader.
+        group = self.child if self._running and not _LINUX else None
         give_up = time.monotonic() + 5.0  # a process that is stuck in the kernel must not hold up the wrapper as well
         while True:
-            _signal_kin(signal.SIGKILL, self.child if self._running and status is None else None)
+            _signal_kin(signal.SIGKILL, group)
             ended, childless = _reap()
-            status = ended.get(self.child or 0, status)
+            if self.child in ended:
+                status = ended[self.child]
             if childless or time.monotonic() > give_up:
                 return status
             time.sleep(0.002)
@@ -285,6 +288,7 @@ def _run_keeper(channel: socket.socket) -> NoReturn:
     """The guardian process, from fork to exit."""
     code = 70
     try:
+        _prctl(15, b"leader-guardian")  # PR_SET_NAME: what ps and top show
         os.setsid()  # neither the terminal's signals nor those for the wrapper's group are meant for the guardian
         _close_inherited(keep=channel.fileno())
         keeper = _Keeper(channel)
@@ -294,8 +298,10 @@ def _run_keeper(channel: socket.socket) -> NoReturn:
         keeper.run()
         code = 0
     except BaseException:  # whatever it was, the command must not outlive its guardian
-        traceback.print_exc()
         _signal_kin(signal.SIGKILL, None)
+        import traceback  # heavy, and hardly ever needed
+
+        traceback.print_exc()
     finally:
         os._exit(code)  # never back into the wrapper's code, its exit handlers and its buffered output
 
@@ -390,29 +396,33 @@ class _Keeper:
             self.channel.sendall(_line(message))
 
     def spawn(self, message: dict[str, Any]) -> None:
+        deadline, margin = _deadline(message["deadline"]), message["margin"]
+        if deadline.remaining(self.clock.now()) <= margin:  # the guardian itself was held up
+            self.tell(kind="exited", status=None, why=Why.DEADLINE.value)
+            return
         # A signal that comes between fork and exec waits until the child can take it as the command would.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         guardian = os.getpid()
         try:
             pid = os.fork()
             if pid == 0:
-                self.become(message["argv"], message["env"], guardian)
+                self.become(message["argv"], message["env"], deadline, guardian)
         except OSError as error:
             self.tell(kind="failed", detail=f"cannot fork: {error.strerror}")
             self.tell(kind="exited", status=126 << 8, why=Why.EXITED.value)
             return
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-        self.job = _Job(pid, _deadline(message["deadline"]), message["grace"], message["margin"])
+        self.job = _Job(pid, deadline, message["grace"], margin)
         self.tell(kind="started", pid=pid)
 
-    def become(self, argv: list[str], env: dict[str, str], guardian: int) -> NoReturn:
+    def become(self, argv: list[str], env: dict[str, str], deadline: Deadline, guardian: int) -> NoReturn:
         """In the forked child: become the command."""
         code = 126
         try:
             os.setsid()
             _die_with_parent()
-            if os.getppid() == guardian:
+            if os.getppid() == guardian and deadline.is_ahead(self.clock.now()):
                 for number in signal.valid_signals() - _UNCATCHABLE:
                     signal.signal(number, signal.SIG_DFL)
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -68,16 +68,16 @@ while True:
 class Wrapper:
     """A program that holds a guardian, and what it says on stdout, a JSON object a line."""
 
-    def __init__(self, log: Path, body: str, *, fd: int | None = None) -> None:
+    def __init__(self, log: Path, body: str, *, fd: int | None = None, terminal: int | None = None) -> None:
         self.log = log
         self.process = subprocess.Popen(
             [sys.executable, "-c", PRELUDE + body],
-            stdin=subprocess.PIPE,
+            stdin=subprocess.PIPE if terminal is None else terminal,
             stdout=subprocess.PIPE,
+            start_new_session=terminal is not None,
             env=os.environ | {"LOG": str(log), "WITNESS": WITNESS},
             pass_fds=() if fd is None else (fd,),
         )
-        assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.stdin, self.stdout = self.process.stdin, self.process.stdout
 
@@ -106,7 +106,8 @@ class Wrapper:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
-        self.stdin.close()
+        if self.stdin is not None:
+            self.stdin.close()
         self.stdout.close()
         until(lambda: not self.witnesses())
 
@@ -283,20 +284,20 @@ told(keeper.wait())
 
 def test_a_guardian_that_lagged_behind_hears_the_newest_deadline(wrapper):
     run = wrapper("""
-keeper.spawn(witness("main"), env=env, deadline=after(3), grace=0.5)
+keeper.spawn(witness("main"), env=env, deadline=after(60), grace=0.5)
 seen("main")
 os.kill(keeper.pid, signal.SIGSTOP)
 for _ in range(20_000):
-    keeper.extend(after(1))
-first = after(1)
-keeper.extend(after(60))
+    keeper.extend(after(60))
+newest = after(3)
+keeper.extend(newest)
 os.kill(keeper.pid, signal.SIGCONT)
-while first.is_ahead(clock.now()):
-    assert keeper.wait(0.05) is None
-say(alive=True)
+told(keeper.wait())
+say(in_time=newest.is_ahead(clock.now()))
 """)
 
-    assert run.heard()["alive"]
+    assert run.heard()["why"] == "deadline"
+    assert run.heard()["in_time"]
 
 
 def test_renewals_from_another_thread_keep_the_command_alive(wrapper):
@@ -333,6 +334,46 @@ told(keeper.wait())
     run.process.send_signal(signal.SIGUSR1)
 
     assert run.heard()["code"] == 5
+
+
+def test_the_command_reads_the_terminal_and_gets_ctrl_c_through_the_wrapper(wrapper):
+    ours, theirs = os.openpty()
+    run = wrapper(
+        """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+signal.signal(signal.SIGINT, lambda number, _: keeper.forward(number))
+script = 'read line; [ "$line" = hello ] && touch "$LOG.read"; read line'
+keeper.spawn(["sh", "-c", script], env=env, deadline=after(60), grace=1)
+seen("read")
+say(read=True)
+told(keeper.wait())
+""",
+        terminal=theirs,
+    )
+    os.close(theirs)
+
+    os.write(ours, b"hello\n")
+    assert run.heard()["read"]
+    os.write(ours, b"\x03")
+
+    assert run.heard()["code"] == 128 + signal.SIGINT
+    os.close(ours)
+
+
+def test_a_command_is_not_started_after_its_deadline(wrapper):
+    run = wrapper("""
+os.kill(keeper.pid, signal.SIGSTOP)
+deadline = after(0.2)
+keeper.spawn(["touch", log + ".ran"], env=env, deadline=deadline, grace=0.1)
+while deadline.is_ahead(clock.now()):
+    pass
+os.kill(keeper.pid, signal.SIGCONT)
+told(keeper.wait())
+""")
+
+    assert run.heard()["why"] in {"deadline", "guardian lost"}  # whichever of the two is the first to act
+    assert not run.log.with_name(run.log.name + ".ran").exists()
 
 
 def test_the_guardian_survives_the_signals_that_end_a_wrapper(wrapper):
