@@ -7,23 +7,22 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
 from typing import Final
 
 from leaderlock import _admin, _observe
+from leaderlock._campaign import Campaigning, campaign_all, check_timeout
 from leaderlock._clock import Clock
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine, Terms
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._observe import Status, Term
-from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
-from leaderlock._protocol.events import Withdraw
 from leaderlock.backend import Backend, Traits
-from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, LeaseLost, NotLeader, UsageError
+from leaderlock.errors import LeaseLost, UsageError
 
 __all__ = ["Client", "Election"]
 
@@ -71,6 +70,21 @@ class Client:
         ``timeout`` and ``wait`` are what a ``with`` statement uses; see :meth:`Election.campaign`.
         """
         return Election(self, check_name(name), timeout=timeout, wait=wait)
+
+    def campaign_all(
+        self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
+    ) -> dict[str, Lease]:
+        """Campaign for many names at once, in as few round trips as the store allows, and return the leases by name.
+
+        Returns when every name is won, or those that could not be won have been given up: after ``timeout`` seconds,
+        or with ``wait=False`` as soon as somebody who is alive leads them.
+
+        Raises:
+            BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.
+            UsageError: this client already campaigns for one of the names or leads it; nothing else is led then.
+        """
+        wanted = list(dict.fromkeys(map(check_name, names)))
+        return campaign_all(self.engine(), wanted, patient=wait, timeout=check_timeout(timeout))
 
     def status(self, name: str) -> Status:
         """Who leads that name, since when, and when it may be free: read once, as recorded."""
@@ -200,9 +214,8 @@ class Election:
             BackendRefused: the store said no, or the namespace was settled under other terms.
             UsageError: this client already campaigns for this name or leads it, or is closed.
         """
-        if timeout is not None and not 0 <= timeout < float("inf"):
-            raise ValueError(f"timeout ({timeout!r}) is a number of seconds, zero or more; None waits for ever")
-        return _Campaign(self._client.engine(), self._name, patient=wait, on_waiting=on_waiting).run(timeout)
+        campaign = Campaigning(self._client.engine(), self._name, patient=wait, on_waiting=on_waiting)
+        return campaign.run(check_timeout(timeout))
 
     def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
@@ -234,89 +247,6 @@ class Election:
                 error.add_note(f"besides, {lost}")
         else:
             lease.resign()
-
-
-class _Campaign:
-    """One campaign, from its first request to its one outcome."""
-
-    def __init__(self, engine: Engine, name: str, *, patient: bool, on_waiting: Callable[[str], object] | None) -> None:
-        self._engine = engine
-        self._patient = patient
-        self._on_waiting = on_waiting
-        self._outcome: Elected | Denied | Failed | Withdrawn | None = None
-        self._trouble: tuple[str, float] | None = None
-        self.lease = Lease(engine, name, patient=patient)
-
-    def run(self, timeout: float | None) -> Lease:
-        lease = self.lease
-        try:
-            lease.campaign(self._hear, self._is_over, timeout)
-        except BaseException:
-            # Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5).
-            with suppress(LeaderLockError):
-                self._engine.post(Withdraw(lease.candidacy))
-            raise
-        match self._outcome:
-            case Elected():
-                return lease
-            case Denied():
-                raise NotLeader(f"{lease.name!r} is led by somebody else")
-            case Failed(error):
-                raise error
-            case _:
-                raise self._give_up(timeout)
-
-    def _give_up(self, timeout: float | None) -> Exception:
-        self._engine.post(Withdraw(self.lease.candidacy))
-        if self._engine.is_closed:
-            return UsageError(f"the client was closed during the campaign for {self.lease.name!r}")
-        waiting = self.lease.candidacy.waiting
-        why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
-        if waiting is not None and waiting.why is Why.UNREACHABLE and not self._patient:
-            return BackendUnavailable(f"whether anybody leads {self.lease.name!r} cannot be told: {why}")
-        error = CampaignTimeout(f"not elected for {self.lease.name!r} within {timeout or 0:g} s: {why}")
-        if waiting is not None and waiting.why is Why.UNREACHABLE:
-            error.__cause__ = BackendUnavailable(waiting.detail)
-        return error
-
-    def _hear(self, news: News) -> None:
-        match news:
-            case Elected() | Denied() | Failed() | Withdrawn():
-                self._outcome = news
-            case Waiting():
-                self._trouble = ("", self._engine.clock.boot()) if news.why is Why.UNREACHABLE else None
-                if self._on_waiting is not None:
-                    told, text = self._on_waiting, describe(self._engine, news)
-                    self._engine.callbacks.call(lambda: told(text))
-            case _:
-                pass
-
-    def _is_over(self) -> bool:
-        if self._outcome is not None:
-            return True
-        trouble = self._trouble
-        if self._patient or trouble is None:
-            return False
-        return self._engine.clock.boot() - trouble[1] > self._engine.terms.timing.ttl
-
-
-def describe(engine: Engine, waiting: Waiting) -> str:
-    """Why a candidate waits, and for how long, in words."""
-    left = None if waiting.until is None else max(0.0, waiting.until.to_wait(engine.clock.now()))
-    match waiting.why:
-        case Why.HELD:
-            soon = "" if left is None else f"; if its session does not move, it is free in {left:.1f} s"
-            return f"somebody else leads (session {waiting.session[:8]}){soon}"
-        case Why.UNSETTLED:
-            soon = "" if left is None else f" for {left:.1f} s more"
-            return (
-                "the store may have forgotten leaders who are still alive, so this client watches it"
-                f"{soon}; `leaderlock init` ends the wait if nobody leads or campaigns here"
-            )
-        case Why.UNREACHABLE:
-            return f"the store does not answer: {waiting.detail}"
-        case Why.FOREIGN:
-            return waiting.detail
 
 
 atexit.register(_close_all)

@@ -151,7 +151,7 @@ class Engine:
         """
         self._handle(event, None)
 
-    def drive(self, event: Event, name: str, budget: float | None = None) -> None:
+    def drive(self, event: Event | Sequence[Event], name: str, budget: float | None = None) -> None:
         """Tell the machine, and make the calls that follow from it for ``name`` on this very thread.
 
         A free name is taken without a hop to another thread. Interrupted (Ctrl-C), the machine is told that whatever
@@ -159,7 +159,9 @@ class Engine:
         """
         attempt = self.terms.timing.attempt
         started = self.clock.boot()
-        calls = self._handle(event, name)
+        calls: list[Put | Ask | Scan] = []
+        for one in event if isinstance(event, Sequence) else (event,):
+            calls.extend(self._handle(one, name))
         while calls:
             todo, calls = calls, []
             timeout = attempt if budget is None else min(attempt, max(AT_LEAST, budget - (self.clock.boot() - started)))

@@ -145,20 +145,17 @@ class Candidacy:
             self.state = NEXT[self.state, cause]
         except KeyError:
             raise ValueError(f"{self.name!r} is {self.state.value}: {cause.value!r} cannot happen to it") from None
-        if self.state not in _HELD:
+        if not self.leads:
             # The claim ends here and now, before any request says so to the store (rules 5 and 11).
             self.standing = NOBODY
 
     @property
     def leads(self) -> bool:
-        return self.state in _HELD
+        return self.state is State.LEADING or self.state is State.JEOPARDY
 
     @property
     def campaigns(self) -> bool:
         return self.state is State.CAMPAIGNING
-
-
-_HELD: Final = frozenset({State.LEADING, State.JEOPARDY})
 
 
 class Why(Enum):

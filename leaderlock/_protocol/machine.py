@@ -248,6 +248,8 @@ class Machine:
         if mine is not None and mine.to_verify and session_key(mine.id) in event.keys:
             mine.failures += 1
             self._say(Retry(VERIFY, mine.failures))
+        if SETTLED in event.keys and not self._memory.settled:
+            self._reopen()
         for key in event.keys:
             if key.startswith(_NAME):
                 self._names.unread(key[len(_NAME) :], event.failure, event.error)

@@ -66,16 +66,18 @@ class Memory:
         if record is not None and record.memory == self.id:
             self.settled = True
 
-    def pursue(self, now: Instant) -> None:
-        """Get one step nearer to a settled memory, for a candidate that waits for it (rule 16)."""
-        if self.settled or self._flight or self.refusal:
-            return
+    def pursue(self, now: Instant) -> bool:
+        """Get one step nearer to a settled memory, for a candidate (rule 16); returns whether only time can help."""
+        if self._flight:
+            return False
         if self._seen is None:
             self._setting.say(Ask((SETTLED,)))
-        elif self._may_settle(now):
+            return False
+        if self._may_settle(now):
             self._settle(self._seen, now)
-        else:
-            self._setting.say(Arm(SETTLE, self.settles_at, patiently=True))
+            return False
+        self._setting.say(Arm(SETTLE, self.settles_at, patiently=True))
+        return True
 
     @property
     def settles_at(self) -> Deadline:

@@ -48,7 +48,8 @@ class Taking:
         elif self._memory.refusal is not None:
             self.fail(name, self._memory.refusal)
         elif not self._memory.settled:
-            self._memory.pursue(now)
+            if not self._memory.pursue(now):
+                return  # the answer under way is every campaign's next step
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
             self._wait(name, now, Waiting(Why.FOREIGN, name.record.why))

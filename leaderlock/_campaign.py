@@ -1,0 +1,145 @@
+"""Waiting for an election: one campaign, or many at once, from the first request to the outcome."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+from leaderlock._engine import EVERYTHING, Engine
+from leaderlock._lease import Lease
+from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
+from leaderlock._protocol.events import Campaign, Withdraw
+from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
+
+__all__ = ["Campaigning", "campaign_all", "check_timeout", "describe"]
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    if timeout is not None and not 0 <= timeout < float("inf"):
+        raise ValueError(f"timeout ({timeout!r}) is a number of seconds, zero or more; None waits for ever")
+    return timeout
+
+
+class Campaigning:
+    """One campaign, from its first request to its one outcome."""
+
+    def __init__(self, engine: Engine, name: str, *, patient: bool, on_waiting: Callable[[str], object] | None) -> None:
+        self._engine = engine
+        self._patient = patient
+        self._on_waiting = on_waiting
+        self._outcome: Elected | Denied | Failed | Withdrawn | None = None
+        self._trouble: tuple[str, float] | None = None
+        self.lease = Lease(engine, name, patient=patient)
+
+    def run(self, timeout: float | None) -> Lease:
+        lease = self.lease
+        try:
+            lease.campaign(self._hear, self._is_over, timeout)
+        except BaseException:
+            # Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5).
+            with suppress(LeaderLockError):
+                self._engine.post(Withdraw(lease.candidacy))
+            raise
+        match self._outcome:
+            case Elected():
+                return lease
+            case Denied():
+                raise NotLeader(f"{lease.name!r} is led by somebody else")
+            case Failed(error):
+                raise error
+            case _:
+                raise self._give_up(timeout)
+
+    def _give_up(self, timeout: float | None) -> Exception:
+        self._engine.post(Withdraw(self.lease.candidacy))
+        if self._engine.is_closed:
+            return UsageError(f"the client was closed during the campaign for {self.lease.name!r}")
+        waiting = self.lease.candidacy.waiting
+        why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
+        if waiting is not None and waiting.why is Why.UNREACHABLE and not self._patient:
+            return BackendUnavailable(f"whether anybody leads {self.lease.name!r} cannot be told: {why}")
+        error = CampaignTimeout(f"not elected for {self.lease.name!r} within {timeout or 0:g} s: {why}")
+        if waiting is not None and waiting.why is Why.UNREACHABLE:
+            error.__cause__ = BackendUnavailable(waiting.detail)
+        return error
+
+    def _hear(self, news: News) -> None:
+        match news:
+            case Elected() | Denied() | Failed() | Withdrawn():
+                self._outcome = news
+            case Waiting():
+                self._trouble = ("", self._engine.clock.boot()) if news.why is Why.UNREACHABLE else None
+                if self._on_waiting is not None:
+                    told, text = self._on_waiting, describe(self._engine, news)
+                    self._engine.callbacks.call(lambda: told(text))
+            case _:
+                pass
+
+    def _is_over(self) -> bool:
+        if self._outcome is not None:
+            return True
+        trouble = self._trouble
+        if self._patient or trouble is None:
+            return False
+        return self._engine.clock.boot() - trouble[1] > self._engine.terms.timing.ttl
+
+
+def describe(engine: Engine, waiting: Waiting) -> str:
+    """Why a candidate waits, and for how long, in words."""
+    left = None if waiting.until is None else max(0.0, waiting.until.to_wait(engine.clock.now()))
+    match waiting.why:
+        case Why.HELD:
+            soon = "" if left is None else f"; if its session does not move, it is free in {left:.1f} s"
+            return f"somebody else leads (session {waiting.session[:8]}){soon}"
+        case Why.UNSETTLED:
+            soon = "" if left is None else f" for {left:.1f} s more"
+            return (
+                "the store may have forgotten leaders who are still alive, so this client watches it"
+                f"{soon}; `leaderlock init` ends the wait if nobody leads or campaigns here"
+            )
+        case Why.UNREACHABLE:
+            return f"the store does not answer: {waiting.detail}"
+        case Why.FOREIGN:
+            return waiting.detail
+
+
+def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:
+    """Seek all of these names; see :meth:`leaderlock.Client.campaign_all`."""
+    leases = {name: Lease(engine, name, patient=patient) for name in names}
+    open_ones = set(names)
+    failures: list[Exception] = []
+    over = threading.Condition()
+
+    def hear(name: str, news: News) -> None:
+        if isinstance(news, Elected | Denied | Failed | Withdrawn):
+            if isinstance(news, Failed):
+                failures.append(news.error)
+            open_ones.discard(name)
+            if not open_ones or failures:
+                with over:
+                    over.notify_all()
+
+    for name, lease in leases.items():
+        lease.listen(functools.partial(hear, name))
+    until = None if timeout is None else engine.clock.boot() + timeout
+    try:
+        engine.drive([Campaign(lease.candidacy) for lease in leases.values()], EVERYTHING, timeout)
+        with over:
+            while open_ones and not failures and not engine.is_closed:
+                left = 3600.0 if until is None else until - engine.clock.boot()
+                if left <= 0:
+                    break
+                engine.clock.wait(over, left)
+        if failures:
+            raise failures[0]
+    except BaseException:
+        for lease in leases.values():
+            engine.post(Withdraw(lease.candidacy))
+        raise
+    for name in tuple(open_ones):
+        engine.post(Withdraw(leases[name].candidacy))
+    if engine.is_closed:
+        raise UsageError("the client was closed during its campaigns")
+    return {name: lease for name, lease in leases.items() if lease.candidacy.leads}
