@@ -49,7 +49,7 @@ from leaderlock_sqlite._tables import (
     registers,
     save_mark,
 )
-from leaderlock_sqlite._url import path_of_url, state_file
+from leaderlock_sqlite._url import names_no_file, path_of_url
 
 __all__ = ["SqliteBackend", "open_backend"]
 
@@ -62,7 +62,7 @@ def open_backend(url: str, *, namespace: str, **options: object) -> Backend:
     if options:
         raise TypeError(f"sqlite has no option {sorted(options)[0]!r}; there are none, so leave it out")
     path = path_of_url(url)
-    if path == state_file():
+    if names_no_file(url):
         # The one place nobody chose by hand, so we may make it; private, as its rights decide who may lead.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return SqliteBackend(path, namespace=namespace)
@@ -136,6 +136,8 @@ class SqliteBackend(Backend):
         self._pool.check()
         while True:
             with self._lock:
+                # Again, under the lock: a close that comes now finds the watcher and ends it.
+                self._pool.check()
                 if self._watcher is None or self._watcher.has_ended:
                     # Everything that was answered before this moment has a stamp up to this one.
                     since = self._newest.stamp if self._newest else 0

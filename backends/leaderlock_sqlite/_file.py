@@ -81,6 +81,7 @@ def open_connection(path: Path, deadline: float) -> Connection:
     """A connection with every setting made and verified. Creates the file and its tables where there are none."""
     check_place(path)
     while True:
+        before = _node(path)
         left = max(0.0, deadline - time.monotonic())
         raw = sqlite3.connect(path, timeout=left, isolation_level=None, check_same_thread=False, cached_statements=64)
         try:
@@ -88,18 +89,26 @@ def open_connection(path: Path, deadline: float) -> Connection:
         except BaseException:
             raw.close()
             raise
-        if connection.is_on_its_path():
+        # SQLite does not tell which file it opened: it is known where the path meant the same before and after. Where
+        # there was none before, it was made by us or by somebody else, and the next round tells.
+        if connection.node == before:
             return connection
-        # Replaced between opening and looking: we do not know which file we have.
         raw.close()
         if time.monotonic() >= deadline:
             raise BackendUnavailable(f"{path}: the file is being replaced all the time; stop whatever does that")
 
 
+def _node(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connection:
-    # SQLite opens the file at the first statement, so it is looked at first and compared by the caller afterwards.
-    # It is never opened by hand: closing such a descriptor would drop every lock that SQLite holds on the file.
-    raw.execute("PRAGMA schema_version")
+    # Looked at by path: the file is never opened by hand, as closing that descriptor would drop every lock that
+    # SQLite holds on it in this process.
     found = os.stat(path)
     connection = Connection(raw, str(path), (found.st_dev, found.st_ino), file_id(path))
     if found.st_nlink > 1:

@@ -31,8 +31,8 @@ _LATEST_CLOCK: Final = 1 << 52
 _DELETION_KEPT: Final = 60_000_000
 
 # Stamps come from the namespace's row. `file` is the file the birth mark was laid in, `writes` a plain count of
-# applied swaps, and `pruned` the highest stamp that `deletions` has forgotten. Registers have an id of their own,
-# and not (space, key) as their tree's key, so that a renewal rewrites two small pages of fixed entries, not three.
+# applied swaps, and `pruned` the stamp below which `deletions` has forgotten. Registers have an id of their own, and
+# not (space, key) as their tree's key, so that the entries by stamp, which every write moves, are three numbers.
 SCHEMA: Final = (
     "CREATE TABLE namespaces (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, birth TEXT NOT NULL,"
     " file TEXT NOT NULL, stamp INTEGER NOT NULL, writes INTEGER NOT NULL, pruned INTEGER NOT NULL)",

@@ -11,9 +11,14 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-__all__ = ["path_of_url", "state_file"]
+__all__ = ["names_no_file", "path_of_url"]
 
 _FORMS = "use sqlite:///relative/path.db, sqlite:////absolute/path.db, or sqlite: for this user's own file"
+
+
+def names_no_file(url: str) -> bool:
+    """Whether the URL leaves the choice of the file to us."""
+    return url.partition(":")[2] in ("", "//", "///")
 
 
 def path_of_url(url: str) -> Path:
@@ -23,8 +28,8 @@ def path_of_url(url: str) -> Path:
         raise ValueError(f"{url!r} is not a sqlite URL; {_FORMS}")
     if re.search(r"[?#]", rest):
         raise ValueError(f"{url!r} has a query or a fragment, and there are none for sqlite; write ? as %3F, # as %23")
-    if rest in ("", "//", "///"):
-        return state_file()
+    if names_no_file(url):
+        return _state_file()
     if not rest.startswith("///"):
         raise ValueError(f"{url!r} names {_first_part(rest)!r} where a host would stand, and sqlite has none; {_FORMS}")
     if re.search(r"%(?![0-9A-Fa-f]{2})", rest):
@@ -41,8 +46,11 @@ def _first_part(rest: str) -> str:
     return rest.removeprefix("//").split("/", 1)[0] if rest.startswith("//") else rest
 
 
-def state_file() -> Path:
+def _state_file() -> Path:
     # The XDG rule: a relative path in the variable is to be ignored.
     configured = os.environ.get("XDG_STATE_HOME", "")
-    base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "state"
+    try:
+        base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise ValueError(f"this user has no home directory to keep the file of 'sqlite:' in; {_FORMS}") from error
     return base / "leaderlock" / "leaderlock.db"

@@ -202,6 +202,23 @@ def test_a_file_removed_during_a_write_takes_the_write_with_it(open_one, path, m
         backend.swap([Write("name/b", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
 
 
+def test_a_file_replaced_while_it_is_opened_is_not_taken_for_the_new_one(open_one, path, monkeypatch):
+    put(open_one(), b"old")
+    really_connect = sqlite3.connect
+
+    def connect_and_replace(*arguments, **options):
+        connection = really_connect(*arguments, **options)
+        connection.execute("PRAGMA schema_version")
+        monkeypatch.undo()
+        remove(path)
+        put(open_one(), b"new")
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", connect_and_replace)
+
+    assert look(open_one()).seen["name/a"].value == b"new"
+
+
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -103,3 +103,15 @@ def test_the_state_directory_is_made_for_its_user_alone(tmp_path, monkeypatch):
     open_backend("sqlite:", namespace="n").close()
 
     assert (tmp_path / "leaderlock").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_user_without_a_home_needs_no_home_to_name_a_file(tmp_path, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+
+    open_backend(f"sqlite:///{tmp_path}/x.db", namespace="n").close()
+    with pytest.raises(ValueError, match="no home directory"):
+        open_backend("sqlite:", namespace="n")
