@@ -12,7 +12,8 @@ in the foreground.
 Not promised: reach over what is no descendant (containers started through a daemon, ``ssh``, ``at``), over processes
 that another user owns (put ``sudo`` before leaderlock, not behind it), over a program that forks away from KILL on
 purpose, or over one stuck in the kernel; outside Linux, over what left the process group. When guardian *and* wrapper
-are killed at once, only the direct child dies with them.
+are killed at once, only the direct child dies with them; when the guardian is stopped and the wrapper killed, nobody is
+left to end the command.
 
 The command runs in a session of its own. It can read the terminal, and gets Ctrl-C through the wrapper; it has no job
 control and no ``/dev/tty``, and Ctrl-Z stops only the wrapper, so the lease runs out and the command is ended. Lending
