@@ -31,7 +31,7 @@ from leaderlock.errors import (
     UsageError,
 )
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "fail"]
 
 _T = TypeVar("_T")
 
@@ -51,10 +51,7 @@ class Calls:
         self._scans: dict[Scan, Iterator[tuple[str, Seen]]] = {}
 
     def carry(self, effects: Iterable[Put | Ask | Scan], timeout: float, post: Callable[[Event], None]) -> None:
-        """Send what these effects ask for: all writes first, in their order, then all reads as one.
-
-        Interrupted in the middle, it tells the machine that the rest is unknown before the interruption goes on.
-        """
+        """Send what these effects ask for: all writes first, in their order, then all reads as one."""
         puts: list[Put] = []
         keys: dict[str, None] = {}
         scans: list[Scan] = []
@@ -67,27 +64,17 @@ class Calls:
                 case Scan():
                     scans.append(effect)
         swaps = deque(self._swaps(puts))
-        reads = deque(_slices(tuple(keys), self._at_once))
-        try:
-            while swaps:
-                answer = self._swap(swaps[0], timeout)
-                post(answer)
-                swaps.popleft()
-                if isinstance(answer, Unanswered):
-                    # The next attempt at a store that does not answer belongs to the back-off, not to this call.
-                    _never_sent(swaps, answer.error, post)
-            while reads:
-                post(self._read(reads[0], timeout))
-                reads.popleft()
-            for scan in scans:
-                self._scan(scan, timeout, post)
-        except BaseException as error:
-            unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
-            for group in swaps:
-                post(Unanswered(group, Failure.UNKNOWN, unknown))
-            for asked in reads:
-                post(Unread(asked, Failure.UNKNOWN, unknown))
-            raise
+        while swaps:
+            answer = self._swap(swaps.popleft(), timeout)
+            post(answer)
+            if isinstance(answer, Unanswered):
+                # The next attempt at a store that does not answer belongs to the back-off, not to this call.
+                fail([put for group in swaps for put in group], Failure.NEVER_SENT, answer.error, post)
+                break
+        for asked in _slices(tuple(keys), self._at_once):
+            post(self._read(asked, timeout))
+        for scan in scans:
+            self._scan(scan, timeout, post)
 
     def _swaps(self, puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:
         """Groups of writes that stand on one memory and fit into one call."""
@@ -128,10 +115,18 @@ class Calls:
         post(Scanned(scan, items, finished, sent))
 
 
-def _never_sent(swaps: deque[tuple[Put, ...]], error: Exception, post: Callable[[Event], None]) -> None:
-    while swaps:
-        post(Unanswered(swaps[0], Failure.NEVER_SENT, error))
-        swaps.popleft()
+def fail(
+    effects: Iterable[Put | Ask | Scan], failure: Failure, error: Exception, post: Callable[[Event], None]
+) -> None:
+    """Say of all of these that they were not answered. Of what was, the machine knows better, and ignores it."""
+    for effect in effects:
+        match effect:
+            case Put():
+                post(Unanswered((effect,), failure, error))
+            case Ask(keys):
+                post(Unread(keys, failure, error))
+            case Scan():
+                pass
 
 
 def _classify(error: Exception) -> tuple[Failure, Exception]:

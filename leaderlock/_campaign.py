@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 
+from leaderlock._bell import Bell
 from leaderlock._engine import EVERYTHING, Engine
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
@@ -110,7 +110,7 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
     leases = {name: Lease(engine, name, patient=patient) for name in names}
     open_ones = set(names)
     failures: list[Exception] = []
-    over = threading.Condition()
+    over = Bell()
 
     def hear(name: str, news: News) -> None:
         if isinstance(news, Elected | Denied | Failed | Withdrawn):
@@ -118,20 +118,14 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
                 failures.append(news.error)
             open_ones.discard(name)
             if not open_ones or failures:
-                with over:
-                    over.notify_all()
+                over.ring()
 
     for name, lease in leases.items():
         lease.listen(functools.partial(hear, name))
     until = None if timeout is None else engine.clock.boot() + timeout
     try:
         engine.drive([Campaign(lease.candidacy) for lease in leases.values()], EVERYTHING, timeout)
-        with over:
-            while open_ones and not failures and not engine.is_closed:
-                left = 3600.0 if until is None else until - engine.clock.boot()
-                if left <= 0:
-                    break
-                engine.clock.wait(over, left)
+        engine.wait_for(over, lambda: not open_ones or bool(failures), until)
         if failures:
             raise failures[0]
     except BaseException:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 import os
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from leaderlock._bell import Bell
 from leaderlock._protocol.clocks import Instant
 
 __all__ = ["Clock", "SteadyClock", "kernel_identity"]
@@ -31,8 +31,8 @@ class Clock(Protocol):
         """All clocks at once."""
         ...
 
-    def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait on ``condition`` (which the caller holds) for at most ``seconds``; may return early."""
+    def wait(self, bell: Bell, seconds: float) -> None:
+        """Wait for ``bell``, at most ``seconds``; may return early."""
         ...
 
 
@@ -64,8 +64,8 @@ class SteadyClock:
     def now(self) -> Instant:
         return Instant(self.boot(), self._raw(), time.time())
 
-    def wait(self, condition: threading.Condition, seconds: float) -> None:
-        condition.wait(min(seconds, _SLICE))
+    def wait(self, bell: Bell, seconds: float) -> None:
+        bell.wait(max(0.0, min(seconds, _SLICE)))
 
 
 def kernel_identity() -> tuple[str, str] | None:

@@ -13,12 +13,13 @@ import secrets
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
+from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
-from leaderlock._calls import Calls
+from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
@@ -32,6 +33,7 @@ from leaderlock._protocol.events import (
     Disarm,
     Effect,
     Event,
+    Failure,
     Fired,
     Kind,
     Put,
@@ -51,7 +53,7 @@ from leaderlock._protocol.records import Holder
 from leaderlock._protocol.setting import Setting
 from leaderlock._timers import Timers
 from leaderlock.backend import Backend
-from leaderlock.errors import LeaderLockError, UsageError
+from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
 
 __all__ = ["Audience", "Engine", "Terms", "WaitStrategy"]
 
@@ -102,14 +104,15 @@ class Engine:
         self.callbacks = Callbacks()
         self._backend = backend
         self._calls = Calls(backend, clock)
-        self._lock = threading.Lock()
-        self._alarm = threading.Condition(self._lock)
+        self._lock = threading.RLock()
+        self._is_busy = False
+        self._alarm = Bell()
         self._timers = Timers()
         self._wakes_at = float("inf")
         self._thread: threading.Thread | None = None
         self._watches: dict[str, Callable[[], None]] = {}
-        self._ended = threading.Event()
-        self._renewal_tried = threading.Condition()
+        self._ended = Bell()
+        self._renewal_bells: tuple[Bell, ...] = ()
         self._wall_offset: float | None = None
         attempt = terms.timing.attempt
         self._lanes = {
@@ -132,7 +135,7 @@ class Engine:
     def backend(self) -> Backend:
         return self._backend
 
-    def locked(self) -> threading.Lock:
+    def locked(self) -> AbstractContextManager[bool]:
         """The lock under which news are told: whoever holds it misses none."""
         return self._lock
 
@@ -159,48 +162,57 @@ class Engine:
         """
         attempt = self.terms.timing.attempt
         started = self.clock.boot()
-        calls: list[Put | Ask | Scan] = []
-        for one in event if isinstance(event, Sequence) else (event,):
-            calls.extend(self._handle(one, name))
-        while calls:
-            todo, calls = calls, []
-            timeout = attempt if budget is None else min(attempt, max(AT_LEAST, budget - (self.clock.boot() - started)))
-            collect = calls.extend
+        mine = _Mine(name)
+        try:
+            for one in event if isinstance(event, Sequence) else (event,):
+                self._handle(one, mine)
+            while calls := mine.next_calls():
+                left = attempt if budget is None else budget - (self.clock.boot() - started)
+                self._calls.carry(calls, min(attempt, max(AT_LEAST, left)), lambda answer: self._handle(answer, mine))
+        except BaseException as error:
+            # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
+            unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
+            fail(mine.handed, Failure.UNKNOWN, unknown, self.post)
+            raise
 
-            def post(answer: Event, collect: Callable[[Sequence[Put | Ask | Scan]], None] = collect) -> None:
-                collect(self._handle(answer, name))
-
-            self._calls.carry(todo, timeout, post)
-
-    def _handle(self, event: Event, inline: str | None) -> list[Put | Ask | Scan]:
+    def _handle(self, event: Event, mine: _Mine | None) -> None:
         with self._lock:
             if self.is_closed:
-                if inline is None:
-                    return []  # an answer that nobody waits for any more
+                if mine is None:
+                    return  # an answer that nobody waits for any more
                 self.refuse()
-            calls = self._dispatch(self._ask_machine(event), inline)
+            if self._is_busy:
+                raise UsageError(
+                    "a signal handler called leaderlock while it had interrupted leaderlock: let the handler set a flag"
+                )
+            self._step(event, mine)
         if isinstance(event, Answered | Unanswered):
             self._tell_renewal(event)
-        return calls
 
-    def _ask_machine(self, event: Event) -> list[Effect]:
+    def _step(self, event: Event, mine: _Mine | None) -> None:
+        """One step of the machine, with the lock held: all of it, or none of this machine ever again."""
+        self._is_busy = True
         try:
-            return self._machine.handle(event, self.clock.now())
+            self._dispatch(self._machine.handle(event, self.clock.now()), mine)
         except UsageError:
             self._dispatch(self._machine.drain(), None)
             raise
         except BaseException as error:
-            # An interruption in the middle of a step, or a mistake of ours: the machine may be half-way between two
-            # states. It is never used again; no claim survives it, and everybody is told (traps 5 and 31).
-            _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
-            reason = RuntimeError(f"leaderlock failed: {error!r}")
-            effects = self._machine.collapse(LossReason.FAILED, reason)
-            self._timers.clear()
-            self._machine = Machine(self.setting)
-            self._dispatch(effects, None)
+            self._collapse(error)
             if isinstance(error, Exception):
                 raise LeaderLockError(f"leaderlock failed and gave up its leases: {error!r}") from error
             raise
+        finally:
+            self._is_busy = False
+
+    def _collapse(self, error: BaseException) -> None:
+        """An interruption in the middle of a step, or a mistake of ours: the machine may be half-way between two
+        states. It is never used again; no claim survives it, and everybody is told (traps 5 and 31)."""
+        _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
+        effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
+        self._timers.clear()
+        self._machine = Machine(self.setting)
+        self._dispatch(effects, None)
 
     def refuse(self) -> None:
         """Raise what the caller of a dead engine is owed."""
@@ -210,16 +222,11 @@ class Engine:
 
     # -- effects out
 
-    def _dispatch(self, effects: list[Effect], inline: str | None) -> list[Put | Ask | Scan]:  # noqa: PLR0912
-        calls: list[Put | Ask | Scan] = []
+    def _dispatch(self, effects: list[Effect], mine: _Mine | None) -> None:
         for effect in effects:
             match effect:
                 case Put() | Ask() | Scan():
-                    if inline is not None and _is_for(effect, inline):
-                        calls.append(effect)
-                    elif isinstance(effect, Scan):
-                        self._lanes[LaneName.NAMES].push(effect)
-                    else:
+                    if mine is None or not mine.takes(effect):
                         self._lanes[effect.lane].push(effect)
                 case Tell(candidacy, news):
                     self._tell(candidacy, news)
@@ -237,8 +244,7 @@ class Engine:
                 case Warn(message):
                     _log.warning("%s", message)
                 case Closed():
-                    self._ended.set()
-        return calls
+                    self._ended.ring()
 
     def _tell(self, candidacy: Candidacy, news: News) -> None:
         audience = cast("Audience | None", candidacy.audience)
@@ -285,28 +291,29 @@ class Engine:
             self._thread = threading.Thread(target=self._run, name="leaderlock-engine", daemon=True)
             self._thread.start()
         elif min(until.boot, until.raw) < self._wakes_at:
-            self._alarm.notify()
+            self._alarm.ring()
 
     def _run(self) -> None:
-        with self._alarm:
-            while not self.is_closed:
+        while not self.is_closed:
+            with self._lock:
                 now = self.clock.now()
-                self._look_at_wall(now)
+                with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
+                    self._look_at_wall(now)
                 due = self._timers.due(now)
                 for timer in due:
-                    self._fire(timer)
-                if not due:
-                    pause = self._timers.next_in(now)
-                    self._wakes_at = now.boot + (3600.0 if pause is None else pause)
-                    self.clock.wait(self._alarm, 3600.0 if pause is None else pause)
-                    self._wakes_at = float("-inf")
+                    with suppress(LeaderLockError):
+                        self._fire(timer)
+                pause = 0.0 if due else self._timers.next_in(now)
+                pause = 3600.0 if pause is None else pause
+                self._wakes_at = now.boot + pause
+            if pause:
+                self.clock.wait(self._alarm, pause)
 
     def _fire(self, timer: Any) -> None:
-        with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
-            if isinstance(timer, _Later):
-                self.callbacks.call(timer.callback)
-            else:
-                self._dispatch(self._ask_machine(Fired(timer)), None)
+        if isinstance(timer, _Later):
+            self.callbacks.call(timer.callback)
+        else:
+            self._step(Fired(timer), None)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
         """Call back after that many seconds, on the callbacks' thread."""
@@ -320,25 +327,35 @@ class Engine:
         self._wall_offset = offset
         if before is not None and offset - before > JUMP:
             _log.warning("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
-            self._dispatch(self._ask_machine(RenewNow(suspect=True)), None)
+            self._step(RenewNow(suspect=True), None)
 
     # -- renewing before it is due
 
     def _tell_renewal(self, event: Answered | Unanswered) -> None:
-        if any(put.kind is Kind.RENEW for put in event.puts):
-            with self._renewal_tried:
-                self._renewal_tried.notify_all()
+        if self._renewal_bells and any(put.kind is Kind.RENEW for put in event.puts):
+            for bell in self._renewal_bells:
+                bell.ring()
 
     def renew(self, enough: Callable[[], bool], budget: float) -> bool:
         """Renew now and wait until ``enough()``, at most ``budget`` seconds; returns whether it came to that."""
         until = self.clock.boot() + budget
-        self.drive(RenewNow(), EVERYTHING, budget)
-        with self._renewal_tried:
-            while not enough():
-                left = until - self.clock.boot()
-                if left <= 0:
-                    return False
-                self.clock.wait(self._renewal_tried, min(left, 0.05))
+        bell = Bell()
+        with self._lock:
+            self._renewal_bells = (*self._renewal_bells, bell)
+        try:
+            self.drive(RenewNow(), EVERYTHING, budget)
+            return self.wait_for(bell, enough, until)
+        finally:
+            with self._lock:
+                self._renewal_bells = tuple(other for other in self._renewal_bells if other is not bell)
+
+    def wait_for(self, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
+        """Wait until ``done()``, looking whenever ``bell`` rings, or until that instant of the first clock."""
+        while not done():
+            left = 3600.0 if until is None else until - self.clock.boot()
+            if left <= 0 or self.is_closed:
+                return False
+            self.clock.wait(bell, left)
         return True
 
     @property
@@ -352,17 +369,18 @@ class Engine:
         if self.is_closed:
             return True
         try:
+            until = self.clock.boot() + timeout
             self.drive(Close(), EVERYTHING, timeout)
-            acknowledged = self._ended.wait(timeout)
+            acknowledged = self.wait_for(self._ended, lambda: self._machine.has_closed, until)
         finally:
             self._stop(timeout)
         return acknowledged
 
     def _stop(self, timeout: float) -> None:
-        with self._alarm:
+        with self._lock:
             self.is_closed = True
             self._timers.clear()
-            self._alarm.notify_all()
+            self._alarm.ring()
         for key in tuple(self._watches):
             self._unwatch(key)
         for lane in self._lanes.values():
@@ -382,7 +400,7 @@ class Engine:
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""
         self.is_forked = self.is_closed = True
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._machine.standing.until = PAST
 
 
@@ -393,13 +411,31 @@ class _Later:
     callback: Callable[[], object]
 
 
-def _is_for(effect: Put | Ask | Scan, inline: str) -> bool:
-    """Whether the caller who works on this name makes this call himself."""
-    if inline == EVERYTHING:
+class _Mine:
+    """The calls that a caller makes himself, since he works on that name: what he was handed, and what is left."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.handed: list[Put | Ask | Scan] = []
+        self._begun = 0
+
+    def takes(self, call: Put | Ask | Scan) -> bool:
+        if not self._is_for_me(call):
+            return False
+        self.handed.append(call)
         return True
-    if isinstance(effect, Scan) or effect.lane is LaneName.SESSION:
-        return False
-    return effect.owner == inline or (isinstance(effect, Put) and effect.kind in (Kind.OPEN, Kind.SETTLE))
+
+    def next_calls(self) -> list[Put | Ask | Scan]:
+        calls = self.handed[self._begun :]
+        self._begun = len(self.handed)
+        return calls
+
+    def _is_for_me(self, call: Put | Ask | Scan) -> bool:
+        if self._name == EVERYTHING:
+            return True
+        if isinstance(call, Scan) or call.lane is LaneName.SESSION:
+            return False
+        return call.owner == self._name or (isinstance(call, Put) and call.kind in (Kind.OPEN, Kind.SETTLE))
 
 
 def _disown_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from leaderlock._calls import Calls
@@ -22,43 +23,50 @@ class Lane:
         self._calls = calls
         self._timeout = timeout
         self._post = post
-        self._waiting: list[Errand] = []
-        self._changed = threading.Condition()
+        self._waiting: SimpleQueue[Errand | None] = SimpleQueue()
+        self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
     def push(self, errand: Errand) -> None:
         """Have this carried soon. Never blocks; may be called from a driver's own threads."""
-        with self._changed:
-            if self._stopped:
-                return
-            self._waiting.append(errand)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=f"leaderlock-{self._name}", daemon=True)
-                self._thread.start()
-            self._changed.notify()
+        self._waiting.put(errand)
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None and not self._stopped:
+                    self._thread = threading.Thread(target=self._run, name=f"leaderlock-{self._name}", daemon=True)
+                    self._thread.start()
 
     def stop(self) -> None:
         """Carry nothing more; the call under way ends by its own time-out."""
-        with self._changed:
-            self._stopped = True
-            self._waiting.clear()
-            self._changed.notify()
+        self._stopped = True
+        self._waiting.put(None)
 
     def join(self, timeout: float) -> None:
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                while not self._waiting and not self._stopped:
-                    self._changed.wait()
-                if self._stopped:
-                    return
-                errands, self._waiting = self._waiting, []
+        while not self._stopped:
             calls: list[Put | Ask | Scan] = []
-            for key in {errand.key: None for errand in errands if isinstance(errand, Woken)}:
+            woken: dict[str, None] = {}
+            for errand in self._next():
+                match errand:
+                    case None:
+                        return
+                    case Woken(key):
+                        woken[key] = None
+                    case _:
+                        calls.append(errand)
+            for key in woken:
                 self._post(Woken(key))
-            calls.extend(errand for errand in errands if not isinstance(errand, Woken))
             self._calls.carry(calls, self._timeout, self._post)
+
+    def _next(self) -> list[Errand | None]:
+        """Wait for something to carry, and take all of it."""
+        errands = [self._waiting.get()]
+        try:
+            while True:
+                errands.append(self._waiting.get_nowait())
+        except Empty:
+            return errands

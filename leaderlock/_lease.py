@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import threading
 from collections.abc import Callable
 from typing import Final, TypeAlias
 
+from leaderlock._bell import Bell
 from leaderlock._engine import Engine
 from leaderlock._protocol.candidacy import (
     Candidacy,
@@ -270,28 +270,16 @@ class Lease:
         self, act: Callable[[], None], listener: Listener, done: Callable[[], bool], timeout: float | None
     ) -> bool:
         """Do something, and wait until its news have come; returns whether they have."""
-        clock = self._engine.clock
-        until = None if timeout is None else clock.boot() + timeout
-        changed: threading.Condition | None = None  # most calls are over when `act` returns, and need none
+        until = None if timeout is None else self._engine.clock.boot() + timeout
+        bell = Bell()
 
         def hear(news: News) -> None:
             listener(news)
-            if changed is not None:
-                with changed:
-                    changed.notify_all()
+            bell.ring()
 
         self.listen(hear)
         try:
             act()
-            if done():
-                return True
-            changed = threading.Condition()
-            with changed:
-                while not done() and not self._engine.is_closed:
-                    left = 3600.0 if until is None else until - clock.boot()
-                    if left <= 0:
-                        break
-                    clock.wait(changed, left)
-            return done()
+            return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from leaderlock._bell import Bell
 from leaderlock._engine import Engine
 from leaderlock._protocol.records import (
     SETTLED,
@@ -168,28 +168,17 @@ def names_seen(engine: Engine) -> Iterator[str]:
 
 def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[Sighting]:
     """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever."""
-    woken = threading.Event()
-    changed = threading.Condition()
+    bell = Bell()
     every = engine.terms.timing.renew_every
-
-    def wake() -> None:
-        woken.set()
-        with changed:
-            changed.notify_all()
-
     until = None if timeout is None else engine.clock.boot() + timeout
-    stop = engine.backend.watch([name_key(name)], wake)
+    stop = engine.backend.watch([name_key(name)], bell.ring)
     try:
         while not engine.is_closed:
-            woken.clear()
             yield look(engine, name)
             left = every if until is None else min(every, until - engine.clock.boot())
             if left <= 0:
                 return
-            next_look = engine.clock.boot() + left
-            with changed:
-                while not woken.is_set() and not engine.is_closed and engine.clock.boot() < next_look:
-                    engine.clock.wait(changed, next_look - engine.clock.boot())
+            engine.clock.wait(bell, left)
     finally:
         stop()
 

@@ -8,6 +8,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+from leaderlock._bell import Bell
 from leaderlock._client import Client
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
@@ -29,7 +30,7 @@ class Tenure:
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._lease: Lease | None = None
-        self._changed = threading.Condition()
+        self._bells: tuple[Bell, ...] = ()
         self._answered = False
         self._listeners: tuple[Callable[[Lease], None], ...] = ()
 
@@ -58,9 +59,15 @@ class Tenure:
         self._wait_until(lambda: self.lease is not None)
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
-        with self._changed:
+        bell = Bell()
+        with self._lock:
+            self._bells = (*self._bells, bell)
+        try:
             while not done():
-                self._client.engine().clock.wait(self._changed, 1.0)
+                self._client.engine().clock.wait(bell, 1.0)
+        finally:
+            with self._lock:
+                self._bells = tuple(other for other in self._bells if other is not bell)
 
     def on_elected(self, callback: Callable[[Lease], None]) -> Callable[[], None]:
         """Have ``callback`` called at every election to come, quickly and without blocking; returns what stops it."""
@@ -95,9 +102,9 @@ class Tenure:
                 pass
             case _:
                 return
-        with self._changed:
-            self._answered = True
-            self._changed.notify_all()
+        self._answered = True
+        for bell in self._bells:
+            bell.ring()
 
     def _seek_in(self, engine: Engine, pause: float) -> None:
         def seek() -> None:

@@ -81,6 +81,8 @@ class Cleaning:
             return self._look_at_session(key, seen, now)
         record = read_name(seen.value)
         over = isinstance(record, NameRecord) and record.session is None and record.token < self._memory.floor
+        if over and isinstance(record, NameRecord) and record.note:
+            return False  # a note outlives its term: nobody may lose "processed up to here" by a day's rest
         return over and self._delete_later(key, seen, now)
 
     def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:

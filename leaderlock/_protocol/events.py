@@ -112,6 +112,7 @@ class Scan:
 
     prefix: str
     run: int = 0
+    lane: Lane = Lane.NAMES
 
 
 @dataclass(frozen=True, slots=True)

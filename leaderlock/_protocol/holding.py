@@ -63,6 +63,9 @@ class Holding:
         for note in name.notes:
             self._setting.say(Tell(candidacy, NoteLost(note.ticket)))
         name.notes = ()
+        # Only notes can be in doubt while a name is claimed. Who releases it takes whatever stamp is there (rule 12),
+        # and if somebody else has it, none of ours can be applied any more: nothing is left to find out.
+        name.doubts = ()
         return candidacy
 
     def trouble(self) -> None:

@@ -370,8 +370,13 @@ class Machine:
             self._sessions.close_retired(mine.id, now)
         self._names.session_abandoned(now)
 
+    @property
+    def has_closed(self) -> bool:
+        """Whether it was closed, and the store has acknowledged the end of every session of its."""
+        return self._closing and not self._sessions.retired
+
     def _finish_closing(self) -> None:
-        if self._closing and not self._sessions.retired:
+        if self.has_closed:
             self._say(Closed())
 
     @property

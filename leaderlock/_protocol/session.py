@@ -263,7 +263,7 @@ class Sessions:
         mine = self.current
         if mine is None or mine.stands_on == self._memory.epoch:
             return
-        self._setting.say(Ask((SETTLED, *mine.to_verify), lane=Lane.SESSION))
+        self._setting.say(Ask((SETTLED, *sorted(mine.to_verify)), lane=Lane.SESSION))
         if mine.tried_more:
             mine.to_verify.add("")  # stands for the scan, until it has ended
             self._setting.say(Scan(name_key(""), run=self._memory.epoch))

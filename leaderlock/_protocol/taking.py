@@ -27,7 +27,8 @@ class Taking:
         self._memory = memory
         self._rivals = rivals
         self._sessions = sessions
-        self._waiters: defaultdict[str, set[Name]] = defaultdict(set)
+        self._waiters: defaultdict[str, dict[Name, None]] = defaultdict(dict)
+        """By session, the names that it holds and somebody here wants, in the order in which they began to wait."""
 
     def ask(self, name: Name) -> None:
         """Look at the name again, and at whatever decides whether it may be taken."""
@@ -116,14 +117,14 @@ class Taking:
             name.rival = rival
             if not self._waiters[rival]:
                 self._setting.say(Watch(session_key(rival)))
-            self._waiters[rival].add(name)
+            self._waiters[rival][name] = None
 
     def _unwatch_rival(self, name: Name) -> None:
         rival, name.rival = name.rival, None
         if rival is None:
             return
         waiters = self._waiters[rival]
-        waiters.discard(name)
+        waiters.pop(name, None)
         if not waiters:
             del self._waiters[rival]
             self._rivals.forget(rival)

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Final
 
+from leaderlock._bell import Bell
 from leaderlock._protocol.clocks import Instant
 
 __all__ = ["ManualClock"]
@@ -27,18 +28,18 @@ class ManualClock:
         self._instant = Instant(start, start, wall)
         self._rate = 1.0
         self._lock = threading.Lock()
-        self._waiting: weakref.WeakSet[threading.Condition] = weakref.WeakSet()
+        self._waiting: weakref.WeakSet[Bell] = weakref.WeakSet()
 
     def now(self) -> Instant:
         return self._instant
 
-    def wait(self, condition: threading.Condition, seconds: float) -> None:
-        """Wait for a notification or a movement of this clock; at most a slice of real time, then look again."""
+    def wait(self, bell: Bell, seconds: float) -> None:
+        """Wait for ``bell`` or a movement of this clock; at most a slice of real time, then look again."""
         if seconds <= 0:
             return
         with self._lock:
-            self._waiting.add(condition)
-        condition.wait(_SLICE)
+            self._waiting.add(bell)
+        bell.wait(_SLICE)
 
     def advance(self, seconds: float) -> None:
         """Let ``seconds`` pass, as the clock that is not slewed counts them."""
@@ -67,7 +68,5 @@ class ManualClock:
             was = self._instant
             self._instant = Instant(was.boot + boot, was.raw + raw, was.wall + wall)
             waiting = list(self._waiting)
-        # Without our lock: a waiter that holds its condition may be reading this clock.
-        for condition in waiting:
-            with condition:
-                condition.notify_all()
+        for bell in waiting:
+            bell.ring()

@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from leaderlock._bell import Bell
 from leaderlock._clock import Clock
 from leaderlock._protocol.clocks import Instant
 from leaderlock.testing import ManualClock
@@ -77,15 +78,14 @@ def test_threads_that_advance_at_once_lose_no_second():
 
 
 def test_a_waiter_sees_an_hour_pass_at_once():
-    clock, condition = ManualClock(), threading.Condition()
+    clock, bell = ManualClock(), Bell()
     until = clock.boot() + 3600.0
     is_waiting, is_over = threading.Event(), threading.Event()
 
     def wait() -> None:
-        with condition:
-            while clock.boot() < until:
-                is_waiting.set()
-                clock.wait(condition, until - clock.boot())
+        while clock.boot() < until:
+            is_waiting.set()
+            clock.wait(bell, until - clock.boot())
         is_over.set()
 
     threading.Thread(target=wait, daemon=True).start()
@@ -98,40 +98,36 @@ def test_a_waiter_sees_an_hour_pass_at_once():
     assert is_over.wait(5.0)
 
 
-def test_a_waiter_is_woken_by_a_notification_as_by_time():
-    clock, condition = ManualClock(), threading.Condition()
+def test_a_waiter_is_woken_by_a_ring_as_by_time():
+    clock, bell = ManualClock(), Bell()
     inbox, is_over = [], threading.Event()
 
     def wait() -> None:
-        with condition:
-            while not inbox:
-                clock.wait(condition, 3600.0)
+        while not inbox:
+            clock.wait(bell, 3600.0)
         is_over.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    with condition:
-        inbox.append("event")
-        condition.notify()
+    inbox.append("event")
+    bell.ring()
 
     assert is_over.wait(5.0)
 
 
 def test_nothing_is_waited_for_when_no_time_is_left():
-    clock, condition = ManualClock(), threading.Condition()
+    clock, bell = ManualClock(), Bell()
 
-    with condition:
-        clock.wait(condition, 0.0)
-        clock.wait(condition, -1.0)
+    clock.wait(bell, 0.0)
+    clock.wait(bell, -1.0)
 
     assert not clock._waiting
 
 
 def test_who_no_longer_waits_is_forgotten():
-    clock, condition = ManualClock(), threading.Condition()
-    with condition:
-        clock.wait(condition, 1.0)
+    clock, bell = ManualClock(), Bell()
+    clock.wait(bell, 1.0)
 
-    del condition
+    del bell
     gc.collect()
 
     assert not clock._waiting
