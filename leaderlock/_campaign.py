@@ -7,7 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
-from leaderlock._engine import EVERYTHING, Engine
+from leaderlock._engine import Engine
+from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, Withdraw

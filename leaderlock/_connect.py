@@ -11,9 +11,10 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
 
+from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client
 from leaderlock._clock import Clock, SteadyClock
-from leaderlock._engine import Terms, WaitStrategy
+from leaderlock._engine import Terms
 from leaderlock._naming import check_namespace
 from leaderlock._protocol.clocks import Timing
 from leaderlock._protocol.records import Holder

@@ -17,10 +17,12 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
+from leaderlock._backoff import BackOff, WaitStrategy
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
+from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
 from leaderlock._protocol.clocks import PAST, Deadline, Instant, Timing
@@ -55,7 +57,7 @@ from leaderlock._timers import Timers
 from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
 
-__all__ = ["Audience", "Engine", "Terms", "WaitStrategy"]
+__all__ = ["Audience", "Engine", "Terms"]
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -65,20 +67,11 @@ JUMP: Final = 1.0
 AT_LEAST: Final = 0.05
 """Seconds that a call may take even where the caller's budget is spent: what a look at a healthy store needs."""
 
-EVERYTHING: Final = ""
-"""In place of a name: the caller makes every call himself."""
-
 
 class Audience(Protocol):
     """Who is told a candidacy's news. Called with the engine's lock held: it must not block, nor call the engine."""
 
     def tell(self, news: News) -> None: ...
-
-
-class WaitStrategy(Protocol):
-    """Any of tenacity's ``wait_*`` objects: how many seconds to wait before the next attempt."""
-
-    def __call__(self, retry_state: Any, /) -> float: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +97,7 @@ class Engine:
         self.callbacks = Callbacks()
         self._backend = backend
         self._calls = Calls(backend, clock)
+        self._back_off = BackOff(terms.wait, terms.timing.ttl)
         self._lock = threading.RLock()
         self._is_busy = False
         self._alarm = Bell()
@@ -162,7 +156,7 @@ class Engine:
         """
         attempt = self.terms.timing.attempt
         started = self.clock.boot()
-        mine = _Mine(name)
+        mine = Handed(name)
         try:
             for one in event if isinstance(event, Sequence) else (event,):
                 self._handle(one, mine)
@@ -172,10 +166,10 @@ class Engine:
         except BaseException as error:
             # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
             unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
-            fail(mine.handed, Failure.UNKNOWN, unknown, self.post)
+            fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
             raise
 
-    def _handle(self, event: Event, mine: _Mine | None) -> None:
+    def _handle(self, event: Event, mine: Handed | None) -> None:
         with self._lock:
             if self.is_closed:
                 if mine is None:
@@ -189,7 +183,7 @@ class Engine:
         if isinstance(event, Answered | Unanswered):
             self._tell_renewal(event)
 
-    def _step(self, event: Event, mine: _Mine | None) -> None:
+    def _step(self, event: Event, mine: Handed | None) -> None:
         """One step of the machine, with the lock held: all of it, or none of this machine ever again."""
         self._is_busy = True
         try:
@@ -222,7 +216,7 @@ class Engine:
 
     # -- effects out
 
-    def _dispatch(self, effects: list[Effect], mine: _Mine | None) -> None:
+    def _dispatch(self, effects: list[Effect], mine: Handed | None) -> None:
         for effect in effects:
             match effect:
                 case Put() | Ask() | Scan():
@@ -265,23 +259,6 @@ class Engine:
                 stop()
             except Exception:  # as above
                 _log.warning("the backend cannot stop watching %s", key, exc_info=True)
-
-    def _back_off(self, failures: int) -> float:
-        longest = self.terms.timing.ttl / 4
-        return min(max(self._wait_strategy(failures), 0.001), longest)
-
-    def _wait_strategy(self, failures: int) -> float:
-        # Imported when something fails for the first time: it takes 40 ms, which no crontab line should pay for.
-        import tenacity
-
-        wait = self.terms.wait or tenacity.wait_random_exponential(multiplier=0.05, max=self.terms.timing.ttl / 6)
-        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-        state.attempt_number = failures
-        try:
-            return float(wait(state))
-        except Exception:  # the user's strategy must not end the renewals
-            _log.exception("the wait strategy raised; waiting a tenth of the ttl instead")
-            return self.terms.timing.ttl / 10
 
     # -- time
 
@@ -409,33 +386,6 @@ class _Later:
     """A timer of the faces', beside the machine's own."""
 
     callback: Callable[[], object]
-
-
-class _Mine:
-    """The calls that a caller makes himself, since he works on that name: what he was handed, and what is left."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self.handed: list[Put | Ask | Scan] = []
-        self._begun = 0
-
-    def takes(self, call: Put | Ask | Scan) -> bool:
-        if not self._is_for_me(call):
-            return False
-        self.handed.append(call)
-        return True
-
-    def next_calls(self) -> list[Put | Ask | Scan]:
-        calls = self.handed[self._begun :]
-        self._begun = len(self.handed)
-        return calls
-
-    def _is_for_me(self, call: Put | Ask | Scan) -> bool:
-        if self._name == EVERYTHING:
-            return True
-        if isinstance(call, Scan) or call.lane is LaneName.SESSION:
-            return False
-        return call.owner == self._name or (isinstance(call, Put) and call.kind in (Kind.OPEN, Kind.SETTLE))
 
 
 def _disown_all() -> None:

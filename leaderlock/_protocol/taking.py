@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why
 from leaderlock._protocol.clocks import Deadline, Instant
@@ -17,6 +18,10 @@ from leaderlock.backend import ABSENT, Stamp, Write
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Taking"]
+
+LOOK_EVERY: Final = 0.4
+"""The share of a ttl after which a candidate looks again without having been woken: a little more than a holder takes
+between renewals, so that where watches work each of these wakes it, and it reads no more often than that."""
 
 
 class Taking:
@@ -87,9 +92,8 @@ class Taking:
             self._wait(name, now, Waiting(Why.HELD, detail, rival, known.decides_at(self._setting)))
 
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
-        """Wait for the earliest of a wake-up, the end of the observation, and the next look (a third of a ttl)."""
-        timing = self._setting.timing
-        look = Deadline.after(now, timing.ttl / 3)
+        """Wait for the earliest of a wake-up, the end of the observation, and the next look."""
+        look = Deadline.after(now, self._setting.timing.ttl * LOOK_EVERY)
         patiently = waiting.until is not None and waiting.until.to_wait(now) < look.to_wait(now)
         until = waiting.until if patiently and waiting.until is not None else look
         self._setting.say(Arm(("name", name.name), until, patiently=patiently))
