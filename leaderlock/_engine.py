@@ -205,6 +205,7 @@ class Engine:
         _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
         effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
         self._timers.clear()
+        self._unwatch_all()
         self._machine = Machine(self.setting)
         self._dispatch(effects, None)
 
@@ -259,6 +260,10 @@ class Engine:
                 stop()
             except Exception:  # as above
                 _log.warning("the backend cannot stop watching %s", key, exc_info=True)
+
+    def _unwatch_all(self) -> None:
+        for key in tuple(self._watches):
+            self._unwatch(key)
 
     # -- time
 
@@ -356,13 +361,16 @@ class Engine:
     def _stop(self, timeout: float) -> None:
         with self._lock:
             self.is_closed = True
+            self._machine.standing.until = PAST
             self._timers.clear()
             self._alarm.ring()
-        for key in tuple(self._watches):
-            self._unwatch(key)
+        self._unwatch_all()
         for lane in self._lanes.values():
             lane.stop()
-        self._backend.close()
+        try:
+            self._backend.close()
+        except Exception:  # our threads end whatever the driver does
+            _log.warning("the backend cannot be closed", exc_info=True)
         for lane in self._lanes.values():
             lane.join(timeout)
         if self._thread is not None and self._thread is not threading.current_thread():
