@@ -1,0 +1,73 @@
+# Every target sets itself up: Python 3.11 or later (with venv), make and git are all that must be there.
+#   make PYTHON=/path/to/python …   chooses the interpreter of a fresh .venv; `make clean` first to change it.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help test lint types pytest demo bench chaos package clean
+
+BIN := .venv/bin
+MINUTES ?= 10
+ARGS ?=
+
+# Tests that watch the clock, or put load on it, run alone; all others share the cores.
+ALONE := $(wildcard tests/faces tests/chaos tests/simulation)
+TOGETHER := $(filter-out $(ALONE) tests/__pycache__ tests/containers,$(patsubst %/,%,$(wildcard tests/*/)))
+
+help:
+	@echo 'make test              lint, types and all tests'
+	@echo 'make demo              see leaders fail and be replaced, in this terminal'
+	@echo 'make bench             the figures of docs/benchmarks.md on this machine   (ARGS="--quick taking")'
+	@echo 'make chaos MINUTES=10  random histories with faults, new ones each time'
+	@echo 'make lint | types | pytest    parts of make test'
+	@echo 'make package           build sdist and wheel into dist/'
+	@echo 'make clean             remove whatever these made'
+
+test: lint types pytest
+
+lint: .venv/dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/dev
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+pytest: .venv/dev
+	$(BIN)/pytest -n auto --dist loadfile $(TOGETHER)
+	$(BIN)/pytest $(ALONE)
+
+demo: .venv/installed
+	$(BIN)/leaderlock demo $(ARGS)
+
+bench: .venv/installed
+	$(BIN)/python -m benchmarks.run $(ARGS)
+
+# The seeds go on from the clock, so that no two runs see the same histories; a violation prints its own.
+chaos: .venv/dev
+	@until=$$(( $$(date +%s) + 60 * $(MINUTES) )); seed=$$(( $$(date +%s) * 1000 )); \
+	while [ $$(date +%s) -lt $$until ]; do \
+		$(BIN)/python -m tests.simulation --jobs 2 --seeds $$seed:$$(( seed + 100 )) || exit 1; \
+		seed=$$(( seed + 100 )); \
+	done
+
+package: .venv/dev
+	rm -rf dist
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv dist build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Each file below is a stamp: what it names was installed as pyproject.toml now asks for it.
+
+.venv/dev: pyproject.toml .venv/installed
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first that knows --group
+	$(BIN)/python -m pip install --quiet --group dev
+	@touch $@
+
+.venv/installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(BIN)/python:
+	@python=$$(.ci/python '$(PYTHON)') && set -x && rm -rf .venv && "$$python" -m venv .venv
