@@ -1,0 +1,79 @@
+"""A user's program, for the type checkers alone: what they see must be what happens."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, assert_type
+
+import leaderlock
+from leaderlock import Client, Deadline, Election, Lease, LossReason, Term, connect, only_on_leader
+from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
+
+
+@only_on_leader("reports")
+def send_report(to: str, *, copies: int = 1) -> bool:
+    return bool(to) and copies > 0
+
+
+@only_on_leader("reports", otherwise="wait", on_loss="cancel")
+async def send_report_async(to: str, *, copies: int = 1) -> bool:
+    return bool(to) and copies > 0
+
+
+class Janitor:
+    @only_on_leader("cleaning", otherwise="raise")
+    def clean(self, deep: bool) -> int:
+        return int(deep)
+
+
+def uses_the_faces(url: str) -> None:
+    with connect(url, ttl=5.0, label="consumer") as client:
+        assert_type(client, Client)
+        election = client.election("job")
+        assert_type(election, Election)
+        with election as lease:
+            assert_type(lease, Lease)
+            assert_type(lease.token, int)
+            assert_type(lease.is_held, bool)
+            assert_type(lease.deadline, Deadline)
+            assert_type(lease.note, bytes)
+            assert_type(lease.lost_reason, LossReason | None)
+            lease.on_lost(lambda lost: print(lost.name))
+        assert_type(election.campaign(timeout=1.0), Lease)
+        assert_type(client.campaign_all(["a", "b"]), dict[str, Lease])
+        assert_type(election.leader(), Term | None)
+        for term in election.observe():
+            assert_type(term, Term | None)
+
+
+def errors_form_a_tree() -> None:
+    try:
+        uses_the_faces("memory:")
+    except leaderlock.LeaseLost as lost:
+        assert_type(lost.reason, str)
+    except leaderlock.StaleToken as stale:
+        assert_type(stale.highest, int)
+    except leaderlock.LeaderLockError:
+        pass
+
+
+def the_testing_kit() -> None:
+    faulty = FaultyBackend(MemoryStore().backend())
+    assert_type(connect(faulty, clock=ManualClock()), Client)
+    assert_type(leaderlock.current(), Lease | None)
+
+
+def _same_signature(function: Callable[[str], bool]) -> None: ...
+
+
+def _same_coroutine(function: Callable[[str], Coroutine[Any, Any, bool] | Awaitable[bool]]) -> None: ...
+
+
+_same_signature(send_report)
+_same_coroutine(send_report_async)
+send_report("a", copies=2)
+Janitor().clean(deep=True)
+
+# What is wrong must be seen, too: each of these is an error, and an ignored one that is none is reported itself.
+send_report(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+send_report("a", copy=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+Janitor().clean()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+only_on_leader("x", otherwise="perhaps")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
