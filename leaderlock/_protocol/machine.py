@@ -218,7 +218,7 @@ class Machine:
             self._session_seen(session, seen, now)
         self._verify(view.seen, now)
         if admission is Admission.CHANGED or (SETTLED in view.seen and not was_settled):
-            self._names.advance_wanted(now)
+            self._names.advance_wanted(now, but=names)
 
     def _session_seen(self, session: str, seen: Seen, now: Instant) -> None:
         if self._sessions.is_mine(session):

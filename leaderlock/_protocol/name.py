@@ -86,6 +86,10 @@ class Name:
     def is_wanted(self) -> bool:
         return self.candidacy is not None and self.candidacy.campaigns
 
+    @property
+    def has_take_in_doubt(self) -> bool:
+        return any(doubt.put.kind is Kind.TAKE for doubt in self.doubts)
+
     def doubt(self, put: Put) -> None:
         base = self.record if isinstance(self.record, NameRecord) else None
         self.doubts = (*self.doubts, Doubt(put, base, self.floor))

@@ -7,6 +7,7 @@ found by chance all end in the same few lines.
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import Final
 
 from leaderlock._protocol.candidacy import (
@@ -229,32 +230,34 @@ class Names:
         """The next step for this name. ``look``: a campaign that can only wait looks at the store again."""
         if name.flight is not None:
             return
-        known = name.epoch == self._memory.epoch and name.epoch > 0
-        taken_in_doubt = any(doubt.put.kind is Kind.TAKE for doubt in name.doubts)
+        known = 0 < name.epoch == self._memory.epoch
         if name.is_claimed:
             if name.notes:
                 self._holding.put_note(name, now)
         elif known and self._sessions.is_mine(name.shown_session):
             # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.
             self._holding.release(name, now)
-        elif taken_in_doubt and not name.is_wanted:
+        elif name.doubts and not name.is_wanted and name.has_take_in_doubt:
             self._taking.touch(name, now)
         else:
-            self._left(name, known=known)
+            if name.leaving is not None:
+                self._left(name, name.leaving, known=known)
             if name.is_wanted:
                 self._taking.pursue(name, now, look=look)
-            self._rest(name)
+            if not name.is_wanted:
+                self._rest(name)
 
-    def _left(self, name: Name, *, known: bool) -> None:
+    def _left(self, name: Name, leaving: Candidacy, *, known: bool) -> None:
         # On a memory that was not looked at yet nothing is known to be released, unless the session is gone with all.
-        if name.leaving is not None and (known or self._sessions.current is None):
-            leaving, name.leaving = name.leaving, None
+        if known or self._sessions.current is None:
+            name.leaving = None
             self._setting.say(Tell(leaving, Released()))
 
-    def advance_wanted(self, now: Instant) -> None:
+    def advance_wanted(self, now: Instant, but: Container[str] = ()) -> None:
         """Something that all campaigns wait for has changed: the session, or the settling of the memory."""
         for name in tuple(self._wanted.values()):
-            self.advance(name, now)
+            if name.name not in but:
+                self.advance(name, now)
 
     def session_seen(self, session: str, now: Instant) -> None:
         for name in self._taking.waiting_for(session):
@@ -321,8 +324,6 @@ class Names:
 
     def _rest(self, name: Name) -> None:
         """Drop what a name needs only while somebody here wants or holds it."""
-        if name.is_wanted:
-            return
         self._wanted.pop(name.name, None)
         self._taking.leave(name)
         if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
