@@ -33,8 +33,10 @@ types: .venv/dev
 	$(BIN)/pyright
 
 pytest: .venv/dev
-	$(BIN)/pytest -n auto --dist loadfile $(TOGETHER)
-	$(BIN)/pytest $(ALONE)
+	failed=0; \
+	$(BIN)/pytest -n auto --dist loadfile $(TOGETHER) || failed=1; \
+	$(BIN)/pytest $(ALONE) || failed=1; \
+	exit $$failed
 
 demo: .venv/installed
 	$(BIN)/leaderlock demo $(ARGS)

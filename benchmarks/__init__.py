@@ -1,0 +1,1 @@
+"""What leaderlock costs, beside what the same work costs without it. See ``docs/benchmarks.md``."""

@@ -1,0 +1,44 @@
+"""What ``@only_on_leader`` adds to a call, on the process that leads and on one that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from timeit import Timer
+
+from leaderlock import connect, only_on_leader
+from leaderlock.testing import MemoryStore
+
+from .figures import NS, US, Figure, median, spread
+
+NUMBER = 20_000
+
+
+def work() -> None: ...
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    store = MemoryStore()
+    with connect(store.backend()) as leads, connect(store.backend()) as follows:
+        on_leader = only_on_leader("guarding", client=leads)(work)
+        on_follower = only_on_leader("guarding", client=follows)(work)
+        on_leader()
+        on_follower()
+        samples: list[list[float]] = [[], [], []]
+        for _ in range(5 if quick else 25):
+            for function, times in zip((work, on_leader, on_follower), samples, strict=True):
+                times.append(Timer("f()", globals={"f": function}).timeit(NUMBER) / NUMBER)
+    bare, guarded, skipped = samples
+    beside = f"{spread(guarded, NS, 'ns')} beside {median(bare) * NS:.0f} ns"
+    yield Figure(
+        what="@only_on_leader, added to a call",
+        value=(median(guarded) - median(bare)) * US,
+        unit="µs",
+        goal=1,
+        measured=beside,
+    )
+    yield Figure(
+        what="@only_on_leader, a call that is skipped",
+        value=median(skipped) * US,
+        unit="µs",
+        measured=spread(skipped, NS, "ns"),
+    )

@@ -1,0 +1,34 @@
+"""What it costs to ask whether one still leads: ``is_held`` and ``check()``, beside one look at a clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from timeit import Timer
+
+from leaderlock import connect
+
+from .figures import NS, Figure, median, spread
+
+NUMBER = 100_000
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    with connect("memory:") as client, client.election("looking") as lease:
+        # As source text, so that no function call of ours is counted into either side.
+        timers = [
+            Timer("monotonic()", globals={"monotonic": time.monotonic}),
+            Timer("lease.is_held", globals={"lease": lease}),
+            Timer("lease.check()", globals={"lease": lease}),
+        ]
+        samples: list[list[float]] = [[], [], []]
+        for _ in range(5 if quick else 25):
+            for timer, times in zip(timers, samples, strict=True):
+                times.append(timer.timeit(NUMBER) / NUMBER)
+    clock, held, check = samples
+    beside = f"beside time.monotonic(), {spread(clock, NS, 'ns')}"
+    yield Figure(
+        what="is_held, in looks at a clock", value=median(held) / median(clock), unit="×", goal=4, measured=beside
+    )
+    yield Figure(what="is_held", value=median(held) * NS, unit="ns", goal=200, measured=spread(held, NS, "ns"))
+    yield Figure(what="check()", value=median(check) * NS, unit="ns", measured=spread(check, NS, "ns"))

@@ -1,0 +1,41 @@
+"""What a fresh process pays: the import, and ``leaderlock run`` beside the command that it runs."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from .figures import MS, ROOT, Figure, beside, median, spread
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    rounds = 7 if quick else 30
+    bare, imported = beside(rounds, lambda: _python("-c", "pass"), lambda: _python("-c", "import leaderlock"))
+    yield Figure(
+        what="import leaderlock",
+        value=(median(imported) - median(bare)) * MS,
+        unit="ms",
+        measured=f"{spread(imported, MS, 'ms')} beside {spread(bare, MS, 'ms')} of an empty program",
+    )
+    if importlib.util.find_spec("leaderlock.cli.__main__") is None:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        command = ("-m", "leaderlock.cli", "run", "starting", "--url", f"sqlite:///{folder}/leader.db", "--", "true")
+        bare, ran = beside(rounds, lambda: (_python("-c", "pass"), _run("true")), lambda: _python(*command))
+    yield Figure(
+        what="leaderlock run -- true",
+        value=(median(ran) - median(bare)) * MS,
+        unit="ms",
+        measured=f"{spread(ran, MS, 'ms')} beside {spread(bare, MS, 'ms')} of an empty program, then true",
+    )
+
+
+def _python(*arguments: str) -> None:
+    _run(sys.executable, *arguments)
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
