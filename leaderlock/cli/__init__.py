@@ -1,1 +1,37 @@
-"""The command line."""
+"""The command line: ``leaderlock COMMAND``, one file a command.
+
+stdout is data, stderr is narration. Exit codes: :class:`leaderlock.cli._talk.Exit`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from leaderlock.cli._options import parse
+from leaderlock.cli._talk import Exit, Talk, exit_code
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    options = parse(list(sys.argv[1:] if argv is None else argv))
+    talk = Talk(as_json=options.json)
+    try:
+        code = options.command(options, talk)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.OK
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:
+        meaning = exit_code(error)
+        if meaning is None:
+            raise  # a mistake of leaderlock's: its traceback is what a report needs
+        talk.fail(error, meaning)
+        return meaning
+    return code

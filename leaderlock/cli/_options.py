@@ -1,0 +1,182 @@
+"""From the words of a command line to its options."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from leaderlock._naming import check_name
+from leaderlock.cli._talk import Exit, Talk, Usage
+
+if TYPE_CHECKING:
+    from leaderlock import Client
+
+__all__ = ["Options", "Parser", "add_name", "namespace_of", "open_client", "parse", "seconds"]
+
+COMMANDS: Final = {
+    "run": "run a command while leading",
+    "status": "show who leads, and since when",
+    "watch": "show who leads, whenever that changes",
+    "resign": "ask whoever leads to yield",
+    "init": "declare that nobody leads here, so that nobody waits",
+    "backends": "list the installed drivers and what their stores promise",
+}
+
+EPILOG: Final = """\
+exit codes: the command's own, or 0; 64 usage; 69 the store cannot be reached or used; 70 leaderlock failed;
+75 not elected; 76 the lease was lost; 128+n ended by signal n
+
+examples:
+  export LEADERLOCK_URL=sqlite:        # the processes of one host; redis://…, zk://… or etcd://… for several
+  leaderlock run nightly-report -- ./report.sh
+  leaderlock status
+
+`leaderlock COMMAND --help` says more."""
+
+
+class Options(argparse.Namespace):
+    """What was asked for; the options that all commands share, and each command's own beside them."""
+
+    command: Callable[[Options, Talk], int]
+    url: str | None = None
+    ttl: float = 15.0
+    longest: float = 30.0
+    namespace: str | None = None
+    json: bool = False
+    argv: list[str]
+    """What came behind ``--``."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong usage is exit code 64, so that 2 stays the command's own."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+
+
+def parse(words: list[str]) -> Options:
+    """Read the options; usage errors, ``--help`` and ``--version`` end the process.
+
+    What stands behind the first ``--`` is cut off before, because argparse mixes it up with its own.
+    """
+    split = words.index("--") if "--" in words else len(words)
+    ours, argv = words[:split], words[split + 1 :]
+    parser, commands = _parser(set(ours))
+    options, strangers = parser.parse_known_args(ours, namespace=Options())
+    chosen = commands[options.chosen]
+    if strangers:
+        way_out = "; a command to run stands behind --" if options.chosen == "run" else ""
+        chosen.error(f"unrecognized arguments: {' '.join(strangers)}{way_out}")
+    if split < len(words) and options.chosen != "run":
+        chosen.error("there is nothing to run here: no -- and no command behind it")
+    options.argv = argv
+    return options
+
+
+def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
+    common = _common()
+    about = "Leader leases with fencing tokens: many copies run, exactly one acts."
+    parser = Parser(
+        prog="leaderlock",
+        description=about,
+        epilog=EPILOG,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="chosen", required=True)
+    for name, about in COMMANDS.items():
+        # Only what may have been asked for is imported: a crontab line should not pay for the rest.
+        module = importlib.import_module(f"leaderlock.cli.{name}") if name in words else None
+        command = commands.add_parser(
+            name,
+            help=about,
+            description=module.__doc__ if module is not None else about,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        if module is not None:
+            module.add_arguments(command)
+            command.set_defaults(command=module.command)
+    return parser, commands.choices
+
+
+def _common() -> Parser:
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    group = common.add_argument_group("options of all commands")
+    group.add_argument("--url", help="the store; else $LEADERLOCK_URL")
+    group.add_argument(
+        "--ttl", type=seconds, metavar="S", help="seconds a lease outlives its last renewal (default: 15)"
+    )
+    group.add_argument(
+        "--longest",
+        type=seconds,
+        metavar="S",
+        help="the longest ttl in this namespace; the same for all its clients (default: 30)",
+    )
+    group.add_argument("--namespace", help="keeps tenants of one store apart; else $LEADERLOCK_NAMESPACE, or 'default'")
+    group.add_argument("--json", action="store_true", help="for machines")
+    return common
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: list[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest, nargs=0, default=argparse.SUPPRESS, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from leaderlock import __version__
+
+        sys.stdout.write(f"leaderlock {__version__}\n")
+        parser.exit()
+
+
+def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    parser.add_argument(
+        "name", metavar="NAME", nargs="?" if optional else None, type=_name, help="what is led; choose it freely"
+    )
+
+
+def _name(word: str) -> str:
+    try:
+        return check_name(word)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def seconds(word: str) -> float:
+    """A duration on the command line, for argparse."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of seconds, such as 15 or 0.5")
+    return value
+
+
+def open_client(options: Options, *, label: str = "") -> Client:
+    """A client of the store that was named.
+
+    Raises:
+        Usage: no store was named, or an option cannot work; the text says what can.
+    """
+    from leaderlock import connect
+
+    try:
+        return connect(
+            options.url, ttl=options.ttl, longest=options.longest, namespace=namespace_of(options), label=label
+        )
+    except (ValueError, TypeError) as error:
+        raise Usage(str(error)) from error
+
+
+def namespace_of(options: Options) -> str:
+    return options.namespace or os.environ.get("LEADERLOCK_NAMESPACE") or "default"

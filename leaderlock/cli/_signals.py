@@ -1,0 +1,68 @@
+"""What a signal to ``leaderlock run`` means: withdraw before the election, and after it one for the command."""
+
+from __future__ import annotations
+
+import enum
+import signal
+from types import FrameType
+from typing import Final
+
+from leaderlock.cli.guardian import FORWARDED, Guardian
+
+__all__ = ["Signals", "Withdrawn"]
+
+_ENDING: Final = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+
+
+class Withdrawn(BaseException):
+    """A signal ended the campaign. Like KeyboardInterrupt, nothing on the way may take it for an error."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+        self.name = signal.Signals(number).name
+
+
+class _Mode(enum.Enum):
+    WITHDRAW = "withdraw"
+    HOLD = "hold"
+    FORWARD = "forward"
+
+
+class Signals:
+    """The handlers of one wrapper; what was ignored when it was started (nohup) stays so."""
+
+    def __init__(self, keeper: Guardian) -> None:
+        self._keeper = keeper
+        self._mode = _Mode.WITHDRAW
+        self._held: list[int] = []
+        for number in FORWARDED:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._take)
+
+    def withdraw(self) -> None:
+        """From here on, a signal ends the campaign."""
+        self._held.clear()
+        self._mode = _Mode.WITHDRAW
+
+    def hold(self) -> None:
+        """From here on, signals are kept: the command is about to exist, and none may be lost or interrupt that."""
+        self._mode = _Mode.HOLD
+
+    def forward(self) -> None:
+        """From here on, signals are the command's; first those that were kept."""
+        self._mode = _Mode.FORWARD
+        while self._held:
+            self._keeper.forward(self._held.pop(0))
+
+    def _take(self, number: int, _: FrameType | None) -> None:
+        match self._mode:
+            case _Mode.FORWARD:
+                self._keeper.forward(number)
+            case _Mode.HOLD:
+                self._held.append(number)
+            case _Mode.WITHDRAW if number in _ENDING:
+                self._mode = _Mode.HOLD  # once is enough: what follows must come to its end
+                raise Withdrawn(number)
+            case _Mode.WITHDRAW:
+                pass

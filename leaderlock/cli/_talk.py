@@ -1,0 +1,120 @@
+"""What the command line says: exit codes, narration on stderr, data on stdout."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+import sys
+from typing import Any, Final, TextIO
+
+from leaderlock.errors import (
+    BackendError,
+    BackendUnavailable,
+    CampaignTimeout,
+    LeaderLockError,
+    LeaseLost,
+    NotLeader,
+)
+
+__all__ = ["Exit", "Talk", "Usage", "ago", "exit_code", "paint"]
+
+
+class Usage(Exception):
+    """The command line asks for what cannot be; the text says what can."""
+
+
+class Exit(enum.IntEnum):
+    """The exit codes of ``leaderlock`` itself; ``run`` passes on its command's."""
+
+    OK = 0
+    USAGE = 64
+    STORE = 69
+    """The store cannot be reached or used."""
+    BROKEN = 70
+    """leaderlock itself failed; a command that ran was killed."""
+    NOT_ELECTED = 75
+    LOST = 76
+
+
+def exit_code(error: BaseException) -> Exit | None:
+    """What an error means for the exit code; None for a mistake of leaderlock's own."""
+    match error:
+        case CampaignTimeout():
+            return Exit.STORE if isinstance(error.__cause__, BackendUnavailable) else Exit.NOT_ELECTED
+        case LeaseLost():
+            return Exit.LOST
+        case NotLeader():
+            return Exit.NOT_ELECTED
+        case BackendError():
+            return Exit.STORE
+        case Usage():
+            return Exit.USAGE
+        case LeaderLockError():
+            return Exit.BROKEN
+        case _:
+            return None
+
+
+class Talk:
+    """The two streams. Narration never fails: nobody may be listening, and the work goes on."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+        self.is_quiet = False
+
+    def data(self, text: str) -> None:
+        """A line for stdout."""
+        sys.stdout.write(text + "\n")
+
+    def data_json(self, fields: object) -> None:
+        self.data(json.dumps(fields, ensure_ascii=False))
+
+    def say(self, text: str) -> None:
+        """A line of narration for people; ``--json`` silences it."""
+        if not self.as_json and text:
+            _write(f"{paint('leaderlock:', DIM, sys.stderr)} {text}\n")
+
+    def tell(self, event: str, text: str, **facts: Any) -> None:
+        """A line on stderr: the text for people (if there is any), or one object for ``--json``."""
+        if self.as_json:
+            _write(json.dumps({"leaderlock": event, **facts}, ensure_ascii=False) + "\n")
+        else:
+            self.say(text)
+
+    def fail(self, error: BaseException, code: int) -> None:
+        text = "" if self.is_quiet and code == Exit.NOT_ELECTED else str(error)
+        self.tell("error", text, message=str(error), kind=type(error).__name__, exit_code=int(code))
+
+
+def _write(text: str) -> None:
+    # One write a line, so that lines of several threads and of the command do not mix.
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr may be closed, or a pipe nobody reads
+        sys.stderr.write(text)
+        sys.stderr.flush()
+
+
+DIM: Final = "2"
+BOLD: Final = "1"
+GREEN: Final = "32"
+RED: Final = "31"
+
+
+def paint(text: str, style: str, stream: TextIO) -> str:
+    """The text in a colour, where a person looks and has not declined (https://no-color.org)."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+        return text
+    return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def ago(seconds: float) -> str:
+    """A duration in the two units that matter."""
+    whole = int(seconds)
+    if whole < 60:
+        return f"{seconds:.1f} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"

@@ -1,0 +1,161 @@
+"""The wrapper around a command: campaigns, and what runs under each lease."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from leaderlock.cli._leaders import leader_in_words
+from leaderlock.cli._options import Options, namespace_of
+from leaderlock.cli._signals import Signals
+from leaderlock.cli._talk import Exit, Talk
+from leaderlock.cli.guardian import Guardian, Outcome, Why
+from leaderlock.errors import LeaseLost, NotLeader
+
+if TYPE_CHECKING:
+    from leaderlock import Client, Lease
+
+__all__ = ["Wrapper"]
+
+RELEASE_WITHIN: Final = 5.0
+"""How long, in seconds, a wrapper whose command has ended waits at most for the store to hear of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Ending:
+    """How one term ended."""
+
+    code: int
+    how: str
+    """A word: ``exited``, ``not started``, ``lost``, ``guardian lost``."""
+    text: str = ""
+    """For people; nothing, where the exit code says it all."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Wrapper:
+    """One ``leaderlock run``, between the start of its guardian and its exit code."""
+
+    options: Options
+    grace: float
+    talk: Talk
+    client: Client
+    keeper: Guardian
+    signals: Signals
+    has_waited: bool = False
+
+    def run(self) -> int:
+        while True:
+            ending = self._term()
+            if ending.how != "lost" or not self.options.restart:
+                return ending.code
+            self.signals.withdraw()
+
+    def _term(self) -> _Ending:
+        """One campaign, and what ran under its lease."""
+        began = time.monotonic()
+        lease = self._campaign()
+        elected = time.monotonic()
+        try:
+            self._start(lease)
+            outcome = self._supervise(lease)
+        except LeaseLost:  # between the election and the start
+            outcome = Outcome(Why.DEADLINE, None)
+        ended = time.monotonic()
+        # Nothing may interrupt the release; a command that has ended needs no signals any more.
+        self.signals.hold()
+        ending = self._judge(lease, outcome)
+        self.talk.tell(
+            "ended",
+            ending.text,
+            name=lease.name,
+            token=lease.token,
+            how=ending.how,
+            reason=None if lease.lost_reason is None else lease.lost_reason.value,
+            exit_code=ending.code,
+            waited=round(elected - began, 3),
+            ran=round(ended - elected, 3),
+        )
+        # Only now, as the command and all that it started are gone, may somebody else lead.
+        if lease.is_held and not lease.resign(timeout=min(RELEASE_WITHIN, self.client.ttl / 2)):
+            self.talk.say(f"the store does not answer: {lease.name!r} is free in {self.client.ttl:g} s")
+        return ending
+
+    # -- before the command
+
+    def _campaign(self) -> Lease:
+        options = self.options
+        election = self.client.election(options.name)
+        try:
+            lease = election.campaign(timeout=options.timeout, wait=not options.no_wait, on_waiting=self._waits)
+        except NotLeader as error:
+            raise NotLeader(f"not elected: {leader_in_words(self.client, options.name)}") from error
+        text = f"leads {lease.name!r} now, with token {lease.token}" if self.has_waited else ""
+        self.talk.tell("elected", text, name=lease.name, token=lease.token)
+        return lease
+
+    def _waits(self, why: str) -> None:
+        if self.options.quiet and not self.talk.as_json:
+            return
+        self.has_waited = True
+        text = f"waiting for {self.options.name!r}: {why}"
+        self.talk.tell("waiting", text, name=self.options.name, why=why)
+
+    def _start(self, lease: Lease) -> None:
+        """Start the command, with time enough to end it."""
+        while True:
+            # A lease that was won long after the session's last renewal may have less left than the grace.
+            lease.ensure(self.grace + self.client.ttl / 10)
+            deadline = lease.deadline
+            lease.check()
+            self.signals.hold()
+            try:
+                environment = self._environment(lease)
+                self.keeper.spawn(self.options.argv, env=environment, deadline=deadline, grace=self.grace)
+            except ValueError:  # this process was stopped since: look again
+                self.signals.withdraw()
+            else:
+                self.signals.forward()
+                return
+
+    def _environment(self, lease: Lease) -> dict[str, str]:
+        ours = {
+            "LEADERLOCK_TOKEN": str(lease.token),
+            "LEADERLOCK_NAME": lease.name,
+            # Rounded down, as a deadline never is to be believed too late.
+            "LEADERLOCK_DEADLINE": f"{math.floor(lease.deadline.boot * 1000) / 1000:.3f}",
+            "LEADERLOCK_NAMESPACE": namespace_of(self.options),
+        }
+        if self.options.url is not None:
+            # With its credentials: the command may campaign, and read its note, under the same store.
+            ours["LEADERLOCK_URL"] = self.options.url
+        return {**os.environ, **ours}
+
+    # -- while the command runs
+
+    def _supervise(self, lease: Lease) -> Outcome:
+        """Hand every renewal to the guardian, and the news of a loss at once."""
+        lease.on_lost(lambda _: self.keeper.end(self.grace))
+        told = lease.deadline
+        while (outcome := self.keeper.wait(self.client.ttl / 10)) is None:
+            deadline = lease.deadline
+            if deadline.boot > told.boot:  # not so once the lease is over: then it lies in the past
+                self.keeper.extend(deadline)
+                told = deadline
+        return outcome
+
+    def _judge(self, lease: Lease, outcome: Outcome) -> _Ending:
+        match outcome.why:
+            case Why.EXITED:
+                return _Ending(outcome.exit_code, "exited")
+            case Why.NOT_STARTED:
+                return _Ending(outcome.exit_code, "not started", outcome.detail)
+            case Why.GUARDIAN_LOST:
+                return _Ending(Exit.BROKEN, "guardian lost", "the guardian died, so the command was killed")
+            case _:
+                reason = "not renewed in time" if lease.lost_reason is None else lease.lost_reason.value
+                text = f"the lease of {lease.name!r} was lost ({reason}): the command was ended"
+                return _Ending(Exit.LOST, "lost", text)

@@ -1,0 +1,56 @@
+"""List the installed drivers, by the scheme of their URLs; and, if a store is named, what that store promises.
+
+No server is asked: this is what the driver assumes under the settings in the URL.
+
+examples:
+  leaderlock backends
+  leaderlock backends --url sqlite:
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Sequence
+
+from leaderlock.cli._options import Options, open_client
+from leaderlock.cli._talk import Exit, Talk
+
+__all__ = ["add_arguments", "command"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """It has none of its own."""
+
+
+def command(options: Options, talk: Talk) -> int:
+    from leaderlock._connect import drivers
+
+    found = [
+        {"scheme": scheme, "driver": entry.value, "package": entry.dist.name if entry.dist is not None else ""}
+        for scheme, entry in sorted(drivers().items())
+    ]
+    traits = _traits(options)
+    if talk.as_json:
+        talk.data_json({"drivers": found, "traits": traits})
+        return Exit.OK
+    rows = [[f"{row['scheme']}:", row["driver"], row["package"]] for row in found]
+    _table([["SCHEME", "DRIVER", "PACKAGE"], *rows], talk)
+    if traits is not None:
+        talk.data("")
+        _table([["TRAIT", "VALUE"], *([trait, str(value)] for trait, value in traits.items())], talk)
+    return Exit.OK
+
+
+def _traits(options: Options) -> dict[str, object] | None:
+    if not (options.url or os.environ.get("LEADERLOCK_URL")):
+        return None
+    with open_client(options) as client:
+        return dataclasses.asdict(client.traits)
+
+
+def _table(rows: Sequence[Sequence[str]], talk: Talk) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        talk.data("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -1,0 +1,39 @@
+"""Ask whoever leads NAME, on any host, to yield it, and wait until that term is over.
+
+A leader hears of it at its next renewal: within a third of its ttl. Under `leaderlock run` its command is ended first.
+A leader that is dead is waited out. Exit code 0: the term is over, or nobody led; 75: not yet, but the request stands.
+
+--now frees the name at once. Until the old leader looks, within a third of its ttl, it still believes that it leads,
+and so may the next one: two act at a time, and only fences protect what they write. For a leader that hangs.
+
+examples:
+  leaderlock resign nightly-report
+  leaderlock resign nightly-report --timeout 60
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._talk import Exit, Talk
+
+__all__ = ["add_arguments", "command"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument("--now", action="store_true", help="free the name at once; two may act until the leader looks")
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="stop waiting (75) after S seconds")
+
+
+def command(options: Options, talk: Talk) -> int:
+    with open_client(options) as client:
+        if options.now:
+            talk.say("--now: until the old leader looks, two may act; only a fence on the resource refuses the old one")
+        was_led = client.resign(options.name, now=options.now, timeout=options.timeout)
+    if talk.as_json:
+        talk.data_json({"name": options.name, "was_led": was_led, "now": options.now})
+    else:
+        talk.data(f"{options.name}: that term is over" if was_led else f"{options.name}: nobody leads")
+    return Exit.OK

@@ -1,0 +1,127 @@
+"""Show who leads NAME, with which token and since when, and when it may be free; without NAME, who leads what.
+
+Nothing is written and no session is opened. What is shown is what the store records: a leader may have died since its
+session last moved, and the seconds are as right as the two hosts' wall clocks. No lease depends on them.
+
+examples:
+  leaderlock status
+  leaderlock status nightly-report
+  leaderlock status nightly-report --json | jq .leader.token
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from leaderlock.cli._options import Options, add_name, open_client
+from leaderlock.cli._talk import BOLD, Exit, Talk, ago, paint
+
+if TYPE_CHECKING:
+    from leaderlock import Client, Status
+    from leaderlock._protocol.records import Stint
+
+__all__ = ["add_arguments", "command"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_name(parser, optional=True)
+
+
+def command(options: Options, talk: Talk) -> int:
+    with open_client(options) as client:
+        if options.name is not None:
+            status = client.status(options.name)
+            if talk.as_json:
+                talk.data_json(_as_json(status))
+            else:
+                _show(status, client, talk)
+            return Exit.OK
+        statuses = [client.status(name) for name in client.names()]
+    if talk.as_json:
+        talk.data_json([_as_json(status) for status in statuses])
+        return Exit.OK
+    if not statuses:
+        talk.say("no name was ever led here")
+    width = max((len(status.name) for status in statuses), default=0)
+    for status in statuses:
+        talk.data(f"{status.name:<{width}}  {_in_short(status)}")
+    return Exit.OK
+
+
+def _in_short(status: Status) -> str:
+    term = status.term
+    if term is None:
+        return "nobody leads"
+    return f"{term.holder}, token {term.token}, since {_moment(term.since)}, {_liveness(status)}"
+
+
+def _show(status: Status, client: Client, talk: Talk) -> None:
+    talk.data(paint(status.name, BOLD, sys.stdout))
+    term = status.term
+    if term is None:
+        last = f"; the last token was {status.last_token}" if status.last_token else " yet"
+        talk.data(f"  leader    nobody{last}")
+    else:
+        talk.data(f"  leader    {term.holder}")
+        talk.data(f"  token     {term.token}")
+        talk.data(f"  since     {_moment(term.since)}")
+        talk.data(f"  session   {_liveness(status)}")
+    talk.data(f"  store     {client.traits.store}, namespace {client.namespace}: {_settledness(status)}")
+    for number, stint in enumerate(reversed(status.history)):
+        label = "" if number else "history"
+        talk.data(f"  {label:<9} {_span(stint)}: {stint.holder}, token {stint.token}, {stint.how}")
+
+
+def _liveness(status: Status) -> str:
+    if status.moved_ago is None or status.free_in is None:
+        return "its session does not show (a replica may lag, or the register was deleted)"
+    if status.free_in > 0:
+        return f"moved {ago(status.moved_ago)} ago; free in {status.free_in:.1f} s if it does not move"
+    return f"moved {ago(status.moved_ago)} ago: dead by the clocks; the next candidate makes sure, and takes it"
+
+
+def _settledness(status: Status) -> str:
+    if status.settled:
+        return "settled"
+    return (
+        "not settled, as it may have forgotten leaders who are alive: the first candidate watches it for the longest "
+        "ttl, or `leaderlock init` says that nobody leads"
+    )
+
+
+def _span(stint: Stint) -> str:
+    if stint.until is not None:
+        return f"{_moment(stint.since)} to {_moment(stint.until)}"
+    return f"since {_moment(stint.since)}" if stint.how == "leads" else f"{_moment(stint.since)} to ?"
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _as_json(status: Status) -> dict[str, Any]:
+    term = status.term
+    leader = None
+    if term is not None:
+        session = term.session
+        leader = {
+            **dataclasses.asdict(term.holder),
+            "token": term.token,
+            "since": term.since,
+            "session": session.id,
+            "ttl": session.ttl,
+            "renewed_at": session.renewed_at,
+        }
+    return {
+        "name": status.name,
+        "leader": leader,
+        "last_token": status.last_token,
+        "moved_ago": status.moved_ago,
+        "free_in": status.free_in,
+        "settled": status.settled,
+        "history": [stint._asdict() for stint in status.history],
+    }
