@@ -20,24 +20,36 @@ class Callbacks:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._starting = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._stopped = False
 
     def call(self, callback: Callable[[], object]) -> None:
+        if self._stopped:  # somebody still listens to what a closed client has lost: nobody waits for him any more
+            threading.Thread(target=_make, args=(callback,), name="leaderlock-callback", daemon=True).start()
+            return
         self._queue.put(callback)
         if self._thread is None:
             with self._starting:
                 if self._thread is None:
-                    self._thread = threading.Thread(target=self._run, name="leaderlock-callbacks", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name="leaderlock-callbacks", daemon=True)
+                    thread.start()
+                    self._thread = thread
 
     def stop(self, timeout: float) -> None:
         """Make the calls that are queued, then end; wait for that at most ``timeout`` seconds."""
+        self._stopped = True
         self._queue.put(None)
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while (callback := self._queue.get()) is not None:
-            try:
-                callback()
-            except Exception:  # the user's code is kept away from ours, and its failure is told to the user
-                _log.exception("a callback raised")
+            _make(callback)
+
+
+def _make(callback: Callable[[], object]) -> None:
+    try:
+        callback()
+    except BaseException:
+        # The user's code is kept away from ours, and its failure is told to the user. Also sys.exit(), which cannot end
+        # the process from here, and must not end the calls that come after it.
+        _log.exception("a callback raised")
