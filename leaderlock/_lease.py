@@ -141,7 +141,7 @@ class Lease:
             )
 
         def enough() -> bool:
-            return not self.is_held or (self.remaining >= seconds and not self._engine.is_suspect)
+            return not self.is_held or (self.remaining >= seconds and not self._engine.is_suspect())
 
         if not enough():
             self._engine.renew(enough, timing.attempt)
@@ -165,6 +165,7 @@ class Lease:
             LeaseLost: the lease ended before the note was acknowledged; a later leader will not find it unless it does.
             BackendUnavailable: not acknowledged within ``timeout`` seconds (default: while the lease lasts); it may be
                 saved yet, and the next ``save_note`` comes after it.
+            BackendRefused: the store said no; the lease goes on, with the note that it had.
             TypeError, ValueError: not bytes, or more than 64 KiB.
         """
         if not isinstance(note, bytes):
@@ -173,11 +174,11 @@ class Lease:
             raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")
         self.check()
         ticket = next(_tickets)
-        answers: list[bool] = []
+        answers: list[NoteSaved | NoteLost] = []
 
         def listen(news: News) -> None:
             if isinstance(news, NoteSaved | NoteLost) and news.ticket == ticket:
-                answers.append(isinstance(news, NoteSaved))
+                answers.append(news)
 
         def act() -> None:
             self._engine.drive(SaveNote(self._candidacy, note, ticket), self.name, timeout)
@@ -186,8 +187,13 @@ class Lease:
         self._act_and_wait(act, listen, lambda: bool(answers), budget)
         if not answers:
             raise BackendUnavailable(f"the store has not acknowledged the note of {self.name!r} within {budget:g} s")
-        if not answers[0]:
-            raise self._lost()
+        match answers[0]:
+            case NoteLost(_, None):
+                raise self._lost()
+            case NoteLost(_, Exception() as error):
+                raise error
+            case _:
+                pass
 
     def resign(self, *, timeout: float | None = None) -> bool:
         """Stop leading, now, and free the name in the store.
@@ -195,7 +201,12 @@ class Lease:
         The claim ends before the store is told. Returns whether the store has acknowledged the release within
         ``timeout`` seconds (default: a ttl); if not, it is told as soon as it answers, and the name is free at the
         latest a ttl after this session's end. Resigning what is not held does nothing.
+
+        Raises:
+            UsageError: in a forked child, where the lease is its parent's.
         """
+        if self._engine.is_forked:
+            self._engine.refuse()
         if self._engine.is_closed:
             return self._candidacy.state is State.RESIGNED
         told: list[News] = []

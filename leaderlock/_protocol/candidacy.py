@@ -220,9 +220,10 @@ class NoteSaved:
 
 @dataclass(frozen=True, slots=True)
 class NoteLost:
-    """The note was not saved by this term, and will not be."""
+    """The note was not saved by this term, and will not be; ``error``: the store refused it, and the term goes on."""
 
     ticket: int
+    error: Exception | None = None
 
 
 News: TypeAlias = Elected | Denied | Waiting | Failed | Withdrawn | Lost | Released | NoteSaved | NoteLost

@@ -135,11 +135,11 @@ class Holding:
         if name.candidacy is not None:
             self._setting.say(Tell(name.candidacy, NoteSaved(saved.ticket, saved.note)))
 
-    def note_refused(self, name: Name) -> None:
+    def note_refused(self, name: Name, error: Exception) -> None:
         refused, *rest = name.notes
         name.notes = tuple(rest)
         if name.candidacy is not None:
-            self._setting.say(Tell(name.candidacy, NoteLost(refused.ticket)))
+            self._setting.say(Tell(name.candidacy, NoteLost(refused.ticket, error)))
 
     def save(self, name: Name, event: SaveNote) -> None:
         name.notes = (*name.notes, event)

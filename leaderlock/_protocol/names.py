@@ -80,10 +80,11 @@ class Names:
             self.advance(name, now)
 
     def resign(self, candidacy: Candidacy, now: Instant) -> None:
-        if not candidacy.leads:
-            self._setting.say(Tell(candidacy, Released()))
+        name = self._busy.get(candidacy.name)
+        if not candidacy.leads or name is None:
+            if name is None or name.leaving is not candidacy:  # else it is told when the store has acknowledged it
+                self._setting.say(Tell(candidacy, Released()))
             return
-        name = self._busy[candidacy.name]
         name.leaving = self._holding.end(name, Cause.RESIGN)
         self.advance(name, now)
 
@@ -201,13 +202,15 @@ class Names:
         if put.epoch != self._memory.epoch:
             self.advance(name, now)
             return
-        if failure is Failure.UNKNOWN and put.kind in (Kind.TAKE, Kind.NOTE):
+        if failure is Failure.UNKNOWN and (put.kind is Kind.TAKE or (put.kind is Kind.NOTE and name.notes)):
             name.doubt(put)
         if failure is Failure.REFUSED:
             if put.kind is Kind.TAKE and name.is_wanted:
                 self._taking.fail(name, error)
             elif put.kind is Kind.NOTE and name.notes:
-                self._holding.note_refused(name)
+                # An earlier attempt that is in doubt may have saved it, or may yet: only then "lost" would be a lie.
+                if not name.doubts:
+                    self._holding.note_refused(name, error)
             else:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
         if failure is Failure.MEMORY_GONE:
