@@ -64,6 +64,9 @@ _log: Final = logging.getLogger("leaderlock")
 JUMP: Final = 1.0
 """A wall clock that runs ahead of the steady ones by more than this, in seconds, makes the lease suspect."""
 
+PAUSE: Final = 0.05
+"""Seconds between two attempts of a caller who waits for a renewal, where no answer comes earlier."""
+
 AT_LEAST: Final = 0.05
 """Seconds that a call may take even where the caller's budget is spent: what a look at a healthy store needs."""
 
@@ -107,7 +110,7 @@ class Engine:
         self._watches: dict[str, Callable[[], None]] = {}
         self._ended = Bell()
         self._renewal_bells: tuple[Bell, ...] = ()
-        self._wall_offset: float | None = None
+        self._wall_offset = clock.now().wall - clock.now().boot
         attempt = terms.timing.attempt
         self._lanes = {
             LaneName.SESSION: Lane("session", self._calls, attempt, self.post),
@@ -243,8 +246,12 @@ class Engine:
 
     def _tell(self, candidacy: Candidacy, news: News) -> None:
         audience = cast("Audience | None", candidacy.audience)
-        if audience is not None:
+        if audience is None:
+            return
+        try:
             audience.tell(news)
+        except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
+            _log.exception("the news of %r could not be told", candidacy.name)
 
     def _watch(self, key: str) -> None:
         lane = self._lanes[LaneName.NAMES]
@@ -270,8 +277,9 @@ class Engine:
     def _set_timer(self, timer: Any, until: Deadline, *, patiently: bool) -> None:
         self._timers.set(timer, until, patiently=patiently)
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="leaderlock-engine", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="leaderlock-engine", daemon=True)
+            thread.start()  # may fail where threads are scarce: then the next timer tries again
+            self._thread = thread
         elif min(until.boot, until.raw) < self._wakes_at:
             self._alarm.ring()
 
@@ -307,7 +315,7 @@ class Engine:
         """A wall clock that jumped ahead of the steady ones: this machine may have been frozen (design, section 7)."""
         offset, before = now.wall - now.boot, self._wall_offset
         self._wall_offset = offset
-        if before is not None and offset - before > JUMP:
+        if offset - before > JUMP:
             _log.warning("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
             self._step(RenewNow(suspect=True), None)
 
@@ -325,8 +333,15 @@ class Engine:
         with self._lock:
             self._renewal_bells = (*self._renewal_bells, bell)
         try:
-            self.drive(RenewNow(), EVERYTHING, budget)
-            return self.wait_for(bell, enough, until)
+            while not enough():
+                left = until - self.clock.boot()
+                if left <= 0 or self.is_closed:
+                    return False
+                # Again if need be: one that was under way was sent too long ago to leave as much as is asked for.
+                self.drive(RenewNow(), EVERYTHING, left)
+                if not enough():
+                    self.clock.wait(bell, min(left, PAUSE))
+            return True
         finally:
             with self._lock:
                 self._renewal_bells = tuple(other for other in self._renewal_bells if other is not bell)
@@ -340,8 +355,11 @@ class Engine:
             self.clock.wait(bell, left)
         return True
 
-    @property
     def is_suspect(self) -> bool:
+        """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""
+        with self._lock, suppress(LeaderLockError):
+            if not self.is_closed:
+                self._look_at_wall(self.clock.now())
         return self._machine.is_suspect
 
     # -- the end
@@ -351,9 +369,10 @@ class Engine:
         if self.is_closed:
             return True
         try:
-            until = self.clock.boot() + timeout
             self.drive(Close(), EVERYTHING, timeout)
-            acknowledged = self.wait_for(self._ended, lambda: self._machine.has_closed, until)
+            if not self._machine.has_closed:
+                self._ended.wait(timeout)  # real seconds: a test's clock that stands still must not hang its end
+            acknowledged = self._machine.has_closed
         finally:
             self._stop(timeout)
         return acknowledged

@@ -34,8 +34,9 @@ class Lane:
         if self._thread is None:
             with self._starting:
                 if self._thread is None and not self._stopped:
-                    self._thread = threading.Thread(target=self._run, name=f"leaderlock-{self._name}", daemon=True)
-                    self._thread.start()
+                    thread = threading.Thread(target=self._run, name=f"leaderlock-{self._name}", daemon=True)
+                    thread.start()
+                    self._thread = thread
 
     def stop(self) -> None:
         """Carry nothing more; the call under way ends by its own time-out."""

@@ -72,6 +72,8 @@ class Machine:
         self._reopenings = 0
         self._closing = False
         self._suspect = False
+        self._sent_before: Put | None = None
+        """The renewal that was under way when the machine became suspect: its answer proves nothing."""
         self._offset: float | None = None
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
@@ -139,7 +141,9 @@ class Machine:
             case SaveNote():
                 self._names.save_note(event, now)
             case RenewNow(suspect):
-                self._suspect = self._suspect or suspect
+                if suspect:
+                    self._suspect = True
+                    self._sent_before = self._sessions.current.renewing if self._sessions.current else None
                 self._sessions.renew(now)
             case Close():
                 self._close(now)
@@ -292,6 +296,7 @@ class Machine:
         mine = self._sessions.current
         was_open = mine is not None and mine.opened
         in_trouble = mine is not None and mine.failures > 0
+        renewed = mine is not None and mine.renewing is put and not isinstance(answer, Conflict)
         if isinstance(answer, Conflict) and self._sessions.is_mine(put.owner):
             for request in self._sessions.requests_in(answer.seen):
                 self._names.requested(request, now)
@@ -300,15 +305,19 @@ class Machine:
             self._lose(lost, now)
             return
         if in_trouble and mine is not None and not mine.failures:
-            self._names_renewed()
+            self._holding.renewed()
+        if renewed and self._suspect:
+            self._clear_suspicion(put, now)
         if not was_open and mine is not None and mine.opened:
             self._reopenings = 0
             self._cleaning.start(now)
             self._names.advance_wanted(now)
 
-    def _names_renewed(self) -> None:
-        self._suspect = False
-        self._holding.renewed()
+    def _clear_suspicion(self, put: Put, now: Instant) -> None:
+        if put is self._sent_before:
+            self._sessions.renew(now)
+        else:
+            self._suspect = False
 
     def _closed(self, put: Put, answer: Answer, now: Instant) -> None:
         """A session of ours has ended: whoever waits for it here may go on."""

@@ -1,0 +1,162 @@
+"""What the tests of the faces share: clients that are closed in the end, clocks moved by hand, patience."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import pytest
+
+from leaderlock import Backend, Client, Lease, connect
+from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def registered(tmp_path_factory, monkeypatch):
+    """The drivers can be found by URL, here and in child processes, also where the package is not installed."""
+    if not entry_points(group="leaderlock.backends"):
+        drivers = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]
+        info = tmp_path_factory.getbasetemp() / "leaderlock-0.dist-info"
+        info.mkdir(exist_ok=True)
+        lines = [f"{name} = {place}" for name, place in drivers["leaderlock.backends"].items()]
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: leaderlock\nVersion: 0\n")
+        (info / "entry_points.txt").write_text("\n".join(["[leaderlock.backends]", *lines, ""]))
+        monkeypatch.syspath_prepend(info.parent)
+        inherited = os.environ.get("PYTHONPATH", "")
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(info.parent), inherited]).rstrip(os.pathsep))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = set(threading.enumerate())
+    yield
+    until = time.monotonic() + 10
+    while left := [one for one in threading.enumerate() if one not in before and one.name.startswith("leaderlock")]:
+        assert time.monotonic() < until, f"threads left behind: {left}"
+        left[0].join(0.1)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+def open_client() -> Iterator[Callable[..., Client]]:
+    """Open a client of a backend; it is closed at the end of the test."""
+    opened: list[Client] = []
+
+    def open_one(backend: Backend | str, **options) -> Client:
+        opened.append(connect(backend, **options))
+        return opened[-1]
+
+    yield open_one
+    for client in opened:
+        if isinstance(backend := client._engine.backend, FaultyBackend):
+            for injection in list(backend._injections):
+                injection.cancel()
+            backend.release_hung()
+        _close(client)
+
+
+def _close(client: Client) -> None:
+    """Close it, while time passes: what failed before is tried again."""
+    closing = threading.Thread(target=client.close)
+    closing.start()
+    while closing.is_alive():
+        if isinstance(client._clock, ManualClock):
+            client._clock.advance(0.1)
+        closing.join(0.01)
+
+
+@pytest.fixture
+def backend(store) -> FaultyBackend:
+    return FaultyBackend(store.backend())
+
+
+@pytest.fixture
+def client(open_client, backend, clock) -> Client:
+    """A client whose store can fail and whose time stands still, with a ttl of 15 s."""
+    return open_client(backend, clock=clock)
+
+
+@pytest.fixture
+def rival(open_client, store, clock) -> Client:
+    """Another client of the same store, on the same host."""
+    return open_client(store.backend(), clock=clock, label="rival")
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until something is true; fail if it is not in time."""
+
+    def wait(is_true: Callable[[], object], within: float = 20.0) -> None:
+        until = time.monotonic() + within
+        while not is_true():
+            assert time.monotonic() < until, "it did not come to that"
+            time.sleep(0.002)
+
+    return wait
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., list[object]]]:
+    """Run something on a thread; the list it returns receives the outcome, be it a value or an error."""
+    threads: list[threading.Thread] = []
+
+    def run(work: Callable[[], object]) -> list[object]:
+        outcome: list[object] = []
+
+        def body() -> None:
+            try:
+                outcome.append(work())
+            except BaseException as error:
+                outcome.append(error)
+
+        threads.append(threading.Thread(target=body, daemon=True))
+        threads[-1].start()
+        return outcome
+
+    yield run
+    for thread in threads:
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def pass_time(clock, backend, eventually) -> Callable[..., None]:
+    """Let time pass a renewal at a time, each of which is answered before the next one is due."""
+
+    def go(lease: Lease, seconds: float, step: float = 5.0) -> None:
+        while seconds > 0:
+            clock.advance(min(step, seconds))
+            seconds -= step
+            eventually(lambda: not lease.is_held or lease.remaining > 10)
+
+    return go
+
+
+@pytest.fixture
+def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run a Python program to its end, in a process of its own."""
+
+    def run(program: str, *arguments: object, timeout: float = 60, **environment: str):
+        command = [sys.executable, "-W", "error", "-c", program, *map(str, arguments)]
+        env = os.environ | environment
+        return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env, check=False)
+
+    return run

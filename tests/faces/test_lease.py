@@ -1,0 +1,371 @@
+"""A lease in the hands of its holder: looks, ensure, notes, the end, and the news of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import pytest
+
+from leaderlock import BackendRefused, BackendUnavailable, LeaseLost, LossReason
+from leaderlock.testing import Fault
+
+
+def about_names(keys):
+    return keys[0].startswith("name/")
+
+
+# -- looks
+
+
+def test_a_look_takes_no_lock_and_makes_no_call(client, backend):
+    lease = client.election("a").campaign()
+    backend.calls.clear()
+
+    with client.engine().locked():
+        assert lease.is_held
+        assert lease.remaining > 10
+        lease.check()
+    assert backend.calls == []
+
+
+def test_the_token_never_changes_during_a_term(client, pass_time):
+    lease = client.election("a").campaign()
+    token = lease.token
+
+    pass_time(lease, 60)
+    lease.save_note(b"x")
+
+    assert lease.token == token
+
+
+def test_tokens_rise_over_terms_clients_and_wipes(client, rival, store):
+    tokens = []
+    for candidate in (client, rival, client, client):
+        with candidate.election("a") as lease:
+            tokens.append(lease.token)
+    store.forget(wipe=True)
+    rival.init(force=True)
+    with rival.election("a", timeout=20) as lease:
+        tokens.append(lease.token)
+
+    assert tokens == sorted(set(tokens))
+
+
+# -- ensure
+
+
+def test_ensure_renews_only_when_less_is_left(client, backend, clock):
+    lease = client.election("a").campaign()
+    swaps = backend.count("swap")
+    lease.ensure(10)
+    assert backend.count("swap") == swaps
+
+    clock.advance(1)
+    lease.ensure(14.5)
+
+    assert backend.count("swap") == swaps + 1
+    assert lease.remaining >= 14.5
+
+
+@pytest.mark.parametrize("seconds", [15, 14.93, -1, float("nan"), float("inf")])
+def test_ensure_refuses_what_no_renewal_can_leave(client, seconds):
+    lease = client.election("a").campaign()
+
+    with pytest.raises(ValueError, match="longer ttl or ask for less"):
+        lease.ensure(seconds)
+
+
+def test_ensure_of_a_silent_store_says_so_and_keeps_the_lease(open_client, backend):
+    lease = open_client(backend, ttl=2).election("a").campaign()
+    with backend.inject(Fault.NEVER_SENT, op="any", times=None):
+        time_left = lease.remaining
+
+        with pytest.raises(BackendUnavailable, match="could not be renewed"):
+            lease.ensure(min(time_left, 1.9899))
+    lease.check()
+
+
+def test_ensure_waits_for_a_renewal_under_way_and_then_renews_once_more(open_client, backend, in_background):
+    """One that was sent a while ago cannot leave as much as was asked for."""
+    lease = open_client(backend, ttl=4).election("a").campaign()
+    backend.delay(0.3, op="swap", times=1)
+
+    early = in_background(lambda: lease.ensure(3.97))
+    time.sleep(0.05)
+    lease.ensure(3.9)
+
+    assert lease.remaining > 3.5
+    assert early in ([], [None])
+
+
+def test_a_wall_clock_that_jumped_makes_ensure_renew_before_it_answers(client, backend, clock):
+    lease = client.election("a").campaign()
+    swaps = backend.count("swap")
+
+    clock.step_wall(60)
+    lease.ensure(1)
+
+    assert backend.count("swap") > swaps
+    swaps = backend.count("swap")
+    lease.ensure(1)
+    assert backend.count("swap") == swaps
+
+
+def test_a_renewal_sent_before_the_wall_clock_jumped_proves_nothing(client, backend, clock, in_background, eventually):
+    lease = client.election("a").campaign()
+    hung = backend.inject(Fault.HANG)
+    clock.advance(5.1)
+    eventually(lambda: hung.hits)
+    swaps = backend.count("swap")
+
+    clock.step_wall(60)
+    ensured = in_background(lambda: lease.ensure(1))
+    backend.release_hung()
+
+    eventually(lambda: ensured)
+    assert ensured == [None]
+    assert backend.count("swap") > swaps
+
+
+def test_a_wall_clock_set_back_makes_nothing_suspect(client, backend, clock):
+    lease = client.election("a").campaign()
+    swaps = backend.count("swap")
+
+    clock.step_wall(-3600)
+    lease.ensure(1)
+
+    assert backend.count("swap") == swaps
+    assert lease.is_held
+
+
+# -- the note
+
+
+def test_a_note_outlives_its_term(client, rival):
+    with client.election("a") as lease:
+        assert lease.note == b""
+        lease.save_note(b"up to 17\n\x00\xff")
+        assert lease.note == b"up to 17\n\x00\xff"
+
+    with rival.election("a") as lease:
+        assert lease.note == b"up to 17\n\x00\xff"
+
+
+def test_a_note_of_64_kib_fits_and_no_byte_more(client):
+    lease = client.election("a").campaign()
+
+    lease.save_note(b"x" * 65536)
+    with pytest.raises(ValueError, match="at most 65536"):
+        lease.save_note(b"x" * 65537)
+
+    assert len(lease.note) == 65536
+
+
+@pytest.mark.parametrize("note", ["text", bytearray(b"x"), None, 7])
+def test_a_note_is_bytes(client, note):
+    lease = client.election("a").campaign()
+
+    with pytest.raises(TypeError, match="a note is bytes"):
+        lease.save_note(note)
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.BUG, Fault.NEVER_SENT])
+def test_a_note_whose_reply_was_lost_is_found_or_written_again(client, backend, clock, rival, in_background, fault):
+    lease = client.election("a").campaign()
+    backend.inject(fault, when=about_names)
+
+    saving = in_background(lambda: lease.save_note(b"x"))
+    while not saving:
+        clock.advance(0.01)
+        time.sleep(0.001)
+
+    assert saving == [None]
+    assert rival.election("a").leader().note == b"x"
+
+
+def test_a_note_that_the_store_refuses_is_not_taken_for_a_lost_lease(client, backend):
+    lease = client.election("a").campaign()
+    backend.inject(Fault.REFUSE, when=about_names)
+
+    with pytest.raises(BackendRefused):
+        lease.save_note(b"x")
+
+    lease.check()
+    lease.save_note(b"y")
+
+
+def test_a_note_that_is_not_acknowledged_in_time_is_unknown_and_the_next_comes_after_it(client, backend, rival, clock):
+    lease = client.election("a").campaign()
+    backend.inject(Fault.LATE, when=about_names)
+
+    with pytest.raises(BackendUnavailable, match="has not acknowledged"):
+        lease.save_note(b"first", timeout=0)
+    clock.advance(1)
+    lease.save_note(b"second")
+    backend.deliver_late()
+
+    assert rival.election("a").leader().note == b"second"
+
+
+def test_notes_of_many_threads_are_all_saved_in_some_order(client, in_background, eventually):
+    lease = client.election("a").campaign()
+    notes = [b"%d" % number for number in range(20)]
+
+    saving = [in_background(lambda note=note: lease.save_note(note)) for note in notes]
+    eventually(lambda: all(saving))
+
+    assert saving == [[None]] * 20
+    assert lease.note in notes
+
+
+def test_a_note_of_a_lost_lease_is_refused(client, clock):
+    lease = client.election("a").campaign()
+    clock.advance(60)
+
+    with pytest.raises(LeaseLost):
+        lease.save_note(b"x")
+
+
+# -- the end
+
+
+def test_resigning_ends_the_claim_before_the_store_is_told(client, backend, clock, in_background, eventually):
+    lease = client.election("a").campaign()
+    hung = backend.inject(Fault.HANG)
+
+    resigned = in_background(lease.resign)
+    eventually(lambda: hung.hits)
+
+    assert not lease.is_held
+    assert resigned == []
+    with pytest.raises(LeaseLost, match="was resigned"):
+        lease.check()
+    backend.release_hung()
+    eventually(lambda: clock.advance(0.1) or resigned)
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.NEVER_SENT, Fault.REFUSE, Fault.BUG])
+def test_a_lost_reply_to_a_release_is_not_a_false_not_owned(client, rival, backend, clock, in_background, fault):
+    lease = client.election("a").campaign()
+    backend.inject(fault, when=about_names)
+
+    resigned = in_background(lease.resign)
+    while not resigned:
+        clock.advance(0.01)
+        time.sleep(0.001)
+
+    assert resigned == [True]
+    assert rival.election("a").campaign(timeout=0).is_held
+
+
+def test_a_second_resignation_does_not_claim_that_the_first_is_acknowledged(client, backend):
+    lease = client.election("a").campaign()
+    backend.inject(Fault.LATE, when=about_names)
+    assert not lease.resign(timeout=0)
+
+    assert not lease.resign(timeout=0)
+
+
+def test_resigning_twice_and_what_is_lost_does_nothing(client, clock, eventually):
+    lease, lost = client.election("a").campaign(), client.election("b").campaign()
+    assert lease.resign()
+    assert lease.resign()
+    assert lease.lost_reason is None
+
+    clock.advance(60)
+    eventually(lambda: lost.state == "lost")
+
+    assert lost.resign()
+    assert lost.lost_reason is LossReason.EXPIRED
+
+
+# -- the news
+
+
+def test_listeners_are_called_in_order_each_once_and_one_that_raises_stops_nobody(client, clock, eventually, caplog):
+    lease = client.election("a").campaign()
+    called = []
+    lease.on_lost(lambda lease: called.append((1, lease)))
+    lease.on_lost(lambda lease: 1 / 0)
+    lease.on_lost(lambda lease: called.append((2, lease)))
+
+    with caplog.at_level(logging.CRITICAL):
+        clock.advance(60)
+        eventually(lambda: len(called) == 2)
+
+    assert called == [(1, lease), (2, lease)]
+    assert not lease.is_held
+
+
+def test_a_listener_that_calls_sys_exit_does_not_silence_the_ones_after_it(client, clock, eventually, caplog):
+    lease = client.election("a").campaign()
+    called = threading.Event()
+    lease.on_lost(lambda _: exit(1))
+    lease.on_lost(lambda _: called.set())
+
+    with caplog.at_level(logging.CRITICAL, "leaderlock"):
+        clock.advance(60)
+
+        assert called.wait(10)
+
+
+def test_a_listener_of_a_lease_that_is_lost_already_is_called_at_once(client, clock, eventually):
+    lease = client.election("a").campaign()
+    clock.advance(60)
+    eventually(lambda: lease.state == "lost")
+    called = threading.Event()
+
+    lease.on_lost(lambda _: called.set())
+
+    assert called.wait(10)
+
+
+def test_a_listener_of_a_lease_lost_by_closing_is_called_also_afterwards(client):
+    lease = client.election("a").campaign()
+    before, after = threading.Event(), threading.Event()
+    lease.on_lost(lambda _: before.set())
+    client.close()
+
+    lease.on_lost(lambda _: after.set())
+
+    assert before.wait(10)
+    assert after.wait(10)
+
+
+def test_a_listener_is_not_called_for_a_resignation(client, eventually):
+    lease = client.election("a").campaign()
+    called = []
+    lease.on_lost(called.append)
+
+    lease.resign()
+    client.close()
+
+    assert called == []
+
+
+def test_a_listener_is_a_function(client):
+    with pytest.raises(TypeError, match="on_lost takes a function"):
+        client.election("a").campaign().on_lost("print")
+
+
+def test_wait_lost_says_why(client, clock, in_background, eventually):
+    lease = client.election("a").campaign()
+    waiting = in_background(lease.wait_lost)
+    assert lease.wait_lost(timeout=0) is None
+
+    clock.advance(60)
+    eventually(lambda: waiting)
+
+    assert waiting == [LossReason.EXPIRED]
+
+
+def test_wait_lost_ends_with_a_resignation(client, in_background, eventually):
+    lease = client.election("a").campaign()
+    waiting = in_background(lease.wait_lost)
+
+    lease.resign()
+    eventually(lambda: waiting)
+
+    assert waiting == [None]
