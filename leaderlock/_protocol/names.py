@@ -11,6 +11,7 @@ from collections.abc import Container
 from typing import Final
 
 from leaderlock._protocol.candidacy import (
+    Asked,
     Candidacy,
     Cause,
     LossReason,
@@ -101,6 +102,10 @@ class Names:
         name = self._holding.asked_for(request)
         if name is not None and name.candidacy is not None:
             candidacy = name.candidacy
+            candidacy.asked = True
+            if not candidacy.yields:
+                self._setting.say(Tell(candidacy, Asked()))
+                return
             candidacy.reason = LossReason.YIELDED
             name.leaving = self._holding.end(name, Cause.LOSE)
             self._setting.say(Tell(candidacy, Lost(LossReason.YIELDED)))
