@@ -1,0 +1,156 @@
+"""The end of every history: all faults stop, and everything has to come right within a bounded time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .seats import Seat
+from .world import Violation
+
+if TYPE_CHECKING:
+    from .history import History
+
+__all__ = ["heal"]
+
+EVERY = 20.0
+"""How often a job is tried by who does not wait."""
+
+
+def heal(history: History) -> None:
+    """Let nothing more go wrong, and require progress.
+
+    Raises:
+        Violation: a name is kept by nobody, or not led though it is wanted; an answer does not come; something is
+            never finished; a dead client's session stays.
+    """
+    history.network.calm = True
+    for process in history.checks.processes:
+        process.cut_off_until = 0.0
+    wait = 1.3 * history.profile.longest
+    _rest(history, wait)
+    _lead(history, wait)
+    if history.world.chance(0.3):
+        _hurry(history, wait)
+        _inherit(history, wait)
+    if history.profile.constants and history.world.chance(0.3):
+        _bury(history, wait)
+
+
+def _rest(history: History, wait: float) -> None:
+    """Everybody gives up what he has; late requests arrive. Then no name shows a session that is alive."""
+    for seat in history.seats:
+        seat.wants = False
+        for candidacy in tuple(seat.tried.values()):
+            seat.leave(candidacy)
+    history.world.run(history.world.now + history.profile.travels + 1.0)
+    _require(history, wait, lambda: not _unfinished(history), lambda: _unfinished(history))
+    _require(history, wait, lambda: not _kept_by_nobody(history), lambda: _kept_by_nobody(history))
+
+
+def _lead(history: History, wait: float) -> None:
+    """Everybody wants every name: each is led, after the settling and the burials that this may need."""
+    for seat in history.seats:
+        for name in seat.names:
+            seat.campaign(name, patient=True)
+
+    def without() -> list[str]:
+        return [name for name in history.names if _leader(history, name) is None]
+
+    _require(history, 4 * wait + 10, lambda: not without(), lambda: f"nobody leads {without()}")
+
+
+def _hurry(history: History, wait: float) -> None:
+    """Who does not wait for a live leader is told so within a bounded time (rule 14)."""
+    for seat in history.seats:
+        for candidacy in tuple(seat.tried.values()):
+            if candidacy.campaigns:
+                seat.leave(candidacy)
+                seat.campaign(candidacy.name, patient=False)
+
+    def undecided() -> list[str]:
+        return [name for seat in history.seats for name, tried in seat.tried.items() if tried.campaigns]
+
+    _require(history, wait + 2, lambda: not undecided(), lambda: f"no answer about {undecided()}")
+
+
+def _inherit(history: History, wait: float) -> None:
+    """A job that is tried now and then without waiting runs again after its host has died."""
+    name = history.names[0]
+    seat = _leader(history, name)
+    assert seat is not None
+    died = history.world.now
+    seat.crash()
+    rivals = [other for other in history.seats if other is not seat]
+
+    def retried() -> bool:
+        if (history.world.now - died) % EVERY < 1.0:
+            for rival in rivals:
+                rival.campaign(name, patient=False)
+        return _leader(history, name) is not None
+
+    _require(history, 2 * EVERY + 2 * wait, retried, lambda: f"{name} does not run again")
+    history.checks.counts["inherited"] += 1
+    history.checks.counts["seconds to inherit"] += round(history.world.now - died)
+
+
+def _bury(history: History, wait: float) -> None:
+    """The sessions of dead clients end, without anybody wanting what they held."""
+
+    def undead() -> list[str]:
+        return [f"session {session} is never buried" for session in _alive(history) - _own(history)]
+
+    _require(history, 8 * wait + 20, lambda: not undead(), undead)
+
+
+def _require(history: History, wait: float, true: Any, otherwise: Any) -> None:
+    if not history.world.run_until(true, wait):
+        raise Violation("liveness", f"after {wait:.0f} s without a fault: {otherwise()}")
+
+
+# -- what is looked at
+
+
+def _leader(history: History, name: str) -> Seat | None:
+    for seat in history.seats:
+        if any(claim.name == name for claim in seat.process.leading):
+            return seat
+    return None
+
+
+def _alive(history: History) -> set[str]:
+    """The sessions that the store shows alive."""
+    records = history.world.core.records
+    return {
+        key.removeprefix("session/")
+        for key, seen in history.store.scan("session/")
+        if records.read_session(seen.value).ended is records.Ending.NO
+    }
+
+
+def _own(history: History) -> set[str | None]:
+    return {process.session for process in history.checks.processes if not process.is_dead}
+
+
+def _kept_by_nobody(history: History) -> list[str]:
+    """Names that show a session which its owner keeps alive (nobody leads now, so nobody claims them)."""
+    records, found = history.world.core.records, []
+    for key, seen in history.store.scan("name/"):
+        session = records.read_name(seen.value).session
+        if session is not None and session in _alive(history) and session in _own(history):
+            found.append(f"{key} is kept by nobody, for session {session}")
+    return found
+
+
+def _unfinished(history: History) -> list[str]:
+    running = [process for process in history.checks.processes if not process.is_dead]
+    found = [f"{process.label} is never done" for process in running if not process.is_idle]
+    if any(process.is_dead and process.leading for process in history.checks.processes):
+        found.append("a closed process still leads")
+    for seat in history.seats:
+        for candidacy in seat.tried.values():
+            if not candidacy.audience.ended:
+                found.append(f"{seat.process.label} is never told the end of {candidacy.name}")
+            elif candidacy.audience.asked_to_resign and candidacy.audience.elected_at >= 0:
+                if not candidacy.audience.released and candidacy.reason is None:
+                    found.append(f"{seat.process.label} is never told that {candidacy.name} was released")
+    return found

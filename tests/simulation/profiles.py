@@ -1,0 +1,135 @@
+"""What kind of world a history takes place in. A profile is drawn from once per history, by its seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+from .cores import Change
+
+__all__ = ["PROFILES", "Profile"]
+
+QUICK_CLEANING: Final = (
+    Change("cleaning.py", "DAY: Final = 86_400.0", "DAY: Final = 90.0"),
+    Change("cleaning.py", "max(60.0, 4 * setting.timing.longest)", "max(5.0, setting.timing.longest)"),
+)
+"""A cleaner's day that passes within a history; no request of the simulated network travels that long."""
+
+FEW_REMEMBERED: Final = (Change("session.py", "REMEMBERED: Final = 20_000", "REMEMBERED: Final = 1"),)
+"""After a loss of memory the own names are found by a scan."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Rates are per second of true time, shares are probabilities, everything else is in seconds."""
+
+    name: str
+    seconds: float = 400.0
+    constants: tuple[Change, ...] = QUICK_CLEANING
+
+    # who takes part
+    seats: int = 3
+    names: int = 2
+    ttls: tuple[float, ...] = (3.0, 6.0, 10.0)
+    longest: float = 10.0
+    rhos: tuple[float, ...] = (0.005, 0.03)
+    edge: bool = False
+    """Every clock is as fast or as slow as ρ allows."""
+    slewed: float = 0.3
+    same_kernel: float = 0.3
+    wrong_wall: float = 0.3
+    suspends: float = 0.003
+    """Only of hosts whose first clock is not slewed: one of the two clocks must be right."""
+    pauses: float = 0.01
+    pause: float = 6.0
+
+    # what they do
+    think: float = 6.0
+    hold: float = 8.0
+    patient: float = 0.7
+    withdraws: float = 0.25
+    notes: float = 0.15
+    crashes: float = 0.15
+    closes: float = 0.1
+    again_at_once: float = 0.2
+    on_own_thread: float = 0.3
+    requests: float = 0.02
+
+    # the way to the store and back
+    latency: float = 0.02
+    slow: float = 0.1
+    """The share of calls of which each way takes up to the whole of an attempt."""
+    lost: float = 0.04
+    reply_lost: float = 0.04
+    late: float = 0.03
+    doubled: float = 0.03
+    cut: float = 0.02
+    never_sent: float = 0.02
+    refused: float = 0.003
+    travels: float = 40.0
+    """The longest that a late request is on its way."""
+    partitions: float = 0.003
+    partition: float = 8.0
+    deaf: float = 0.2
+    """The share of wake-ups that do not come."""
+    lagging: float = 0.05
+    lag: float = 5.0
+
+    # the store
+    keeps_memory: float = 0.5
+    counts_by_key: float = 0.5
+    losses: float = 0.0
+    rollback: float = 12.0
+    """How far back at most."""
+    losses_seen: tuple[str, ...] = ("rollback", "rollback", "rollback", "wipe", "wipe", "failover")
+    """What may happen at a loss, each as likely as the others."""
+
+
+_MIXED = Profile(name="mixed")
+_FORGETFUL = replace(_MIXED, name="forgetful", keeps_memory=0.0, losses=0.012)
+
+PROFILES: Final = {
+    profile.name: profile
+    for profile in (
+        _MIXED,
+        replace(
+            _MIXED,
+            name="calm",
+            lost=0.0,
+            reply_lost=0.0,
+            late=0.0,
+            doubled=0.0,
+            cut=0.0,
+            never_sent=0.0,
+            refused=0.0,
+            slow=0.0,
+            partitions=0.0,
+            pauses=0.0,
+            suspends=0.0,
+            lagging=0.0,
+        ),
+        replace(_MIXED, name="rough", lost=0.1, reply_lost=0.1, late=0.1, doubled=0.1, cut=0.05, partitions=0.01),
+        replace(_MIXED, name="sleepy", pauses=0.05, suspends=0.02, slewed=0.0, pause=9.0),
+        replace(_MIXED, name="edge", edge=True, rhos=(0.03, 0.1, 0.2), slewed=0.0, same_kernel=0.0, suspends=0.0),
+        replace(_MIXED, name="one-host", same_kernel=1.0, crashes=0.3),
+        replace(
+            _MIXED, name="slow", slow=0.6, ttls=(4.0,), same_kernel=0.0, patient=1.0, think=1.0, names=1, pauses=0.03
+        ),
+        replace(_MIXED, name="jobs", patient=0.0, think=20.0, crashes=0.4, hold=4.0, wrong_wall=0.5),
+        _FORGETFUL,
+        replace(_FORGETFUL, name="amnesia", losses=0.04, longest=6.0, ttls=(3.0, 6.0), late=0.1, reply_lost=0.1),
+        replace(
+            _FORGETFUL,
+            name="repeating",
+            losses=0.03,
+            longest=6.0,
+            ttls=(3.0, 6.0),
+            counts_by_key=1.0,
+            late=0.12,
+            doubled=0.12,
+            losses_seen=("rollback", "rollback", "wipe"),
+        ),
+        replace(_FORGETFUL, name="scanning", constants=QUICK_CLEANING + FEW_REMEMBERED, names=4),
+        replace(_MIXED, name="as-built", constants=(), keeps_memory=1.0),
+    )
+}
