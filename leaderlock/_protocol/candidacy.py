@@ -15,6 +15,7 @@ from leaderlock._protocol.clocks import PAST, Deadline
 __all__ = [
     "NEXT",
     "NOBODY",
+    "Asked",
     "Candidacy",
     "Cause",
     "Denied",
@@ -121,7 +122,7 @@ NOBODY: Final = Standing()
 class Candidacy:
     """One candidate, one name, at most one term. Its fields are written by the protocol alone."""
 
-    __slots__ = ("audience", "name", "patient", "reason", "standing", "state", "token", "waiting")
+    __slots__ = ("asked", "audience", "name", "patient", "reason", "standing", "state", "token", "waiting", "yields")
 
     def __init__(self, name: str, *, patient: bool, audience: object = None) -> None:
         self.name = name
@@ -129,6 +130,11 @@ class Candidacy:
         """Whether it waits for a live leader to go (rule 14)."""
         self.audience = audience
         """Whom the engine tells its news; the protocol never looks at it."""
+        self.yields = True
+        """Whether a request ends the term at once (rule 13). If not, the holder is told, and resigns when what acts
+        under the lease has ended: a name must not be free while a command still runs (trap B11)."""
+        self.asked = False
+        """Whether somebody asked for the name during this term."""
         self.state = State.IDLE
         self.standing: Standing = NOBODY
         self.token = 0
@@ -208,6 +214,11 @@ class Lost:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """Somebody asks for the name, and this holder resigns it himself (:attr:`Candidacy.yields`)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Released:
     """The release was acknowledged, or there is nothing left to release."""
 
@@ -226,4 +237,4 @@ class NoteLost:
     error: Exception | None = None
 
 
-News: TypeAlias = Elected | Denied | Waiting | Failed | Withdrawn | Lost | Released | NoteSaved | NoteLost
+News: TypeAlias = Elected | Denied | Waiting | Failed | Withdrawn | Lost | Asked | Released | NoteSaved | NoteLost

@@ -151,7 +151,7 @@ class Holding:
         record = name.record
         assert isinstance(record, NameRecord)
         leaving = name.leaving
-        how = "given back" if leaving is None else "yielded" if leaving.reason is LossReason.YIELDED else "resigned"
+        how = "given back" if leaving is None else "yielded" if leaving.asked else "resigned"
         mark = self._setting.new_id()
         self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall), now)
 
