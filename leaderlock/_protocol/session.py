@@ -34,6 +34,9 @@ RENEW: Final = ("renew",)
 DEADLINE: Final = ("deadline",)
 VERIFY: Final = ("verify",)
 
+SCAN: Final = ""
+"""Among the registers to verify: the scan that finds the names which are not remembered, until it has ended."""
+
 REMEMBERED: Final = 20_000
 """How many names tried are remembered one by one; beyond that a scan finds them (rule 17)."""
 
@@ -257,21 +260,22 @@ class Sessions:
             self.give_up(known_ended=True)
             return
         mine.to_verify = {session_key(mine.id), *map(name_key, mine.tried)}
+        if mine.tried_more:
+            mine.to_verify.add(SCAN)
         self.verify()
 
     def verify(self) -> None:
         mine = self.current
         if mine is None or mine.stands_on == self._memory.epoch:
             return
-        self._setting.say(Ask((SETTLED, *sorted(mine.to_verify)), lane=Lane.SESSION))
-        if mine.tried_more:
-            mine.to_verify.add("")  # stands for the scan, until it has ended
+        self._setting.say(Ask((SETTLED, *sorted(mine.to_verify - {SCAN})), lane=Lane.SESSION))
+        if SCAN in mine.to_verify:
             self._setting.say(Scan(name_key(""), run=self._memory.epoch))
 
     def scanned(self, event: Scanned) -> None:
         """Find the names that show this session among all of them; look at them once more, on the present memory."""
         mine = self.current
-        if mine is None or "" not in mine.to_verify or event.scan.run != self._memory.epoch:
+        if mine is None or SCAN not in mine.to_verify or event.scan.run != self._memory.epoch:
             return
         for key, seen in event.items:
             record = None if seen.value is None else read_name(seen.value)
@@ -280,8 +284,9 @@ class Sessions:
         if not event.finished:
             self._setting.say(event.scan)
         else:
-            mine.tried_more = False
-            mine.to_verify.discard("")
+            # Only this verification has found them all: what was tried is still not remembered, and another loss of
+            # memory needs another scan.
+            mine.to_verify.discard(SCAN)
             self.verify()
 
     def verified(self, keys: Iterable[str], seen: Seen | None, now: Instant) -> LossReason | None:
