@@ -7,6 +7,7 @@ import functools
 import inspect
 import logging
 import os
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, cast
@@ -16,7 +17,7 @@ from leaderlock._connect import default_client
 from leaderlock._current import enter, leave
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
-from leaderlock._protocol.candidacy import Lost, News
+from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
 from leaderlock.errors import LeaseLost, NotLeader
 
@@ -30,6 +31,9 @@ OnLoss: TypeAlias = Literal["finish", "cancel", "exit"]
 
 EXIT_LOST: Final = 76
 """The exit code of a process that ends because it lost its lease."""
+
+LAST_WORDS: Final = 0.2
+"""Seconds that such a process has at most for saying why."""
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -95,6 +99,8 @@ class _Guard:
             return type(function)(self.around(cast("Any", function).__func__))
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"only_on_leader guards a function, not {function!r}")
+        if not inspect.isroutine(function) and inspect.iscoroutinefunction(type(function).__call__):
+            raise TypeError(f"only_on_leader cannot guard {function!r}: guard its method __call__ instead")
         if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
             raise TypeError(f"only_on_leader cannot guard the generator {function!r}: its body runs after the call")
         if inspect.iscoroutinefunction(function):
@@ -150,9 +156,8 @@ class _Guard:
     # -- the way in
 
     def _begin(self) -> Tenure:
-        """The first call: from here on this process is a candidate."""
-        if self._tenure is None:
-            self._tenure = tenure_of(self._client or default_client(), self._name)
+        """From the first call on this process is a candidate, and a forked child another one."""
+        self._tenure = tenure_of(self._client or default_client(), self._name)
         return self._tenure
 
     def _seek(self) -> Lease | None:
@@ -168,15 +173,18 @@ class _Guard:
         tenure = await loop.run_in_executor(None, self._begin)
         await loop.run_in_executor(None, tenure.first_answer)
         while self._otherwise == "wait" and tenure.lease is None:
-            elected = asyncio.Event()
+            tenure.refuse_if_over()
+            changed = asyncio.Event()
 
-            def wake(_: Lease, elected: asyncio.Event = elected) -> None:
-                loop.call_soon_threadsafe(elected.set)
+            def wake(changed: asyncio.Event = changed) -> None:
+                with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                    loop.call_soon_threadsafe(changed.set)
 
-            stop = tenure.on_elected(wake)
+            stop = tenure.on_change(wake)
             try:
                 if tenure.lease is None:
-                    await elected.wait()
+                    tenure.refuse_if_over()
+                    await changed.wait()
             finally:
                 stop()
         return self._decide(tenure)
@@ -190,12 +198,20 @@ class _Guard:
     def _exit_on_loss(self, lease: Lease) -> Callable[[News], None]:
         def hear(news: News) -> None:
             if isinstance(news, Lost):
-                _log.critical("the lease of %r was lost (%s): this process ends", self._name, news.reason.value)
-                logging.shutdown()
-                os._exit(EXIT_LOST)
+                self._exit(news.reason)
 
         lease.listen(hear)
+        if not lease.is_held and lease.lost_reason is not None:
+            self._exit(lease.lost_reason)  # lost between the look and the listening
         return hear
+
+    def _exit(self, reason: LossReason) -> None:
+        # The last words may hang (a log server, a lock that somebody holds): then the process ends without them.
+        with suppress(RuntimeError):
+            threading.Timer(LAST_WORDS, os._exit, (EXIT_LOST,)).start()
+        _log.critical("the lease of %r was lost (%s): this process ends", self._name, reason.value)
+        logging.shutdown()
+        os._exit(EXIT_LOST)
 
 
 async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:

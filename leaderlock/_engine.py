@@ -97,12 +97,15 @@ class Engine:
         self.terms = terms
         self.is_forked = False
         self.is_closed = False
+        self.tenures: dict[str, Any] = {}
+        """For the decorators: the standing candidates, by name."""
         self.callbacks = Callbacks()
         self._backend = backend
         self._calls = Calls(backend, clock)
         self._back_off = BackOff(terms.wait, terms.timing.ttl)
         self._lock = threading.RLock()
         self._is_busy = False
+        self._is_abandoned = False
         self._alarm = Bell()
         self._timers = Timers()
         self._wakes_at = float("inf")
@@ -207,7 +210,7 @@ class Engine:
         states. It is never used again; no claim survives it, and everybody is told (traps 5 and 31)."""
         _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
         effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
-        self._timers.clear()
+        self._timers.keep(lambda timer: isinstance(timer, _Later))
         self._unwatch_all()
         self._machine = Machine(self.setting)
         self._dispatch(effects, None)
@@ -298,15 +301,20 @@ class Engine:
                 self._wakes_at = now.boot + pause
             if pause:
                 self.clock.wait(self._alarm, pause)
+        if self._is_abandoned:
+            self._bury()
 
     def _fire(self, timer: Any) -> None:
         if isinstance(timer, _Later):
-            self.callbacks.call(timer.callback)
+            timer.callback()
         else:
             self._step(Fired(timer), None)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call back after that many seconds, on the callbacks' thread."""
+        """For leaderlock's faces: call back then, with the lock held, outside of any step; it must not block.
+
+        Not on the callbacks' thread: a user's callback that never returns must not end a candidacy.
+        """
         with self._lock:
             if not self.is_closed:
                 self._set_timer(_Later(callback), Deadline.after(self.clock.now(), seconds), patiently=False)
@@ -368,21 +376,34 @@ class Engine:
         """End all claims, close the session, stop. Returns whether the store has acknowledged the session's end."""
         if self.is_closed:
             return True
+        until = self.clock.boot() + timeout
         try:
             self.drive(Close(), EVERYTHING, timeout)
             if not self._machine.has_closed:
-                self._ended.wait(timeout)  # real seconds: a test's clock that stands still must not hang its end
+                # Real seconds: a test's clock that stands still must not hang its end.
+                self._ended.wait(max(0.0, until - self.clock.boot()))
             acknowledged = self._machine.has_closed
         finally:
-            self._stop(timeout)
+            self._stop(until)
         return acknowledged
 
-    def _stop(self, timeout: float) -> None:
+    def _stop(self, until: float) -> None:
         with self._lock:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._timers.clear()
             self._alarm.ring()
+        self._let_go_of_store()
+        for lane in self._lanes.values():
+            lane.join(self._left(until))
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(self._left(until))
+        self.callbacks.stop(self._left(until))
+
+    def _left(self, until: float) -> float:
+        return max(AT_LEAST, until - self.clock.boot())
+
+    def _let_go_of_store(self) -> None:
         self._unwatch_all()
         for lane in self._lanes.values():
             lane.stop()
@@ -390,16 +411,23 @@ class Engine:
             self._backend.close()
         except Exception:  # our threads end whatever the driver does
             _log.warning("the backend cannot be closed", exc_info=True)
-        for lane in self._lanes.values():
-            lane.join(timeout)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
-        self.callbacks.stop(timeout)
 
     def abandon(self) -> None:
-        """Stop without asking anybody and without I/O: the session ends by itself."""
-        self.is_closed = True
+        """Stop without asking anybody, without lock or I/O: garbage is collected anywhere, also under our own lock.
+
+        The session ends by itself; the engine's thread sees to the rest.
+        """
+        self._is_abandoned = self.is_closed = True
         self._machine.standing.until = PAST
+        self._alarm.ring()
+
+    def _bury(self) -> None:
+        """On the engine's own thread: what an abandoned engine still owes is news, and the end of its threads."""
+        with self._lock:
+            ended = UsageError("this client was not closed, and nobody holds it any more")
+            self._dispatch(self._machine.collapse(LossReason.CLOSED, ended), None)
+        self._let_go_of_store()
+        self.callbacks.stop(0.0)
 
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""

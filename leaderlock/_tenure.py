@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import weakref
 from collections.abc import Callable
 from typing import Final
 
@@ -12,7 +11,7 @@ from leaderlock._bell import Bell
 from leaderlock._client import Client
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
-from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, News, Waiting, Withdrawn
+from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, News, State, Waiting, Withdrawn
 from leaderlock._protocol.events import Campaign
 from leaderlock.errors import LeaderLockError
 
@@ -22,17 +21,21 @@ _log: Final = logging.getLogger("leaderlock")
 
 
 class Tenure:
-    """Every term of one name in one process, one after the other; each has a lease, and a token, of its own."""
+    """Every term of one name in one process, one after the other; each has a lease, and a token, of its own.
 
-    def __init__(self, client: Client, name: str) -> None:
-        self._client = client
+    It belongs to one engine: a forked child has another, and begins anew.
+    """
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine = engine
         self._name = name
         self._lock = threading.Lock()
-        self._engine: Engine | None = None
+        self._seeks = False
         self._lease: Lease | None = None
         self._bells: tuple[Bell, ...] = ()
         self._answered = False
-        self._listeners: tuple[Callable[[Lease], None], ...] = ()
+        self._is_over = False
+        self._listeners: tuple[Callable[[], None], ...] = ()
 
     @property
     def lease(self) -> Lease | None:
@@ -45,13 +48,14 @@ class Tenure:
 
         It goes on behind. A store that does not answer is an answer too: then this process does not lead.
         """
-        engine = self._client.engine()
         with self._lock:
-            if self._engine is not engine:  # the first call, or the first one in a forked child
-                self._answered = False
-                lease = self._candidate(engine)
-                engine.drive(Campaign(lease.candidacy), self._name)
-                self._engine = engine
+            if not self._seeks:
+                lease = self._candidate()
+                try:
+                    self._engine.drive(Campaign(lease.candidacy), self._name)
+                finally:
+                    # A caller who was interrupted leaves the campaign behind him: it is not started a second time.
+                    self._seeks = lease.candidacy.state is not State.IDLE
         self._wait_until(lambda: self._answered)
 
     def wait_elected(self) -> None:
@@ -64,66 +68,70 @@ class Tenure:
             self._bells = (*self._bells, bell)
         try:
             while not done():
-                self._client.engine().clock.wait(bell, 1.0)
+                self.refuse_if_over()
+                self._engine.clock.wait(bell, 1.0)
         finally:
             with self._lock:
                 self._bells = tuple(other for other in self._bells if other is not bell)
 
-    def on_elected(self, callback: Callable[[Lease], None]) -> Callable[[], None]:
-        """Have ``callback`` called at every election to come, quickly and without blocking; returns what stops it."""
-        self._listeners = (*self._listeners, callback)
+    def refuse_if_over(self) -> None:
+        """Raise ``UsageError`` if the client is closed: nothing is waited for any more."""
+        if self._is_over or self._engine.is_closed:
+            self._engine.refuse()
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called at every change to come, quickly and without blocking; returns what stops it."""
+        with self._lock:
+            self._listeners = (*self._listeners, callback)
 
         def stop() -> None:
-            self._listeners = tuple(other for other in self._listeners if other is not callback)
+            with self._lock:
+                self._listeners = tuple(other for other in self._listeners if other is not callback)
 
         return stop
 
-    def _candidate(self, engine: Engine) -> Lease:
-        lease = Lease(engine, self._name, patient=True)
-        lease.listen(lambda news: self._hear(engine, lease, news))
+    def _candidate(self) -> Lease:
+        lease = Lease(self._engine, self._name, patient=True)
+        lease.listen(lambda news: self._hear(lease, news))
         return lease
 
-    def _hear(self, engine: Engine, lease: Lease, news: News) -> None:
+    def _hear(self, lease: Lease, news: News) -> None:
         """With the engine's lock held: note it, wake who waits, and leave the rest to other threads."""
+        ttl = self._engine.terms.timing.ttl
         match news:
             case Elected():
                 self._lease = lease
-                for listener in self._listeners:
-                    listener(lease)
-            case Lost(LossReason.CLOSED):
-                pass
+            case Lost(LossReason.CLOSED) | Withdrawn():
+                self._is_over = True
             case Lost(reason):
                 # A leader that was asked to go stands back for a ttl, or it would be elected again at once.
-                self._seek_in(engine, engine.terms.timing.ttl if reason is LossReason.YIELDED else 0.0)
+                self._seek_in(ttl if reason is LossReason.YIELDED else 0.0)
             case Failed(error):
                 _log.warning("the campaign for %r failed and is repeated: %s", self._name, error)
-                self._seek_in(engine, engine.terms.timing.ttl / 3)
-            case Denied() | Withdrawn() | Waiting():
+                self._seek_in(ttl / 3)
+            case Denied() | Waiting():
                 pass
             case _:
                 return
         self._answered = True
         for bell in self._bells:
             bell.ring()
+        for listener in self._listeners:
+            listener()
 
-    def _seek_in(self, engine: Engine, pause: float) -> None:
+    def _seek_in(self, pause: float) -> None:
         def seek() -> None:
-            if engine.is_closed:
-                return
             try:
-                engine.submit(Campaign(self._candidate(engine).candidacy))
+                self._engine.submit(Campaign(self._candidate().candidacy))
             except LeaderLockError as error:
                 _log.warning("the campaign for %r cannot start and is repeated: %s", self._name, error)
-                engine.later(engine.terms.timing.ttl / 3, seek)
+                self._seek_in(self._engine.terms.timing.ttl / 3)
 
-        engine.callbacks.call(lambda: engine.later(pause, seek) if pause else seek())
-
-
-_tenures: Final[weakref.WeakKeyDictionary[Client, dict[str, Tenure]]] = weakref.WeakKeyDictionary()
-_tenures_lock: Final = threading.Lock()
+        self._engine.later(pause, seek)
 
 
 def tenure_of(client: Client, name: str) -> Tenure:
     """The one tenure of that name in that client: all functions guarded by one name share its terms."""
-    with _tenures_lock:
-        return _tenures.setdefault(client, {}).setdefault(name, Tenure(client, name))
+    engine = client.engine()
+    tenure: Tenure = engine.tenures.setdefault(name, Tenure(engine, name))
+    return tenure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 from leaderlock._protocol.clocks import Deadline, Instant
@@ -47,6 +47,11 @@ class Timers:
         self._set.clear()
         self._by_boot.clear()
         self._by_raw.clear()
+
+    def keep(self, wanted: Callable[[Hashable], bool]) -> None:
+        """Cancel all others."""
+        self._set = {timer: setting for timer, setting in self._set.items() if wanted(timer)}
+        self._compact()
 
     def due(self, now: Instant) -> list[Hashable]:
         """The timers whose time has come; each is forgotten with this."""
