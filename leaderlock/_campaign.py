@@ -55,7 +55,7 @@ class Campaigning:
 
     def _give_up(self, timeout: float | None) -> Exception:
         self._engine.post(Withdraw(self.lease.candidacy))
-        if self._engine.is_closed:
+        if self._engine.is_closed or isinstance(self._outcome, Withdrawn):
             return UsageError(f"the client was closed during the campaign for {self.lease.name!r}")
         waiting = self.lease.candidacy.waiting
         why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"

@@ -10,13 +10,14 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Token
+from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
 from leaderlock import _admin, _observe
 from leaderlock._campaign import Campaigning, campaign_all, check_timeout
 from leaderlock._clock import Clock
-from leaderlock._current import enter, leave
+from leaderlock._current import current, enter, leave
 from leaderlock._engine import Engine, Terms
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
@@ -147,6 +148,7 @@ class Client:
         if self._engine.is_forked:
             with self._lock:
                 if self._engine.is_forked:
+                    self._terms = replace(self._terms, holder=replace(self._terms.holder, pid=os.getpid()))
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
 
@@ -230,10 +232,16 @@ class Election:
         self._entered.append((lease, enter(lease)))
         return lease
 
+    def _mine(self) -> int:
+        """Which of the bodies that run is left. Usually there is one; but where another thread's was lost, and has not
+        noticed yet, there are two, and each is left by whoever acts under its lease."""
+        mine = current()
+        return next((index for index, (lease, _) in enumerate(self._entered) if lease is mine), -1)
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, token = self._entered.pop()
+        lease, token = self._entered.pop(self._mine())
         leave(token)
         if lease.state == "resigned":
             return
