@@ -167,7 +167,8 @@ class Guardian:
             alive = self._receive(max(0.0, min(SLICE, left, overdue_in)))
             if not self._running:
                 break
-            if not alive or self._deadline.remaining(self._clock.now()) <= self._margin / 2:
+            # Whether it is overdue was asked before that look: a wrapper that was stopped first hears what was said.
+            if not alive or overdue_in <= 0:
                 self._finish(Outcome(Why.GUARDIAN_LOST, self._take_over()))
             elif until is not None and time.monotonic() >= until:
                 return None
