@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from leaderlock._protocol.candidacy import Asked, Lost, News
 from leaderlock.cli._leaders import leader_in_words
 from leaderlock.cli._options import Options, namespace_of
 from leaderlock.cli._signals import Signals
@@ -33,6 +34,8 @@ class _Ending:
     """A word: ``exited``, ``not started``, ``lost``, ``guardian lost``."""
     text: str = ""
     """For people; nothing, where the exit code says it all."""
+    reason: str | None = None
+    """Why the lease was lost."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,7 +77,7 @@ class Wrapper:
             name=lease.name,
             token=lease.token,
             how=ending.how,
-            reason=None if lease.lost_reason is None else lease.lost_reason.value,
+            reason=ending.reason,
             exit_code=ending.code,
             waited=round(elected - began, 3),
             ran=round(ended - elected, 3),
@@ -93,6 +96,8 @@ class Wrapper:
             lease = election.campaign(timeout=options.timeout, wait=not options.no_wait, on_waiting=self._waits)
         except NotLeader as error:
             raise NotLeader(f"not elected: {leader_in_words(self.client, options.name)}") from error
+        # Somebody who asks for the name gets it when the command has ended, and not before.
+        lease.candidacy.yields = False
         text = f"leads {lease.name!r} now, with token {lease.token}" if self.has_waited else ""
         self.talk.tell("elected", text, name=lease.name, token=lease.token)
         return lease
@@ -137,8 +142,10 @@ class Wrapper:
     # -- while the command runs
 
     def _supervise(self, lease: Lease) -> Outcome:
-        """Hand every renewal to the guardian, and the news of a loss at once."""
-        lease.on_lost(lambda _: self.keeper.end(self.grace))
+        """Hand every renewal to the guardian, and the news that end the command."""
+        lease.listen(self._hear)
+        if lease.candidacy.asked or not lease.candidacy.leads:
+            self.keeper.end(self.grace)  # so it was before there was anything to end
         told = lease.deadline
         while (outcome := self.keeper.wait(self.client.ttl / 10)) is None:
             deadline = lease.deadline
@@ -146,6 +153,11 @@ class Wrapper:
                 self.keeper.extend(deadline)
                 told = deadline
         return outcome
+
+    def _hear(self, news: News) -> None:
+        """The lease is over, or somebody asks for it. With the engine's lock held: this must not block."""
+        if isinstance(news, Lost | Asked):
+            self.keeper.end(self.grace)
 
     def _judge(self, lease: Lease, outcome: Outcome) -> _Ending:
         match outcome.why:
@@ -156,6 +168,13 @@ class Wrapper:
             case Why.GUARDIAN_LOST:
                 return _Ending(Exit.BROKEN, "guardian lost", "the guardian died, so the command was killed")
             case _:
-                reason = "not renewed in time" if lease.lost_reason is None else lease.lost_reason.value
+                reason = _why_over(lease)
                 text = f"the lease of {lease.name!r} was lost ({reason}): the command was ended"
-                return _Ending(Exit.LOST, "lost", text)
+                return _Ending(Exit.LOST, "lost", text, reason)
+
+
+def _why_over(lease: Lease) -> str:
+    """Why a lease that may still be held had to be given up, or was lost."""
+    if lease.lost_reason is not None:
+        return lease.lost_reason.value
+    return "yielded" if lease.candidacy.asked else "not renewed in time"

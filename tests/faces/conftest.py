@@ -160,3 +160,47 @@ def run_program() -> Callable[..., subprocess.CompletedProcess[str]]:
         return subprocess.run(command, capture_output=True, text=True, timeout=timeout, env=env, check=False)
 
     return run
+
+
+class Cli:
+    """The command line on a SQLite file of its own, as users call it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.url = f"sqlite:///{folder}/cli.db"
+        self._started: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: object, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "leaderlock", *map(str, words)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "LEADERLOCK_URL": self.url, **environment},
+            cwd=self.folder,
+        )
+        self._started.append(process)
+        return process
+
+    def __call__(self, *words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*words, **environment)
+        stdout, stderr = process.communicate(timeout=90)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()  # its command goes with it, by its guardian
+            process.wait()
+            for stream in (process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+
+@pytest.fixture
+def cli(tmp_path) -> Iterator[Cli]:
+    """Call or start ``leaderlock`` in processes of its own, on a store of this test's own."""
+    cli = Cli(tmp_path)
+    yield cli
+    cli.close()
