@@ -18,8 +18,13 @@ __all__ = ["Campaigning", "campaign_all", "check_timeout", "describe"]
 
 
 def check_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not 0 <= timeout < float("inf"):
-        raise ValueError(f"timeout ({timeout!r}) is a number of seconds, zero or more; None waits for ever")
+    wanted = f"timeout is a number of seconds, zero or more, not {timeout!r}; None waits for ever"
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(wanted)
+    if not 0 <= timeout < float("inf"):
+        raise ValueError(wanted)
     return timeout
 
 

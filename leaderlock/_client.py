@@ -70,7 +70,7 @@ class Client:
 
         ``timeout`` and ``wait`` are what a ``with`` statement uses; see :meth:`Election.campaign`.
         """
-        return Election(self, check_name(name), timeout=timeout, wait=wait)
+        return Election(self, check_name(name), timeout=check_timeout(timeout), wait=wait)
 
     def campaign_all(
         self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
