@@ -69,8 +69,8 @@ def test_later_calls_only_compare_clocks(client, backend):
 
 
 def test_functions_guarded_by_one_name_share_its_term(client):
-    first = only_on_leader("a", client=client)(lambda: current())
-    second = only_on_leader("a", client=client, otherwise="raise")(lambda: current())
+    first = only_on_leader("a", client=client)(current)
+    second = only_on_leader("a", client=client, otherwise="raise")(current)
 
     assert first() is second()
 
@@ -135,7 +135,7 @@ def test_it_is_elected_again_after_a_loss_with_a_new_token(client, clock, eventu
 
 def test_a_callback_that_never_returns_does_not_keep_it_from_being_elected_again(client, clock, eventually):
     stuck = threading.Event()
-    job = only_on_leader("a", client=client)(lambda: current())
+    job = only_on_leader("a", client=client)(current)
     lease = job()
     lease.on_lost(lambda _: stuck.wait(20))
 
