@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 import tempfile
@@ -20,10 +19,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         unit="ms",
         measured=f"{spread(imported, MS, 'ms')} beside {spread(bare, MS, 'ms')} of an empty program",
     )
-    if importlib.util.find_spec("leaderlock.cli.__main__") is None:
-        return
     with tempfile.TemporaryDirectory() as folder:
-        command = ("-m", "leaderlock.cli", "run", "starting", "--url", f"sqlite:///{folder}/leader.db", "--", "true")
+        command = ("-m", "leaderlock", "run", "starting", "--url", f"sqlite:///{folder}/leader.db", "--", "true")
         bare, ran = beside(rounds, lambda: (_python("-c", "pass"), _run("true")), lambda: _python(*command))
     yield Figure(
         what="leaderlock run -- true",

@@ -4,7 +4,6 @@ import enum
 import importlib
 import inspect
 import pkgutil
-import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -120,27 +119,6 @@ def test_every_public_name_has_a_docstring(name, value):
 
     assert text, name
     assert not made_by_dataclass, name
-
-
-@pytest.mark.parametrize("name", leaderlock.errors.__all__)
-def test_every_error_is_explained_in_the_docs(name):
-    docs = [path.read_text() for path in (ROOT / "docs").glob("*.md")]
-
-    if not any(re.search(rf"\b{name}\b", text) for text in docs):
-        if not (ROOT / "CHANGELOG.md").exists():
-            pytest.xfail("the docs are not written yet")
-        pytest.fail(f"no page of docs/ says when {name} is raised, and what to do then")
-
-
-def test_the_version_is_the_changelogs_newest():
-    changelog = ROOT / "CHANGELOG.md"
-    if not changelog.exists():
-        pytest.xfail("the changelog is not written yet")
-
-    newest = re.search(r"^## \[?v?(\d+\.\d+\.\d+\S*?)\]?(\s|$)", changelog.read_text(), re.MULTILINE)
-
-    assert newest is not None
-    assert newest[1] == leaderlock.__version__
 
 
 if __name__ == "__main__":
