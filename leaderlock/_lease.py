@@ -101,7 +101,9 @@ class Lease:
         if self._engine.is_forked:
             return LossReason.FORKED
         if self._candidacy.reason is None and self._candidacy.leads and not self.is_held:
-            return LossReason.EXPIRED  # the engine has not run since
+            # The engine has not run since.
+            in_jeopardy = self._candidacy.state is State.JEOPARDY
+            return LossReason.STORE_UNREACHABLE if in_jeopardy else LossReason.EXPIRED
         return self._candidacy.reason
 
     def check(self) -> None:
