@@ -123,6 +123,8 @@ class Names:
             name.doubts = ()
             self._elect(name, name.candidacy, record)
             return
+        if not decided and self._lags(name, record):
+            return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):
                 if name.notes and name.recognise(record, Kind.NOTE):
@@ -136,6 +138,16 @@ class Names:
         name.show(record, seen.stamp, floor=floor, epoch=self._memory.epoch)
         if decided:
             name.resolve(seen.stamp)
+
+    def _lags(self, name: Name, record: NameRecord | Foreign | None) -> bool:
+        """Whether a read shows less than is known: on one memory tokens only rise, and no name that shows a session of
+        ours is deleted. Believing it would end a release that is still to be repeated (rule 11)."""
+        known = name.record
+        if name.epoch != self._memory.epoch or not isinstance(known, NameRecord):
+            return False
+        if record is None:
+            return self._sessions.is_mine(known.session)
+        return isinstance(record, NameRecord) and record.token < known.token
 
     def _believe_take(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
