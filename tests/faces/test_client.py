@@ -1,0 +1,275 @@
+"""A client's life: opening, closing, being forgotten, and ten thousand leases at once."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+from leaderlock import BackendRefused, LossReason, UsageError, connect, only_on_leader
+from leaderlock.testing import Fault, FaultyBackend, MemoryStore
+
+
+def own_threads():
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("leaderlock")]
+
+
+# -- closing
+
+
+def test_closing_frees_every_name_with_one_write(client, rival, backend):
+    leases = client.campaign_all([f"n{number}" for number in range(100)])
+    swaps = backend.count("swap")
+
+    client.close()
+
+    assert backend.count("swap") == swaps + 1
+    assert not any(lease.is_held for lease in leases.values())
+    assert len(rival.campaign_all(leases, wait=False)) == 100
+
+
+def test_a_client_without_leases_leaves_no_session_behind(client, store):
+    client.election("a").campaign().resign()
+    client.close()
+
+    backend = store.backend()
+    assert list(backend.scan("session/", timeout=1)) == []
+    backend.close()
+
+
+def test_closing_twice_and_at_once_from_many_threads_is_fine(client, in_background, eventually):
+    client.election("a").campaign()
+
+    closing = [in_background(client.close) for _ in range(5)]
+    eventually(lambda: all(closing))
+    client.close()
+
+    assert closing == [[None]] * 5
+
+
+def test_no_thread_is_left_after_closing(open_client, store):
+    client = open_client(store.backend(), ttl=0.3)
+    client.election("a").campaign().on_lost(print)
+    time.sleep(0.3)
+    assert own_threads()
+
+    client.close()
+
+    assert own_threads() == []
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda client: client.election("a").campaign(),
+        lambda client: client.election("a").__enter__(),
+        lambda client: client.election("a").leader(),
+        lambda client: next(client.election("a").observe()),
+        lambda client: client.campaign_all(["a"]),
+        lambda client: client.status("a"),
+        lambda client: client.names(),
+        lambda client: client.resign("a"),
+        lambda client: client.init(),
+        lambda client: only_on_leader("a", client=client)(print)(),
+    ],
+)
+def test_use_after_close_is_a_usage_error_that_says_what_to_do(client, use):
+    client.close()
+
+    with pytest.raises(UsageError, match="closed: open another with connect"):
+        use(client)
+
+
+def test_what_needs_no_store_works_after_close(client):
+    lease = client.election("a").campaign()
+    client.close()
+
+    assert client.ttl == 15
+    assert client.namespace == "default"
+    assert "memory" in repr(client)
+    assert not lease.is_held
+    assert lease.lost_reason is LossReason.CLOSED
+    assert lease.wait_lost() is LossReason.CLOSED
+    assert not lease.resign()
+    assert "lost" in repr(lease)
+
+
+@pytest.mark.parametrize("slow", [0.0, 0.3])
+def test_closing_ends_a_campaign_in_another_thread_with_a_usage_error(
+    open_client, store, backend, in_background, eventually, slow
+):
+    client = open_client(backend)
+    with open_client(store.backend()).election("a"):
+        waiting = in_background(client.election("a").campaign)
+        eventually(lambda: client.engine()._watches)
+        backend.delay(slow, op="swap")
+
+        client.close()
+        eventually(lambda: waiting)
+
+    assert isinstance(waiting[0], UsageError)
+    assert "closed during the campaign" in str(waiting[0])
+
+
+def test_closing_is_bounded_though_the_store_is_silent(open_client, backend):
+    client = open_client(backend, ttl=2)
+    client.election("a").campaign()
+    with backend.inject(Fault.HANG, op="any", times=None):
+        started = time.monotonic()
+
+        client.close()
+
+        assert time.monotonic() - started < 2
+
+
+def test_closing_from_a_callback_is_fine(client, clock, eventually):
+    lease = client.election("a").campaign()
+    lease.on_lost(lambda _: client.close())
+    clock.advance(60)
+
+    eventually(lambda: client._is_closed and not own_threads())
+
+
+def test_leaving_the_context_closes_also_after_an_error(store, clock):
+    with pytest.raises(KeyError), connect(store.backend(), clock=clock) as client:
+        raise KeyError
+
+    with pytest.raises(UsageError):
+        client.names()
+
+
+# -- being forgotten
+
+
+def test_a_client_that_nobody_closed_warns_and_stops_with_news(eventually):
+    backend = FaultyBackend(MemoryStore().backend())
+    client = connect(backend, ttl=0.6)
+    lease = client.election("a").campaign()
+    lost = threading.Event()
+    lease.on_lost(lambda _: lost.set())
+    eventually(lambda: "leaderlock-session" in own_threads())
+    calls = len(backend.calls)
+
+    with pytest.warns(ResourceWarning, match="was not closed"):
+        del client
+        gc.collect()
+
+    assert not lease.is_held
+    assert lost.wait(10)
+    assert lease.lost_reason is LossReason.CLOSED
+    eventually(lambda: not own_threads())
+    assert len(backend.calls) <= calls + 1
+
+
+def test_collecting_a_client_makes_no_call(clock):
+    backend = FaultyBackend(MemoryStore().backend())
+    client = connect(backend, clock=clock)
+    client.election("a").campaign()
+    backend.calls.clear()
+
+    with pytest.warns(ResourceWarning):
+        del client
+        gc.collect()
+
+    assert backend.calls == []
+
+
+def test_a_client_can_be_collected_while_its_own_lock_is_held(clock, eventually):
+    """Garbage is collected anywhere, also there."""
+    client = connect(MemoryStore().backend(), clock=clock)
+    client.election("a").campaign()
+    engine = client.engine()
+
+    with pytest.warns(ResourceWarning), engine.locked():
+        del client
+        gc.collect()
+    eventually(lambda: not own_threads())
+
+
+def test_guarded_functions_do_not_keep_a_closed_client_in_memory(store, clock):
+    import weakref
+
+    client = connect(store.backend(), clock=clock)
+    only_on_leader("a", client=client)(print)()
+    client.close()
+    gone = weakref.ref(client)
+
+    del client
+    gc.collect()
+
+    assert gone() is None
+
+
+# -- where threads are scarce
+
+
+def test_a_thread_that_cannot_start_fails_the_campaign_and_not_the_client(client, monkeypatch, caplog):
+    started = threading.Thread.start
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(Exception, match="can't start new thread"):
+        client.election("a").campaign()
+    monkeypatch.setattr(threading.Thread, "start", started)
+
+    assert client.election("b").campaign(timeout=0).is_held
+
+
+# -- many leases
+
+
+@pytest.mark.slow
+def test_ten_thousand_leases_cost_one_write_a_renewal_four_threads_and_two_kib_each(client, backend, clock, eventually):
+    client.election("warm up").campaign().resign()
+    gc.collect()
+    tracemalloc.start()
+    try:
+        leases = client.campaign_all([f"jobs/{number:05}" for number in range(10_000)], timeout=60)
+        gc.collect()
+        kept = sum(
+            trace.size
+            for trace in tracemalloc.take_snapshot()
+            .filter_traces([tracemalloc.Filter(False, "*/testing/*"), tracemalloc.Filter(False, "*/tests/*")])
+            .statistics("filename")
+        )
+    finally:
+        tracemalloc.stop()
+    assert len(leases) == 10_000
+    assert kept / 10_000 < 2048
+
+    any_lease = leases["jobs/00000"]
+    eventually(lambda: client.engine()._lanes)
+    backend.calls.clear()
+    for _ in range(6):
+        clock.advance(5)
+        eventually(lambda: any_lease.remaining > 14)
+    assert backend.count("swap") == 6
+    assert len(own_threads()) <= 4
+    assert all(lease.is_held for lease in leases.values())
+
+
+# -- namespaces and terms
+
+
+def test_namespaces_keep_tenants_apart(open_client, store, clock):
+    one = open_client(store.backend(namespace="one"), clock=clock)
+    other = open_client(store.backend(namespace="other"), clock=clock)
+
+    with one.election("a"), other.election("a", wait=False):
+        assert one.names() == other.names() == ["a"]
+
+
+def test_clients_of_different_terms_are_refused_and_told_what_to_do(client, open_client, store, clock):
+    client.election("a").campaign()
+
+    for options, backend in [
+        ({"longest": 60.0}, store.backend()),
+        ({}, store.backend(durability="disk")),
+    ]:
+        with pytest.raises(BackendRefused, match="give all clients the same terms"):
+            open_client(backend, clock=clock, **options).election("b").campaign()
