@@ -237,6 +237,8 @@ class Lease:
         """
         if not callable(callback):
             raise TypeError(f"on_lost takes a function, not {type(callback).__name__}")
+        if self._engine.is_forked:
+            self._engine.refuse()
         with self._engine.locked():
             self._on_lost = (*self._on_lost, callback)
             if self._candidacy.reason is not None:
