@@ -221,7 +221,7 @@ def test_losing_the_session_loses_all_leases_at_once_each_with_its_own_news(clie
     assert {lease.lost_reason for lease in leases} == {LossReason.EXPIRED}
 
 
-def test_after_a_loss_the_same_client_is_elected_again_with_a_new_token(lease, client, clock, in_background, eventually):
+def test_after_a_loss_the_same_client_is_elected_anew(lease, client, clock, in_background, eventually):
     clock.advance(60)
     eventually(lambda: lease.state == "lost")
 

@@ -1,0 +1,137 @@
+"""The end of the process: names are freed without ``close()``, in bounded time, whatever the store does."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from leaderlock import connect
+
+HEAD = """
+import sys, threading
+from leaderlock import connect, only_on_leader
+from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
+"""
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/store"
+
+
+@pytest.fixture
+def is_free(url):
+    """Whether the name can be had at once: its session was ended, not left to die."""
+
+    def look(name="a"):
+        with connect(url) as client:
+            return client.election(name).leader() is None
+
+    return look
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "pass",
+        "sys.exit(3)",
+        "raise KeyError",
+        "lease.on_lost(print)",
+        "threading.Thread(target=lambda: lease.wait_lost(0.2)).start()",
+    ],
+)
+def test_exit_frees_names_without_close(run_program, url, is_free, end):
+    done = run_program(f"{HEAD}client = connect({url!r})\nlease = client.election('a').campaign()\n{end}")
+
+    assert is_free(), done.stderr
+    assert "ResourceWarning" not in done.stderr
+
+
+def test_sys_exit_inside_a_body_resigns(run_program, url, is_free):
+    done = run_program(f"{HEAD}\nwith connect({url!r}) as client, client.election('a'):\n    sys.exit(3)")
+
+    assert (done.returncode, done.stderr) == (3, "")
+    assert is_free()
+
+
+def test_exit_frees_what_a_guarded_function_leads(run_program, url, is_free):
+    done = run_program(f"{HEAD}\n@only_on_leader('a')\ndef job(): print('ran')\njob()", LEADERLOCK_URL=url)
+
+    assert (done.stdout, done.stderr) == ("ran\n", "")
+    assert is_free()
+
+
+def test_exit_with_a_silent_store_is_bounded(run_program):
+    """Half a ttl for the store, and no thread that must be waited for."""
+    program = f"""{HEAD}
+backend = FaultyBackend(MemoryBackend())
+backend.close = lambda: None  # it does not even let go of the calls under way
+client = connect(backend, ttl=4)
+lease = client.election("a").campaign()
+backend.inject(Fault.HANG, op="any", times=None)
+"""
+    started = time.monotonic()
+    done = run_program(program)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 2 * 2 + 3
+
+
+def test_exit_with_a_callback_that_never_returns_is_bounded(run_program):
+    program = f"""{HEAD}
+client = connect(MemoryBackend(), ttl=4)
+client.election("a").campaign().on_lost(lambda _: threading.Event().wait())
+"""
+    started = time.monotonic()
+    done = run_program(program)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert time.monotonic() - started < 2 + 3
+
+
+def test_exit_on_loss_ends_the_process_with_76(run_program):
+    program = f"""{HEAD}
+backend = FaultyBackend(MemoryBackend())
+client = connect(backend, ttl=1)
+@only_on_leader("a", client=client, on_loss="exit")
+def job():
+    backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    threading.Event().wait()
+job()
+"""
+    done = run_program(program)
+
+    assert done.returncode == 76
+    assert "was lost (store unreachable): this process ends" in done.stderr
+
+
+def test_exit_on_loss_does_not_wait_for_a_log_that_hangs(run_program):
+    program = f"""{HEAD}
+import logging, time
+class Hung(logging.Handler):
+    def emit(self, record): time.sleep(3600)
+logging.getLogger("leaderlock").addHandler(Hung())
+client = connect(MemoryBackend(), ttl=1)
+@only_on_leader("a", client=client, on_loss="exit")
+def job():
+    client.resign("a", now=True)
+    threading.Event().wait()
+job()
+"""
+    started = time.monotonic()
+
+    assert run_program(program).returncode == 76
+    assert time.monotonic() - started < 6
+
+
+def test_exit_while_another_thread_campaigns_is_bounded(run_program, url):
+    program = f"""{HEAD}
+holder, client = connect({url!r}), connect({url!r})
+lease = holder.election("a").campaign()
+threading.Thread(target=client.election("a").campaign, daemon=True).start()
+"""
+    started = time.monotonic()
+    run_program(program)
+
+    assert time.monotonic() - started < 8
