@@ -48,8 +48,8 @@ bench: .venv/installed
 chaos: .venv/dev
 	@until=$$(( $$(date +%s) + 60 * $(MINUTES) )); seed=$$(( $$(date +%s) * 1000 )); \
 	while [ $$(date +%s) -lt $$until ]; do \
-		$(BIN)/python -m tests.simulation --jobs 2 --seeds $$seed:$$(( seed + 100 )) || exit 1; \
-		seed=$$(( seed + 100 )); \
+		$(BIN)/python -m tests.simulation --jobs 2 --seeds $$seed:$$(( seed + 20 )) || exit 1; \
+		seed=$$(( seed + 20 )); \
 	done
 
 package: .venv/dev
