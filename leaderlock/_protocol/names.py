@@ -175,9 +175,7 @@ class Names:
         name.asking = False
         if failure is Failure.REFUSED and name.is_wanted:
             self._taking.fail(name, error)
-            self._rest(name)
-        else:
-            self._again(name, error)
+        self._again(name, error)
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """A swap of a name was answered."""
@@ -219,7 +217,7 @@ class Names:
         if put.epoch != self._memory.epoch:
             self.advance(name, now)
             return
-        if failure is Failure.UNKNOWN and (put.kind is Kind.TAKE or (put.kind is Kind.NOTE and name.notes)):
+        if failure is Failure.UNKNOWN and self._matters(name, put):
             name.doubt(put)
         if failure is Failure.REFUSED:
             if put.kind is Kind.TAKE and name.is_wanted:
@@ -233,6 +231,17 @@ class Names:
         if failure is Failure.MEMORY_GONE:
             self._taking.ask(name)
         self._again(name, error)
+
+    def _matters(self, name: Name, put: Put) -> bool:
+        """Whether its outcome has to be found out. A take for a session that was given up meanwhile is not: closing
+        that session frees whatever it takes. Nor is a note of a term that has ended."""
+        match put.kind:
+            case Kind.TAKE:
+                return self._sessions.is_mine(put.session)
+            case Kind.NOTE:
+                return bool(name.notes)
+            case _:
+                return False
 
     def _again(self, name: Name, error: Exception) -> None:
         name.failures += 1
@@ -264,7 +273,9 @@ class Names:
                 self._left(name, name.leaving, known=known)
             if name.is_wanted:
                 self._taking.pursue(name, now, look=look)
-            if not name.is_wanted:
+            if not name.is_wanted and name.has_take_in_doubt:
+                self._taking.touch(name, now)  # denied or failed just now, with a take still in doubt (rule 10)
+            elif not name.is_wanted:
                 self._rest(name)
 
     def _left(self, name: Name, leaving: Candidacy, *, known: bool) -> None:
