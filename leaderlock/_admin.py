@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import Final
 
 from leaderlock._engine import Engine
@@ -100,7 +100,7 @@ def _overwrite(engine: Engine, sighting: Sighting) -> bool:
     if token > MAX_TOKEN:
         raise BackendRefused(f"the token of {sighting.name!r} cannot rise any further")
     how = f"forced by {engine.terms.holder.host}:{engine.terms.holder.pid}"
-    released = record.released(write=secrets.token_hex(12), how=how, at=engine.clock.now().wall, token=token)
+    released = record.released(write=os.urandom(12).hex(), how=how, at=engine.clock.now().wall, token=token)
     write = Write(name_key(sighting.name), sighting.seen.stamp, released.encode())
     timeout = engine.terms.timing.attempt
     [answer] = engine.backend.swap([write], sighting.view.memory, timeout=timeout)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import secrets
 import threading
 import weakref
 from collections.abc import Callable, Sequence
@@ -126,7 +125,7 @@ class Engine:
             durability=traits.durability,
             keeps_memory=traits.keeps_memory,
             kernel=kernel_identity(),
-            new_id=lambda: secrets.token_hex(12),
+            new_id=lambda: os.urandom(12).hex(),
         )
         self._machine = Machine(self.setting)
         _engines.add(self)

@@ -20,7 +20,7 @@ again, or a snapshot of the whole machine.
 
 from __future__ import annotations
 
-import secrets
+import os
 import sqlite3
 import threading
 import time
@@ -193,7 +193,7 @@ class SqliteBackend(Backend):
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
             floor = max(now(), known.stamp + 1 if known else 0)
-            put_mark(raw, self._namespace, secrets.token_hex(16), connection.file, floor)
+            put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, floor)
             mark = find_mark(raw, self._namespace)
         assert mark is not None
         self._commit(connection)
