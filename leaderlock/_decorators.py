@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import logging
@@ -169,6 +168,8 @@ class _Guard:
         return self._decide(tenure)
 
     async def _seek_async(self) -> Lease | None:
+        import asyncio  # whoever gets here has it; `leaderlock run` and threads should not pay its 40 ms
+
         loop = asyncio.get_running_loop()
         tenure = await loop.run_in_executor(None, self._begin)
         await loop.run_in_executor(None, tenure.first_answer)
@@ -216,6 +217,8 @@ class _Guard:
 
 async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
     """Run the work in this task, and cancel it when the lease is lost."""
+    import asyncio  # as above
+
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None

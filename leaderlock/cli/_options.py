@@ -52,6 +52,13 @@ class Options(argparse.Namespace):
     """What came behind ``--``."""
 
 
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    """Of a fixed width: to measure the terminal, argparse imports more than all of this package's command line."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=110)
+
+
 class Parser(argparse.ArgumentParser):
     """Wrong usage is exit code 64, so that 2 stays the command's own."""
 
@@ -87,7 +94,7 @@ def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
         description=about,
         epilog=EPILOG,
         parents=[common],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_Layout,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and exit")
@@ -100,7 +107,7 @@ def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
             help=about,
             description=module.__doc__ if module is not None else about,
             parents=[common],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Layout,
             allow_abbrev=False,
         )
         if module is not None:
@@ -110,7 +117,7 @@ def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
 
 
 def _common() -> Parser:
-    common = Parser(add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_Layout, allow_abbrev=False)
     group = common.add_argument_group("options of all commands")
     group.add_argument("--url", help="the store; else $LEADERLOCK_URL")
     group.add_argument(

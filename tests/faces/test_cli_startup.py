@@ -1,0 +1,32 @@
+"""What a crontab line does not pay for: modules that ``leaderlock run`` has no use for."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from leaderlock._connect import OURS
+
+ROOT = Path(__file__).parents[2]
+
+HEAVY = ("asyncio", "importlib.metadata", "shutil", "secrets", "ssl", "tenacity", "cronsim", "leaderlock.cli.status")
+
+
+def test_run_imports_nothing_heavy(run_program, tmp_path):
+    ended = run_program(
+        "import sys; from leaderlock.cli import main\n"
+        "code = main(['run', '--url', sys.argv[1], 'x', '--', 'true'])\n"
+        "print(code, *(name for name in sys.argv[2:] if name in sys.modules))",
+        f"sqlite:///{tmp_path}/x.db",
+        *HEAVY,
+    )
+
+    assert ended.stdout.split() == ["0"]
+
+
+def test_our_drivers_are_registered_where_the_short_cut_finds_them():
+    registered = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]
+
+    for scheme, place in registered["leaderlock.backends"].items():
+        if place.startswith("leaderlock_"):
+            assert place == f"leaderlock_{OURS[scheme]}:open_backend"
