@@ -62,6 +62,7 @@ class History:
             (self.profile.pauses, self._pause),
             (self.profile.suspends, self._suspend),
             (self.profile.partitions, self._cut_off),
+            (self.profile.stale, self._leave_behind),
             (self.profile.losses, self._forget),
             (self.profile.requests, self._request),
         ):
@@ -155,6 +156,13 @@ class History:
         process.cut_off_until = self.world.now + self.world.random.expovariate(1 / self.profile.partition)
         self.world.note(process.label, "is cut off until", process.cut_off_until)
         self.network.faults["partitions"] += 1
+
+    def _leave_behind(self) -> None:
+        process, now = self._seat().process, self.world.now
+        process.stale_since = now
+        process.stale_until = now + self.world.random.expovariate(1 / self.profile.staleness)
+        self.world.note(process.label, "reads from a replica that stands still until", process.stale_until)
+        self.network.faults["stale"] += 1
 
     def _forget(self) -> None:
         how = "failover" if self.keeps_memory else self.world.random.choice(self.profile.losses_seen)

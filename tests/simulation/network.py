@@ -80,15 +80,19 @@ class Network:
         *,
         patience: float,
         is_cut_off: bool,
+        as_of: float | None,
         done: Callable[[View | str], None],
     ) -> None:
+        """Read; ``as_of``: from a replica that stands still since then."""
         world = self._world
         fate = self._fate(is_cut_off)
         there, back = self._ways(fate, patience)
         if fate in ("never_sent", "refused"):
             world.after(there, done, fate.upper())
-        elif fate in ("lost", "late", "reply_lost", "cut") or there + back >= patience:
+        elif fate in ("lost", "late", "reply_lost", "cut") or there + back >= patience or self._is_read_lost():
             world.after(patience, done, "UNKNOWN")
+        elif as_of is not None and not self.calm:
+            world.after(there, self._look, keys, world.now + there - as_of, back, done)
         else:
             lag = 0.0
             if not self.calm and world.chance(self._profile.lagging):
@@ -112,6 +116,9 @@ class Network:
                 self.faults[fate] += 1
                 return fate
         return ""
+
+    def _is_read_lost(self) -> bool:
+        return not self.calm and self._world.chance(self._profile.read_lost)
 
     def _ways(self, fate: str, patience: float) -> tuple[float, float]:
         random = self._world.random

@@ -79,7 +79,7 @@ class Process:
         self._pauses = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._scans: dict[tuple[str, int], list[Any]] = {}
-        self.cut_off_until = 0.0
+        self.cut_off_until = self.stale_since = self.stale_until = 0.0
         self._patience = host.later(0.0, self.timing.attempt)
         self._doing = {
             getattr(core.events, name): getattr(self, f"_{name.lower()}")
@@ -253,7 +253,14 @@ class Process:
         def done(outcome: View | str) -> None:
             self._reach(self._was_read, lane, keys, sent, outcome)
 
-        self._network.read(keys, patience=self._patience, is_cut_off=self._is_cut_off, done=done)
+        stale = self._world.now < self.stale_until
+        self._network.read(
+            keys,
+            patience=self._patience,
+            is_cut_off=self._is_cut_off,
+            as_of=self.stale_since if stale else None,
+            done=done,
+        )
 
     def _was_read(self, lane: _Lane, keys: tuple[str, ...], sent: Any, outcome: View | str) -> None:
         lane.is_busy = False

@@ -74,6 +74,10 @@ class Profile:
     """The share of wake-ups that do not come."""
     lagging: float = 0.05
     lag: float = 5.0
+    read_lost: float = 0.0
+    stale: float = 0.0
+    """Times at which a process is left with a replica that stands still."""
+    staleness: float = 10.0
 
     # the store
     keeps_memory: float = 0.5
@@ -86,7 +90,30 @@ class Profile:
 
 
 _MIXED = Profile(name="mixed")
-_FORGETFUL = replace(_MIXED, name="forgetful", keeps_memory=0.0, losses=0.012)
+_FORGETFUL = replace(_MIXED, name="forgetful", keeps_memory=0.0, losses=0.012, stale=0.005)
+
+_TUNED = replace(
+    _MIXED,
+    name="tuned",
+    ttls=(4.0,),
+    longest=4.0,
+    rhos=(0.001,),
+    names=1,
+    patient=1.0,
+    withdraws=0.0,
+    think=0.5,
+    slewed=0.0,
+    same_kernel=0.0,
+    suspends=0.0,
+    slow=0.7,
+    lagging=0.0,
+    deaf=0.0,
+    partitions=0.06,
+    partition=6.0,
+    pauses=0.0,
+    hold=30.0,
+)
+"""Slow answers and eager rivals: holders are often cut off, and somebody waits for exactly that."""
 
 PROFILES: Final = {
     profile.name: profile
@@ -131,5 +158,61 @@ PROFILES: Final = {
         ),
         replace(_FORGETFUL, name="scanning", constants=QUICK_CLEANING + FEW_REMEMBERED, names=4),
         replace(_MIXED, name="as-built", constants=(), keeps_memory=1.0),
+        # These were tuned until the breakages that are hard to see showed themselves.
+        replace(_TUNED, name="tight", edge=True, rhos=(0.1,), slow=0.1),
+        replace(_TUNED, name="eager"),
+        replace(
+            _TUNED,
+            name="overtaken",
+            keeps_memory=0.0,
+            losses=0.1,
+            rollback=6.0,
+            losses_seen=("rollback",),
+            names=3,
+            partitions=0.003,
+            hold=2.0,
+        ),
+        replace(
+            _TUNED,
+            name="blind",
+            keeps_memory=0.0,
+            ttls=(3.0,),
+            longest=3.0,
+            slow=0.1,
+            losses=0.02,
+            rollback=8.0,
+            losses_seen=("rollback",),
+            read_lost=0.6,
+            deaf=1.0,
+            partitions=0.02,
+            hold=15.0,
+        ),
+        replace(
+            _TUNED,
+            name="outdated",
+            keeps_memory=0.0,
+            ttls=(3.0,),
+            longest=3.0,
+            slow=0.1,
+            losses=0.03,
+            rollback=8.0,
+            losses_seen=("rollback",),
+            stale=0.1,
+            partitions=0.0,
+            hold=15.0,
+        ),
+        replace(
+            _MIXED,
+            name="tidy",
+            longest=3.0,
+            ttls=(3.0,),
+            counts_by_key=1.0,
+            late=0.15,
+            doubled=0.15,
+            crashes=0.3,
+            closes=0.3,
+            notes=0.0,
+            think=10.0,
+        ),
     )
 }

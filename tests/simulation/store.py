@@ -10,7 +10,10 @@ from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Swapped, V
 
 from .world import World
 
-__all__ = ["Gone", "Store"]
+__all__ = ["FORCE", "Gone", "Store"]
+
+FORCE = "force"
+"""No store has it, and the protocol does not know it: a stamp and a memory that always match, for breakages."""
 
 _NOTHING = Seen(None, ABSENT)
 _BIRTH = 1_700_000_000_000_000
@@ -54,12 +57,12 @@ class Store:
         return View({key: state.registers.get(key, _NOTHING) for key in keys}, state.floor, state.memory)
 
     def swap(self, writes: Sequence[Write], memory: str) -> list[Answer]:
-        if memory != self.memory:
+        if memory not in (self.memory, FORCE):
             raise Gone
         answers: list[Answer] = []
         for write in writes:
             there = self.registers.get(write.key, _NOTHING)
-            if there.stamp != write.expected:
+            if write.expected not in (there.stamp, FORCE):
                 answers.append(Conflict(there))
                 continue
             self._revision += 1

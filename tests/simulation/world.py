@@ -61,12 +61,12 @@ class World:
         self.now = until
 
     def run_until(self, true: Callable[[], bool], at_most: float) -> bool:
-        """Let time pass until ``true``, looked at every second, for ``at_most`` seconds."""
+        """Let time pass until ``true``, looked at about every second (but in step with nobody), for ``at_most`` seconds."""
         end = self.now + at_most
         while not true():
             if self.now >= end:
                 return False
-            self.run(min(end, self.now + 1.0))
+            self.run(min(end, self.now + self.random.uniform(0.5, 1.0)))
         return True
 
     def chance(self, probability: float) -> bool:
