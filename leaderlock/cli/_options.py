@@ -16,7 +16,7 @@ from leaderlock.cli._talk import Exit, Talk, Usage
 if TYPE_CHECKING:
     from leaderlock import Client
 
-__all__ = ["Options", "Parser", "add_name", "namespace_of", "open_client", "parse", "seconds"]
+__all__ = ["Options", "Parser", "add_name", "namespace_of", "open_client", "parse", "seconds", "ttl_of"]
 
 COMMANDS: Final = {
     "run": "run a command while leading",
@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "resign": "ask whoever leads to yield",
     "init": "declare that nobody leads here, so that nobody waits",
     "backends": "list the installed drivers and what their stores promise",
+    "demo": "see three workers, a crash, a pause, and a write that is refused",
 }
 
 EPILOG: Final = """\
@@ -35,6 +36,7 @@ examples:
   export LEADERLOCK_URL=sqlite:        # the processes of one host; redis://…, zk://… or etcd://… for several
   leaderlock run nightly-report -- ./report.sh
   leaderlock status
+  leaderlock demo
 
 `leaderlock COMMAND --help` says more."""
 
@@ -44,7 +46,7 @@ class Options(argparse.Namespace):
 
     command: Callable[[Options, Talk], int]
     url: str | None = None
-    ttl: float = 15.0
+    ttl: float | None = None
     longest: float = 30.0
     namespace: str | None = None
     json: bool = False
@@ -179,10 +181,14 @@ def open_client(options: Options, *, label: str = "") -> Client:
 
     try:
         return connect(
-            options.url, ttl=options.ttl, longest=options.longest, namespace=namespace_of(options), label=label
+            options.url, ttl=ttl_of(options), longest=options.longest, namespace=namespace_of(options), label=label
         )
     except (ValueError, TypeError) as error:
         raise Usage(str(error)) from error
+
+
+def ttl_of(options: Options, default: float = 15.0) -> float:
+    return default if options.ttl is None else options.ttl
 
 
 def namespace_of(options: Options) -> str:

@@ -21,7 +21,7 @@ import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._options import Options, add_name, open_client, seconds, ttl_of
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._talk import Talk, Usage
 from leaderlock.cli._wrapper import Wrapper
@@ -54,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: Options, talk: Talk) -> int:
     if not options.argv:
         raise Usage(f"there is no command to run; the form is: {FORM}")
-    grace = _grace(options.grace, options.ttl)
+    grace = _grace(options.grace, ttl_of(options))
     talk.is_quiet = options.quiet
     # First of all, while there is one thread: the guardian is forked from it.
     with guardian.start() as keeper:
