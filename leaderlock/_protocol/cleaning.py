@@ -16,7 +16,7 @@ from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.records import NameRecord, name_key, read_name, session_key
 from leaderlock._protocol.rivals import Observation, burial, observe
 from leaderlock._protocol.setting import Setting
-from leaderlock.backend import DELETE, Seen, Stamp, Write
+from leaderlock.backend import DELETE, Seen, Write
 
 __all__ = ["CLEAN", "Cleaning"]
 
@@ -41,8 +41,8 @@ class Cleaning:
         self._memory = memory
         self._every = max(60.0, 4 * setting.timing.longest)
         self._sessions: dict[str, Observation] = {}
-        self._ended: dict[str, tuple[Stamp, Instant]] = {}
-        """Registers that are over, by key: the stamp, and when it was first seen."""
+        self._ended: dict[str, tuple[str, Instant]] = {}
+        """Registers that are over, by key: the write, since stamps may come back, and when it was first seen."""
         self._prefixes: Sequence[str] = (_SESSION, _NAME)
         self._started = False
 
@@ -80,10 +80,11 @@ class Cleaning:
         if key.startswith(_SESSION):
             return self._look_at_session(key, seen, now)
         record = read_name(seen.value)
-        over = isinstance(record, NameRecord) and record.session is None and record.token < self._memory.floor
-        if over and isinstance(record, NameRecord) and record.note:
+        if not isinstance(record, NameRecord) or record.session is not None or record.token >= self._memory.floor:
+            return False
+        if record.note:
             return False  # a note outlives its term: nobody may lose "processed up to here" by a day's rest
-        return over and self._delete_later(key, seen, now)
+        return self._delete_later(key, seen, record.write, now)
 
     def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:
         if key not in self._sessions and len(self._sessions) >= WATCHED:
@@ -91,18 +92,18 @@ class Cleaning:
         known = self._sessions[key] = observe(self._sessions.get(key), seen, now)
         if known.ended:
             self._sessions.pop(key)
-            return self._delete_later(key, seen, now)
+            return self._delete_later(key, seen, known.mark or "", now)
         if not known.is_silent(self._setting, now):
             return False
         mark = self._setting.new_id()
         self._put(Write(key, seen.stamp, burial(known, mark).encode()), mark, now)
         return True
 
-    def _delete_later(self, key: str, seen: Seen, now: Instant) -> bool:
-        stamp, since = self._ended.get(key, (None, now))
-        if stamp != seen.stamp:
+    def _delete_later(self, key: str, seen: Seen, write: str, now: Instant) -> bool:
+        known, since = self._ended.get(key, (None, now))
+        if known != write:
             if key in self._ended or len(self._ended) < WATCHED:
-                self._ended[key] = (seen.stamp, now)
+                self._ended[key] = (write, now)
             return False
         if not Deadline.after(since, DAY).has_passed(now):
             return False

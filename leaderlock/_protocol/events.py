@@ -94,6 +94,10 @@ class Put:
     lane: Lane = Lane.NAMES
     record: NameRecord | None = None
     """The name's record that it writes, so that an acknowledgement need not be decoded."""
+    base: NameRecord | None = None
+    """What the register held under the stamp that it expects (``None``: nothing, with ``floor``): rule 10's touch
+    writes just that again, whatever was read meanwhile."""
+    floor: int = 0
 
 
 @dataclass(frozen=True, slots=True)

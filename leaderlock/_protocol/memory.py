@@ -86,7 +86,9 @@ class Memory:
         return timing.wait_out(self._since, timing.longest) if self.epoch else FOREVER
 
     def _may_settle(self, now: Instant) -> bool:
-        first_use = self._seen is not None and self._seen.stamp == ABSENT and self._setting.keeps_memory
+        # Who has seen another memory of this namespace knows that it was used before, and was wiped.
+        unseen = self.epoch == 1 and self._seen is not None and self._seen.stamp == ABSENT
+        first_use = unseen and self._setting.keeps_memory
         return first_use or self.settles_at.has_passed(now)
 
     def _settle(self, seen: Seen, now: Instant) -> None:

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from leaderlock._protocol.candidacy import Candidacy
+from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put, SaveNote
 from leaderlock._protocol.records import Foreign, NameRecord, name_key, read_name
 from leaderlock.backend import ABSENT, Seen, Stamp
 
-__all__ = ["Doubt", "Name"]
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A write whose outcome is unknown, and what the register held under the stamp that it expects."""
-
-    put: Put
-    base: NameRecord | None
-    floor: int
-
-    @property
-    def expected(self) -> Stamp:
-        return self.put.write.expected
+__all__ = ["Name", "decode"]
 
 
 class Name:
@@ -42,6 +28,7 @@ class Name:
         "notes",
         "record",
         "rival",
+        "seen_at",
         "stamp",
         "watched",
     )
@@ -56,12 +43,13 @@ class Name:
         """The epoch of memory on which that was seen."""
         self.floor = 0
         """For an absent name: the floor that came in the very answer which showed it absent (rule 8); 0: none did."""
+        self.seen_at: Instant | None = None
         self.candidacy: Candidacy | None = None
         """Who campaigns here, or leads."""
         self.leaving: Candidacy | None = None
         """Whose claim has ended, while the store has not been told yet."""
         self.flight: Put | None = None
-        self.doubts: tuple[Doubt, ...] = ()
+        self.doubts: tuple[Put, ...] = ()
         """Takes and notes of the present session, on the present memory, whose outcome is unknown."""
         self.notes: tuple[SaveNote, ...] = ()
         self.rival: str | None = None
@@ -70,9 +58,9 @@ class Name:
         self.asking = False
         self.failures = 0
 
-    def show(self, record: NameRecord | Foreign | None, stamp: Stamp, *, floor: int, epoch: int) -> None:
+    def show(self, record: NameRecord | Foreign | None, stamp: Stamp, now: Instant, *, floor: int, epoch: int) -> None:
         """Take over what the register holds."""
-        self.record, self.stamp, self.floor, self.epoch = record, stamp, floor, epoch
+        self.record, self.stamp, self.floor, self.epoch, self.seen_at = record, stamp, floor, epoch, now
 
     @property
     def shown_session(self) -> str | None:
@@ -87,24 +75,20 @@ class Name:
         return self.candidacy is not None and self.candidacy.campaigns
 
     @property
-    def has_take_in_doubt(self) -> bool:
-        return any(doubt.put.kind is Kind.TAKE for doubt in self.doubts)
-
-    def doubt(self, put: Put) -> None:
-        base = self.record if isinstance(self.record, NameRecord) else None
-        self.doubts = (*self.doubts, Doubt(put, base, self.floor))
+    def take_in_doubt(self) -> Put | None:
+        return next((put for put in self.doubts if put.kind is Kind.TAKE), None)
 
     def recognise(self, record: NameRecord | Foreign | None, kind: Kind) -> Put | None:
         """The write in doubt that this record is, if it is one of ours (rule 10)."""
         if isinstance(record, NameRecord):
-            for doubt in self.doubts:
-                if doubt.put.kind is kind and doubt.put.mark == record.write:
-                    return doubt.put
+            for put in self.doubts:
+                if put.kind is kind and put.mark == record.write:
+                    return put
         return None
 
     def resolve(self, stamp: Stamp) -> None:
         """A swap's answer showed ``stamp``: what expects another can never be applied any more."""
-        self.doubts = tuple(doubt for doubt in self.doubts if doubt.expected == stamp)
+        self.doubts = tuple(put for put in self.doubts if put.write.expected == stamp)
 
 
 def decode(seen: Seen) -> NameRecord | Foreign | None:

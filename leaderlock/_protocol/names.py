@@ -119,7 +119,7 @@ class Names:
         if self._believe_take(name, record, now):
             assert isinstance(record, NameRecord)
             assert name.candidacy is not None
-            name.show(record, seen.stamp, floor=0, epoch=self._memory.epoch)
+            name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
             name.doubts = ()
             self._elect(name, name.candidacy, record)
             return
@@ -135,7 +135,7 @@ class Names:
                 if verdict is None:
                     return
                 self._holding.lose(name, verdict)
-        name.show(record, seen.stamp, floor=floor, epoch=self._memory.epoch)
+        name.show(record, seen.stamp, now, floor=floor, epoch=self._memory.epoch)
         if decided:
             name.resolve(seen.stamp)
 
@@ -194,7 +194,7 @@ class Names:
 
     def _done(self, name: Name, put: Put, stamp: Stamp, now: Instant) -> None:
         name.doubts = ()
-        name.show(put.record, stamp, floor=0, epoch=put.epoch)
+        name.show(put.record, stamp, now, floor=0, epoch=put.epoch)
         match put.kind:
             case Kind.TAKE:
                 # Rule 8: held iff at this moment the session that the record names is valid and stands on the memory
@@ -218,7 +218,7 @@ class Names:
             self.advance(name, now)
             return
         if failure is Failure.UNKNOWN and self._matters(name, put):
-            name.doubt(put)
+            name.doubts = (*name.doubts, put)
         if failure is Failure.REFUSED:
             if put.kind is Kind.TAKE and name.is_wanted:
                 self._taking.fail(name, error)
@@ -266,14 +266,14 @@ class Names:
         elif known and self._sessions.is_mine(name.shown_session):
             # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.
             self._holding.release(name, now)
-        elif name.doubts and not name.is_wanted and name.has_take_in_doubt:
+        elif name.doubts and not name.is_wanted and name.take_in_doubt:
             self._taking.touch(name, now)
         else:
             if name.leaving is not None:
                 self._left(name, name.leaving, known=known)
             if name.is_wanted:
                 self._taking.pursue(name, now, look=look)
-            if not name.is_wanted and name.has_take_in_doubt:
+            if not name.is_wanted and name.take_in_doubt:
                 self._taking.touch(name, now)  # denied or failed just now, with a take still in doubt (rule 10)
             elif not name.is_wanted:
                 self._rest(name)

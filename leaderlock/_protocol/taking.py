@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why
@@ -14,7 +15,7 @@ from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
-from leaderlock.backend import ABSENT, Stamp, Write
+from leaderlock.backend import Stamp, Write
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Taking"]
@@ -49,7 +50,7 @@ class Taking:
         """The next step of a campaign. ``look``: if it can only wait, it looks again first."""
         candidacy = name.candidacy
         assert candidacy is not None
-        if name.epoch != self._memory.epoch or not name.epoch:
+        if not self._is_fresh(name, now):
             self._look(name)
         elif self._memory.refusal is not None:
             self.fail(name, self._memory.refusal)
@@ -66,6 +67,16 @@ class Taking:
             return
         if look and name.is_wanted and not name.asking and name.rival not in self._rivals.being_buried:
             self.ask(name)
+
+    def _is_fresh(self, name: Name, now: Instant) -> bool:
+        """Whether what is known of a name may still be built on: seen on this memory, and not long ago.
+
+        A name may be deleted a day after it was last written (rule 19). Then ABSENT comes back, in some stores other
+        stamps too, and an old floor is no floor; so nothing rests on a look that is anywhere near that old.
+        """
+        if name.epoch != self._memory.epoch or name.seen_at is None:
+            return False
+        return Deadline.after(name.seen_at, self._setting.timing.longest).is_ahead(now)
 
     def _look(self, name: Name) -> None:
         if not name.asking:
@@ -164,26 +175,49 @@ class Taking:
             write=mark, session=mine.id, token=token, holder=str(self._setting.holder), at=now.wall
         )
         mine.try_name(name.name)
-        self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id)
+        self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id, base=base, floor=name.floor)
 
     def touch(self, name: Name, now: Instant) -> None:
         """Rule 10: move the stamp that a take in doubt expects, so that it can never be applied late.
 
         No other stamp is touched: moving a live holder's would only make its release conflict.
         """
-        doubt = name.doubts[0]
+        take = name.take_in_doubt
+        assert take is not None
         mark = self._setting.new_id()
-        if doubt.expected == ABSENT or doubt.base is None:
-            record = NameRecord(mark, None, doubt.floor, at=now.wall)
+        if take.base is None:
+            record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
-            old = doubt.base
-            record = NameRecord(mark, old.session, old.token, old.note, old.at, old.history, old.extra)
-        self._put(Kind.TOUCH, name, doubt.expected, record, now, session=doubt.put.session)
+            record = replace(take.base, write=mark)
+        self._put(Kind.TOUCH, name, take.write.expected, record, now, session=take.session)
 
-    def _put(self, kind: Kind, name: Name, expected: Stamp, record: NameRecord, now: Instant, *, session: str) -> None:
+    def _put(
+        self,
+        kind: Kind,
+        name: Name,
+        expected: Stamp,
+        record: NameRecord,
+        now: Instant,
+        *,
+        session: str,
+        base: NameRecord | None = None,
+        floor: int = 0,
+    ) -> None:
         write = Write(name.key, expected, record.encode())
         memory = self._memory
-        put = Put(kind, write, name.name, record.write, memory.id, memory.epoch, now, session, record=record)
+        put = Put(
+            kind,
+            write,
+            name.name,
+            record.write,
+            memory.id,
+            memory.epoch,
+            now,
+            session,
+            record=record,
+            base=base,
+            floor=floor,
+        )
         name.flight = put
         self._setting.say(put)
 
