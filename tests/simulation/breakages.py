@@ -96,7 +96,7 @@ BREAKAGES: Final = (
     _broken(
         "the wait is cut short by a seventh",
         Change("clocks.py", "Deadline.after(received, ttl * (1 + self.rho))", "Deadline.after(received, ttl * 6 / 7)"),
-        profiles="eager",
+        profiles="quick",
         budget=100,
         seen_by="overlap",
     ),

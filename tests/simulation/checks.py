@@ -57,6 +57,7 @@ class Checks:
         self._notes: defaultdict[str, _Notes] = defaultdict(_Notes)
         self._written_on: dict[bytes, int] = {}
         self._losses = 0
+        self._abandoned: dict[str, float] = {}
         store.applied = self._applied
 
     # -- around every event
@@ -96,6 +97,10 @@ class Checks:
             case "NoteSaved":
                 self._note_saved(candidacy.name, news.note)
 
+    def abandoned(self, name: str) -> None:
+        """Its leader has crashed."""
+        self._abandoned[name] = self._world.now
+
     def noted(self, name: str, note: bytes) -> None:
         """The application saves a note: from now on the next leader may find it."""
         self._notes[name].possible.append(note)
@@ -105,6 +110,9 @@ class Checks:
         self._require(not fate.answered, "elected after an answer", process, candidacy)
         fate.answered, fate.elected_at = True, self._world.now
         self.counts["claims"] += 1
+        if name in self._abandoned:
+            self.counts["takeovers"] += 1
+            self.counts["seconds leaderless"] += round(self._world.now - self._abandoned.pop(name))
         self._alone(process, candidacy)
         if news.token <= self._tokens.get(name, 0) or news.token != candidacy.token:
             raise Violation("tokens", f"{process.label} got {news.token} for {name}, after {self._tokens.get(name)}")

@@ -46,7 +46,7 @@ class History:
         self.checks = Checks(world, self.store)
         self.keeps_memory = world.chance(profile.keeps_memory)
         self.watchers: defaultdict[str, set[Process]] = defaultdict(set)
-        self.store.changed = self._wake
+        self.store.changed = self._changed
         self.hosts = self._hosts()
         self.names = tuple(f"n{number}" for number in range(profile.names))
         self._homes: dict[Seat, tuple[Host, float]] = {}
@@ -62,7 +62,6 @@ class History:
             (self.profile.pauses, self._pause),
             (self.profile.suspends, self._suspend),
             (self.profile.partitions, self._cut_off),
-            (self.profile.stale, self._leave_behind),
             (self.profile.losses, self._forget),
             (self.profile.requests, self._request),
         ):
@@ -106,6 +105,11 @@ class History:
         self.checks.processes = [other for other in self.checks.processes if not other.is_dead]
         self.checks.processes.append(process)
         return process
+
+    def _changed(self, key: str) -> None:
+        if key.startswith("name/") and self.world.chance(self.profile.losses_at_takes):
+            self.world.after(self.world.random.random() * 0.1, self._forget_take, self.world.now)
+        self._wake(key)
 
     def _wake(self, key: str) -> None:
         world = self.world
@@ -157,18 +161,26 @@ class History:
         self.world.note(process.label, "is cut off until", process.cut_off_until)
         self.network.faults["partitions"] += 1
 
-    def _leave_behind(self) -> None:
-        process, now = self._seat().process, self.world.now
-        process.stale_since = now
-        process.stale_until = now + self.world.random.expovariate(1 / self.profile.staleness)
-        self.world.note(process.label, "reads from a replica that stands still until", process.stale_until)
-        self.network.faults["stale"] += 1
-
     def _forget(self) -> None:
         how = "failover" if self.keeps_memory else self.world.random.choice(self.profile.losses_seen)
-        self.store.forget(how, self.world.random.uniform(0.0, self.profile.rollback))
-        self.world.note("STORE", how, "->", self.store.memory)
+        self._lose_memory(how, self.world.random.uniform(0.0, self.profile.rollback))
+
+    def _forget_take(self, since: float) -> None:
+        if not self.network.calm:
+            self._lose_memory("rollback", self.world.now - since + 1e-6)
+
+    def _lose_memory(self, how: str, back: float) -> None:
+        world, now = self.world, self.world.now
+        for process in self.checks.processes:
+            if world.chance(self.profile.left_behind):
+                process.stale_since = now
+                process.stale_until = now + world.random.expovariate(1 / self.profile.staleness)
+                world.note(process.label, "reads what was before until", process.stale_until)
+        self.store.forget(how, back)
+        world.note("STORE", how, "->", self.store.memory)
         self.network.faults["losses"] += 1
+        for key in sorted(self.watchers):
+            self._wake(key)
 
     def _request(self) -> None:
         """Somebody asks for a name, in the record of the session that holds it (rule 13)."""

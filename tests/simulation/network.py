@@ -80,6 +80,7 @@ class Network:
         *,
         patience: float,
         is_cut_off: bool,
+        is_lost: bool,
         as_of: float | None,
         done: Callable[[View | str], None],
     ) -> None:
@@ -89,7 +90,7 @@ class Network:
         there, back = self._ways(fate, patience)
         if fate in ("never_sent", "refused"):
             world.after(there, done, fate.upper())
-        elif fate in ("lost", "late", "reply_lost", "cut") or there + back >= patience or self._is_read_lost():
+        elif fate in ("lost", "late", "reply_lost", "cut") or there + back >= patience or (is_lost and not self.calm):
             world.after(patience, done, "UNKNOWN")
         elif as_of is not None and not self.calm:
             world.after(there, self._look, keys, world.now + there - as_of, back, done)
@@ -116,9 +117,6 @@ class Network:
                 self.faults[fate] += 1
                 return fate
         return ""
-
-    def _is_read_lost(self) -> bool:
-        return not self.calm and self._world.chance(self._profile.read_lost)
 
     def _ways(self, fate: str, patience: float) -> tuple[float, float]:
         random = self._world.random

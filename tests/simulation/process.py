@@ -101,6 +101,8 @@ class Process:
 
     def crash(self) -> None:
         self._world.note(self.label, "CRASH")
+        for claim in self.leading:
+            self._checks.abandoned(claim.name)
         self.is_dead = True
         self.leading.clear()
         for watching in self._watchers.values():
@@ -258,6 +260,7 @@ class Process:
             keys,
             patience=self._patience,
             is_cut_off=self._is_cut_off,
+            is_lost=lane is self._lanes[self._events.Lane.NAMES] and self._world.chance(self._profile.names_unread),
             as_of=self.stale_since if stale else None,
             done=done,
         )

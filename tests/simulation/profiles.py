@@ -74,15 +74,18 @@ class Profile:
     """The share of wake-ups that do not come."""
     lagging: float = 0.05
     lag: float = 5.0
-    read_lost: float = 0.0
-    stale: float = 0.0
-    """Times at which a process is left with a replica that stands still."""
-    staleness: float = 10.0
+    names_unread: float = 0.0
+    """The share of reads on the names' lane that are lost besides."""
 
     # the store
     keeps_memory: float = 0.5
     counts_by_key: float = 0.5
     losses: float = 0.0
+    losses_at_takes: float = 0.0
+    """The share of writes to names that are forgotten at once, while their answers are on their way."""
+    left_behind: float = 0.1
+    """The share of processes that go on reading what a store showed before it forgot, for a while."""
+    staleness: float = 10.0
     rollback: float = 12.0
     """How far back at most."""
     losses_seen: tuple[str, ...] = ("rollback", "rollback", "rollback", "wipe", "wipe", "failover")
@@ -90,7 +93,7 @@ class Profile:
 
 
 _MIXED = Profile(name="mixed")
-_FORGETFUL = replace(_MIXED, name="forgetful", keeps_memory=0.0, losses=0.012, stale=0.005)
+_FORGETFUL = replace(_MIXED, name="forgetful", keeps_memory=0.0, losses=0.012)
 
 _TUNED = replace(
     _MIXED,
@@ -142,7 +145,7 @@ PROFILES: Final = {
         replace(
             _MIXED, name="slow", slow=0.6, ttls=(4.0,), same_kernel=0.0, patient=1.0, think=1.0, names=1, pauses=0.03
         ),
-        replace(_MIXED, name="jobs", patient=0.0, think=20.0, crashes=0.4, hold=4.0, wrong_wall=0.5),
+        replace(_MIXED, name="jobs", patient=0.0, think=20.0, crashes=0.4, hold=4.0, wrong_wall=0.5, constants=()),
         _FORGETFUL,
         replace(_FORGETFUL, name="amnesia", losses=0.04, longest=6.0, ttls=(3.0, 6.0), late=0.1, reply_lost=0.1),
         replace(
@@ -161,16 +164,22 @@ PROFILES: Final = {
         # These were tuned until the breakages that are hard to see showed themselves.
         replace(_TUNED, name="tight", edge=True, rhos=(0.1,), slow=0.1),
         replace(_TUNED, name="eager"),
+        replace(_TUNED, name="quick", slow=0.05),
+        replace(_MIXED, name="asked", requests=0.5, crashes=0.5, patient=1.0, same_kernel=0.0),
         replace(
             _TUNED,
             name="overtaken",
             keeps_memory=0.0,
-            losses=0.1,
-            rollback=6.0,
-            losses_seen=("rollback",),
+            slow=0.4,
+            losses_at_takes=0.1,
+            left_behind=0.0,
             names=3,
-            partitions=0.003,
+            partitions=0.0,
+            on_own_thread=1.0,
+            think=2.0,
             hold=2.0,
+            crashes=0.02,
+            closes=0.02,
         ),
         replace(
             _TUNED,
@@ -182,10 +191,11 @@ PROFILES: Final = {
             losses=0.02,
             rollback=8.0,
             losses_seen=("rollback",),
-            read_lost=0.6,
+            names_unread=0.75,
+            left_behind=0.0,
             deaf=1.0,
-            partitions=0.02,
-            hold=15.0,
+            partitions=0.0,
+            hold=10.0,
         ),
         replace(
             _TUNED,
@@ -197,9 +207,9 @@ PROFILES: Final = {
             losses=0.03,
             rollback=8.0,
             losses_seen=("rollback",),
-            stale=0.1,
+            left_behind=0.5,
             partitions=0.0,
-            hold=15.0,
+            hold=10.0,
         ),
         replace(
             _MIXED,
@@ -207,12 +217,14 @@ PROFILES: Final = {
             longest=3.0,
             ttls=(3.0,),
             counts_by_key=1.0,
-            late=0.15,
-            doubled=0.15,
-            crashes=0.3,
-            closes=0.3,
+            late=0.1,
+            doubled=0.4,
+            crashes=0.05,
+            closes=0.05,
             notes=0.0,
-            think=10.0,
+            seats=2,
+            think=15.0,
+            hold=2.0,
         ),
     )
 }
