@@ -8,6 +8,8 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
+from leaderlock._thread import OwnThread
+
 __all__ = ["Callbacks"]
 
 _log: Final = logging.getLogger("leaderlock")
@@ -18,8 +20,7 @@ class Callbacks:
 
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = OwnThread("callbacks", self._run)
         self._stopped = False
 
     def call(self, callback: Callable[[], object]) -> None:
@@ -27,19 +28,13 @@ class Callbacks:
             threading.Thread(target=_make, args=(callback,), name="leaderlock-callback", daemon=True).start()
             return
         self._queue.put(callback)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None:
-                    thread = threading.Thread(target=self._run, name="leaderlock-callbacks", daemon=True)
-                    thread.start()
-                    self._thread = thread
+        self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Make the calls that are queued, then end; wait for that at most ``timeout`` seconds."""
         self._stopped = True
         self._queue.put(None)
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
         while (callback := self._queue.get()) is not None:

@@ -43,20 +43,20 @@ class Campaigning:
         lease = self.lease
         try:
             lease.campaign(self._hear, self._is_over, timeout)
+            match self._outcome:
+                case Elected():
+                    return lease
+                case Denied():
+                    raise NotLeader(f"{lease.name!r} is led by somebody else")
+                case Failed(error):
+                    raise error
+                case _:
+                    raise self._give_up(timeout)
         except BaseException:
             # Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5).
             with suppress(LeaderLockError):
                 self._engine.post(Withdraw(lease.candidacy))
             raise
-        match self._outcome:
-            case Elected():
-                return lease
-            case Denied():
-                raise NotLeader(f"{lease.name!r} is led by somebody else")
-            case Failed(error):
-                raise error
-            case _:
-                raise self._give_up(timeout)
 
     def _give_up(self, timeout: float | None) -> Exception:
         self._engine.post(Withdraw(self.lease.candidacy))

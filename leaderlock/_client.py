@@ -229,7 +229,11 @@ class Election:
 
     def __enter__(self) -> Lease:
         lease = self.campaign(timeout=self._timeout, wait=self._wait)
-        self._entered.append((lease, enter(lease)))
+        try:
+            self._entered.append((lease, enter(lease)))
+        except BaseException:
+            lease.resign(timeout=0)  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
+            raise
         return lease
 
     def _mine(self) -> int:
@@ -241,20 +245,23 @@ class Election:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, token = self._entered.pop(self._mine())
-        leave(token)
-        if lease.state == "resigned":
-            return
+        lease, token = self._entered[self._mine()]
         try:
+            leave(token)
+            self._entered.remove((lease, token))
+            if lease.state == "resigned":
+                return
             lease.check()
+            lease.resign()
         except LeaseLost as lost:
             # The body ran on after the loss, so somebody must be told; but its own error comes first.
             if error is None:
                 raise
             if not isinstance(error, LeaseLost):
                 error.add_note(f"besides, {lost}")
-        else:
-            lease.resign()
+        except BaseException:
+            lease.resign(timeout=0)  # Ctrl-C on the way out
+            raise
 
 
 atexit.register(_close_all)

@@ -52,6 +52,7 @@ from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
 from leaderlock._protocol.records import Holder
 from leaderlock._protocol.setting import Setting
+from leaderlock._thread import OwnThread
 from leaderlock._timers import Timers
 from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
@@ -108,7 +109,7 @@ class Engine:
         self._alarm = Bell()
         self._timers = Timers()
         self._wakes_at = float("inf")
-        self._thread: threading.Thread | None = None
+        self._thread = OwnThread("engine", self._run)
         self._watches: dict[str, Callable[[], None]] = {}
         self._ended = Bell()
         self._renewal_bells: tuple[Bell, ...] = ()
@@ -175,12 +176,14 @@ class Engine:
             raise
 
     def _handle(self, event: Event, mine: Handed | None) -> None:
+        # Asked of the lock, as an interruption can leave the mark of a step behind, but not the lock.
+        is_nested: bool = self._lock._is_owned()  # type: ignore[attr-defined]
         with self._lock:
             if self.is_closed:
                 if mine is None:
                     return  # an answer that nobody waits for any more
                 self.refuse()
-            if self._is_busy:
+            if self._is_busy and is_nested:
                 raise UsageError(
                     "a signal handler called leaderlock while it had interrupted leaderlock: let the handler set a flag"
                 )
@@ -278,11 +281,8 @@ class Engine:
 
     def _set_timer(self, timer: Any, until: Deadline, *, patiently: bool) -> None:
         self._timers.set(timer, until, patiently=patiently)
-        if self._thread is None:
-            thread = threading.Thread(target=self._run, name="leaderlock-engine", daemon=True)
-            thread.start()  # may fail where threads are scarce: then the next timer tries again
-            self._thread = thread
-        elif min(until.boot, until.raw) < self._wakes_at:
+        self._thread.start()
+        if min(until.boot, until.raw) < self._wakes_at:
             self._alarm.ring()
 
     def _run(self) -> None:
@@ -395,8 +395,7 @@ class Engine:
         self._let_go_of_store()
         for lane in self._lanes.values():
             lane.join(self._left(until))
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(self._left(until))
+        self._thread.join(self._left(until))
         self.callbacks.stop(self._left(until))
 
     def _left(self, until: float) -> float:

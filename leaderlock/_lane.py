@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from leaderlock._calls import Calls
 from leaderlock._protocol.events import Ask, Event, Put, Scan, Woken
+from leaderlock._thread import OwnThread
 
 __all__ = ["Errand", "Lane"]
 
@@ -19,24 +19,18 @@ class Lane:
     """Starts its thread when there is something to carry. A call that hangs holds up this lane, and no other."""
 
     def __init__(self, name: str, calls: Calls, timeout: float, post: Callable[[Event], None]) -> None:
-        self._name = name
         self._calls = calls
         self._timeout = timeout
         self._post = post
         self._waiting: SimpleQueue[Errand | None] = SimpleQueue()
-        self._starting = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._thread = OwnThread(name, self._run)
         self._stopped = False
 
     def push(self, errand: Errand) -> None:
         """Have this carried soon. Never blocks; may be called from a driver's own threads."""
         self._waiting.put(errand)
-        if self._thread is None:
-            with self._starting:
-                if self._thread is None and not self._stopped:
-                    thread = threading.Thread(target=self._run, name=f"leaderlock-{self._name}", daemon=True)
-                    thread.start()
-                    self._thread = thread
+        if not self._stopped:
+            self._thread.start()
 
     def stop(self) -> None:
         """Carry nothing more; the call under way ends by its own time-out."""
@@ -44,8 +38,7 @@ class Lane:
         self._waiting.put(None)
 
     def join(self, timeout: float) -> None:
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join(timeout)
+        self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopped:

@@ -219,7 +219,11 @@ class Lease:
 
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
         act: Callable[[], None] = lambda: self._engine.drive(Resign(self._candidacy), self.name, budget)  # noqa: E731
-        return self._act_and_wait(act, listen, lambda: bool(told), budget)
+        try:
+            return self._act_and_wait(act, listen, lambda: bool(told), budget)
+        except BaseException:
+            self._engine.post(Resign(self._candidacy))  # Ctrl-C before it came to that: a lease nobody holds any more
+            raise
 
     def wait_lost(self, timeout: float | None = None) -> LossReason | None:
         """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.

@@ -1,0 +1,209 @@
+"""Ctrl-C at the worst moments: nothing leaks, nothing hangs, and the name is free again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from leaderlock import UsageError, connect
+from leaderlock.testing import Fault, FaultyBackend, MemoryStore
+
+
+STORM = """
+import logging, random, signal, sys, threading, time
+from leaderlock import LeaderLockError, connect
+from leaderlock.testing import MemoryStore
+
+logging.disable(logging.CRITICAL)
+is_armed = False
+
+def interrupt(_, frame):
+    global is_armed
+    if is_armed:
+        is_armed = False
+        raise KeyboardInterrupt
+
+signal.signal(signal.SIGALRM, interrupt)
+until, rounds, hits = time.monotonic() + float(sys.argv[1]), 0, 0
+while time.monotonic() < until:
+    rounds += 1
+    store = MemoryStore()
+    with connect(store.backend(), ttl=0.5) as client, connect(store.backend(), ttl=0.5) as rival:
+        try:
+            is_armed = True
+            signal.setitimer(signal.ITIMER_REAL, random.uniform(1e-5, 2.5e-3))
+            with client.election("a") as lease:
+                lease.save_note(b"x")
+            is_armed = False
+        except KeyboardInterrupt:
+            hits += 1
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        is_armed = False
+        for one in (rival, client) if rounds % 2 else (client, rival):
+            with one.election("a", timeout=10) as lease:
+                lease.check()
+    assert threading.enumerate() == [threading.main_thread()], threading.enumerate()
+print(rounds, hits)
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_at_any_moment_of_a_campaign_and_a_release_leaves_the_client_usable(run_program):
+    """Hundreds of times, a fraction of a millisecond after the start: whatever it hits, both clients can lead then."""
+    done = run_program(STORM, os.environ.get("LEADERLOCK_CHAOS_SECONDS", "8"), timeout=110)
+
+    assert done.returncode == 0, done.stderr
+    rounds, hits = map(int, done.stdout.split())
+    assert 5 < hits < rounds
+
+
+SCRIPT = """
+import sys, threading, time
+from leaderlock import connect
+from leaderlock.testing import Fault, FaultyBackend
+from leaderlock_sqlite import open_backend
+
+url, slowness = sys.argv[1:]
+backend = FaultyBackend(open_backend(url, namespace="default"))
+client = connect(backend, ttl=2)
+if slowness == "hung":
+    client.election("warm up").campaign().resign()
+    backend.inject(Fault.HANG, op="any", times=None)
+elif slowness == "slow":
+    backend.delay(0.3)
+try:
+    print("campaigning", flush=True)
+    with client.election("a"):
+        print("elected", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+client.close()
+left = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
+print("left", left, flush=True)
+"""
+
+
+@pytest.mark.parametrize("slowness", ["quick", "slow", "hung", "held"])
+@pytest.mark.parametrize("after", [0.0, 0.1, 0.4])
+def test_ctrl_c_frees_the_name_and_leaves_no_thread(tmp_path, slowness, after):
+    url = f"sqlite:///{tmp_path}/store"
+    with connect(url, ttl=2) as client:
+        if slowness == "held":
+            lease = client.election("a").campaign()
+        command = [sys.executable, "-c", SCRIPT, url, slowness]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "campaigning\n"
+            time.sleep(after)  # chaos: the signal arrives anywhere
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=20)
+
+        assert process.returncode == 0
+        assert told.splitlines()[-2:] == ["interrupted", "left []"]
+        if slowness == "held":
+            lease.check()
+            lease.resign()
+        with client.election("a", timeout=10):
+            pass
+
+
+def test_an_interrupted_campaign_cannot_win_later(client, rival, backend, clock, eventually):
+    """In the middle of a take whose outcome nobody knows."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    client.election("b").campaign()
+    backend.before(interrupt, when=lambda keys: keys[0] == "name/a")
+    with pytest.raises(KeyboardInterrupt):
+        client.election("a").campaign()
+
+    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    assert rival.election("a").leader() is None
+    assert client.election("a").campaign(timeout=5).is_held
+
+
+def test_a_campaign_interrupted_while_its_take_is_late_frees_the_name(client, rival, backend, clock, eventually):
+    client.election("b").campaign()
+    backend.inject(Fault.LATE, when=lambda keys: keys[0] == "name/a")
+    backend.before(lambda: (_ for _ in ()).throw(KeyboardInterrupt), op="read", when=lambda keys: "name/a" in keys)
+    try:
+        client.election("a").campaign(timeout=0)
+    except BaseException as error:
+        assert isinstance(error, KeyboardInterrupt | TimeoutError)  # noqa: PT017 - either is how it may end
+
+    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    backend.deliver_late()
+
+    assert rival.election("a").leader() is None
+
+
+def test_a_signal_handler_that_calls_leaderlock_in_the_middle_of_leaderlock_is_refused_and_nothing_hangs(client):
+    engine = client.engine()
+    refused = []
+
+    def handler(*_):
+        try:
+            client.election("b").campaign()
+        except UsageError as error:
+            refused.append(str(error))
+
+    def trace(frame, event, _):
+        if frame.f_code.co_name == "handle" and "machine" in frame.f_code.co_filename and not refused:
+            sys.settrace(None)
+            handler()
+
+    sys.settrace(trace)
+    try:
+        lease = client.election("a").campaign()
+    finally:
+        sys.settrace(None)
+
+    assert "signal handler" in refused[0]
+    lease.check()
+    assert not engine._is_busy
+
+
+def test_a_real_signal_handler_may_resign(tmp_path):
+    """Where it interrupts nothing of leaderlock's, which is almost always."""
+    program = """
+import os, signal, sys
+from leaderlock import connect
+client = connect(sys.argv[1])
+lease = client.election("a").campaign()
+signal.signal(signal.SIGUSR1, lambda *_: print(lease.resign()))
+os.kill(os.getpid(), signal.SIGUSR1)
+lease.wait_lost(5)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, f"sqlite:///{tmp_path}/store"],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=True,
+    )
+
+    assert done.stdout == "True\n"
+
+
+def test_closing_interrupted_still_stops_every_thread():
+    backend = FaultyBackend(MemoryStore().backend())
+    client = connect(backend, ttl=1)
+    client.election("a").campaign()
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    backend.before(interrupt, when=lambda keys: keys[0].startswith("session/"))
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+
+    assert not [one for one in threading.enumerate() if one.name.startswith("leaderlock")]
+    with pytest.raises(UsageError):
+        client.names()
