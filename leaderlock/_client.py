@@ -44,8 +44,8 @@ class Client:
         self._clock = clock
         self._namespace = namespace
         self._lock = threading.Lock()
-        self._is_closed = False
         self._engine = Engine(open_backend(), terms, clock)
+        self._is_closed = False  # last: what could not be opened has nothing to close
         _clients.add(self)
 
     def __repr__(self) -> str:
