@@ -1,0 +1,179 @@
+"""``status``, ``watch``, ``resign``, ``init`` and ``backends``: what people see and do from outside."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+
+
+@pytest.fixture
+def leader(cli):
+    """A process that leads ``x`` until it is ended."""
+    ready = "import os, signal; print(os.environ['LEADERLOCK_TOKEN'], flush=True); signal.pause()"
+    process = cli.start("run", "x", "--ttl", "6", "--label", "the boss", "--", sys.executable, "-c", ready)
+    process.token = int(process.stdout.readline())
+    return process
+
+
+def test_status_shows_who_leads(cli, leader):
+    text = cli("status", "x").stdout
+    told = json.loads(cli("status", "x", "--json").stdout)
+
+    assert f"the boss ({os.uname().nodename}, pid {leader.pid})" in text
+    assert "if it does not move" in text
+    assert "settled" in text
+    assert told["leader"]["pid"] == leader.pid
+    assert told["leader"]["token"] == told["last_token"] == leader.token
+    assert 0 <= told["moved_ago"] < 60
+    assert 0 <= told["free_in"] <= 6.1
+    assert told["settled"] is True
+    assert [stint["how"] for stint in told["history"]] == ["leads"]
+
+
+def test_status_without_a_name_lists_them(cli, leader):
+    cli("run", "other", "--", "true")
+
+    lines = cli("status").stdout.splitlines()
+    told = json.loads(cli("status", "--json").stdout)
+
+    assert [line.split()[0] for line in lines] == ["other", "x"]
+    assert "nobody leads" in lines[0]
+    assert f"pid {leader.pid}" in lines[1]
+    assert [one["name"] for one in told] == ["other", "x"]
+
+
+def test_status_of_nothing(cli):
+    ended = cli("status")
+
+    assert (ended.returncode, ended.stdout) == (0, "")
+    assert "no name was ever led here" in ended.stderr
+    assert json.loads(cli("status", "--json").stdout) == []
+    assert "nobody yet" in cli("status", "never").stdout
+
+
+def test_looking_opens_no_session(cli, leader, open_client):
+    def sessions() -> set[str]:
+        backend = client._engine.backend
+        return {key for key, _ in backend.scan("session/", timeout=5)}
+
+    client = open_client(cli.url)
+    before = sessions()
+
+    cli("status")
+    cli("status", "x")
+    cli("status", "x", "--json")
+
+    assert sessions() == before
+
+
+def test_watch_tells_every_change(cli, leader):
+    watch = cli.start("watch", "x", "--json")
+    first = json.loads(watch.stdout.readline())
+    leader.terminate()
+    second = json.loads(watch.stdout.readline())
+    watch.terminate()
+
+    assert first["leader"]["token"] == leader.token
+    assert second["leader"] is None
+
+
+def test_watch_is_interrupted_in_silence(cli):
+    watch = cli.start("watch", "x")
+    assert watch.stdout.readline() == "nobody leads\n"
+
+    watch.send_signal(2)
+
+    assert watch.wait(30) == 130
+    assert watch.stderr.read() == ""
+
+
+def test_resign_ends_the_term(cli, leader):
+    ended = cli("resign", "x", "--json")
+
+    assert (ended.returncode, json.loads(ended.stdout)) == (0, {"name": "x", "was_led": True, "now": False})
+    assert leader.wait(30) == 76
+    assert json.loads(cli("status", "x", "--json").stdout)["leader"] is None
+
+
+def test_resign_of_a_name_that_nobody_leads_is_no_error(cli):
+    ended = cli("resign", "x")
+
+    assert (ended.returncode, ended.stdout) == (0, "x: nobody leads\n")
+
+
+def test_resign_gives_up_waiting_and_says_that_the_request_stands(cli):
+    deaf = "trap '' TERM; echo up; while :; do sleep 0.1; done"
+    leader = cli.start("run", "x", "--ttl", "20", "--grace", "10", "--", "sh", "-c", deaf)
+    assert leader.stdout.readline() == "up\n"
+
+    ended = cli("resign", "x", "--timeout", "0.2")
+
+    assert (ended.returncode, ended.stdout) == (75, "")
+    assert "it may still act" in ended.stderr
+
+
+def test_resign_now_says_what_it_breaks(cli, leader):
+    ended = cli("resign", "x", "--now")
+
+    assert ended.returncode == 0
+    assert "two may act" in ended.stderr
+    assert leader.wait(30) == 76
+
+
+def test_init_settles_once(cli):
+    first, second = cli("init", "--json"), cli("init")
+
+    assert json.loads(first.stdout) == {"namespace": "default", "settled_now": True}
+    assert (second.returncode, second.stdout) == (0, "default: was settled already\n")
+
+
+def test_init_refuses_other_terms_unless_forced(cli):
+    cli("init")
+
+    refused, forced = cli("init", "--longest", "60"), cli("init", "--longest", "60", "--force")
+
+    assert refused.returncode == 69
+    assert "--force" in refused.stderr
+    assert forced.returncode == 0
+
+
+def test_backends_lists_drivers_and_traits(cli):
+    text = cli("backends").stdout
+    told = json.loads(cli("backends", "--json").stdout)
+
+    assert "sqlite:" in text
+    assert "durability" in text
+    assert "sqlite" in [driver["scheme"] for driver in told["drivers"]]
+    assert told["traits"]["store"] == "sqlite"
+    assert json.loads(cli("backends", "--json", LEADERLOCK_URL="").stdout)["traits"] is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)]
+)
+def test_colours_are_for_terminals_that_did_not_decline(cli, environment, coloured):
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "TERM": "xterm", "LEADERLOCK_URL": cli.url, **environment}
+    env.pop("NO_COLOR", None) if coloured else None
+    subprocess.run([sys.executable, "-m", "leaderlock", "status", "x"], stdout=theirs, env=env, check=True, timeout=60)
+    os.close(theirs)
+
+    shown = os.read(ours, 65536).decode()
+
+    os.close(ours)
+    assert ("\x1b[" in shown) == coloured
+
+
+def test_a_reader_that_goes_away_is_no_error(cli):
+    line = f'"{sys.executable}" -m leaderlock status x | true; "{sys.executable}" -m leaderlock status | head -0'
+
+    env = {**os.environ, "LEADERLOCK_URL": cli.url}
+    ended = subprocess.run(["sh", "-c", line], env=env, capture_output=True, text=True, timeout=60, check=False)
+
+    assert "Traceback" not in ended.stderr
+    assert "Exception" not in ended.stderr
