@@ -17,14 +17,16 @@ __all__ = ["main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
+    _reserve_stdio()
     options = parse(list(sys.argv[1:] if argv is None else argv))
     talk = Talk(as_json=options.json)
     try:
         code = options.command(options, talk)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough. What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return Exit.OK
     except KeyboardInterrupt:
         return 130
@@ -35,3 +37,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         talk.fail(error, meaning)
         return meaning
     return code
+
+
+def _reserve_stdio() -> None:
+    """Whoever closed stdin, stdout or stderr (``2>&-``) must not find a store's file or a socket in their place."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
+        pass
+    os.close(descriptor)

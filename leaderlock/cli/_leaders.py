@@ -13,11 +13,9 @@ __all__ = ["leader_in_words"]
 
 
 def leader_in_words(client: Client, name: str) -> str:
-    """Who leads ``name``, as far as the store tells."""
+    """Who leads ``name``; nothing, if the store does not tell."""
     try:
         term = client.election(name).leader()
     except BackendError:
         term = None
-    if term is None:
-        return f"somebody else led {name!r}"
-    return f"{name!r} is led by {term.holder}, with token {term.token}"
+    return "" if term is None else f"{name!r} is led by {term.holder}, with token {term.token}"

@@ -69,7 +69,7 @@ class Talk:
         sys.stdout.write(text + "\n")
 
     def data_json(self, fields: object) -> None:
-        self.data(json.dumps(fields, ensure_ascii=False))
+        self.data(json.dumps(fields))
 
     def say(self, text: str) -> None:
         """A line of narration for people; ``--json`` silences it."""
@@ -79,7 +79,7 @@ class Talk:
     def tell(self, event: str, text: str, **facts: Any) -> None:
         """A line on stderr: the text for people (if there is any), or one object for ``--json``."""
         if self.as_json:
-            _write(json.dumps({"leaderlock": event, **facts}, ensure_ascii=False) + "\n")
+            _write(json.dumps({"leaderlock": event, **facts}) + "\n")
         else:
             self.say(text)
 
@@ -101,9 +101,9 @@ GREEN: Final = "32"
 RED: Final = "31"
 
 
-def paint(text: str, style: str, stream: TextIO) -> str:
+def paint(text: str, style: str, stream: TextIO | None) -> str:
     """The text in a colour, where a person looks and has not declined (https://no-color.org)."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" or not stream.isatty():
+    if stream is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\x1b[{style}m{text}\x1b[0m"
 

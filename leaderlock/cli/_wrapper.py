@@ -17,7 +17,7 @@ from leaderlock.cli.guardian import Guardian, Outcome, Why
 from leaderlock.errors import LeaseLost, NotLeader
 
 if TYPE_CHECKING:
-    from leaderlock import Client, Lease
+    from leaderlock import Client, Deadline, Lease
 
 __all__ = ["Wrapper"]
 
@@ -95,7 +95,8 @@ class Wrapper:
         try:
             lease = election.campaign(timeout=options.timeout, wait=not options.no_wait, on_waiting=self._waits)
         except NotLeader as error:
-            raise NotLeader(f"not elected: {leader_in_words(self.client, options.name)}") from error
+            who = leader_in_words(self.client, options.name) or f"somebody else leads {options.name!r}"
+            raise NotLeader(f"not elected: {who}") from error
         # Somebody who asks for the name gets it when the command has ended, and not before.
         lease.candidacy.yields = False
         text = f"leads {lease.name!r} now, with token {lease.token}" if self.has_waited else ""
@@ -106,8 +107,10 @@ class Wrapper:
         if self.options.quiet and not self.talk.as_json:
             return
         self.has_waited = True
-        text = f"waiting for {self.options.name!r}: {why}"
-        self.talk.tell("waiting", text, name=self.options.name, why=why)
+        name = self.options.name
+        self.talk.tell("waiting", f"waiting for {name!r}: {why}", name=name, why=why)
+        if not self.talk.as_json:
+            self.talk.say(leader_in_words(self.client, name))
 
     def _start(self, lease: Lease) -> None:
         """Start the command, with time enough to end it."""
@@ -118,7 +121,7 @@ class Wrapper:
             lease.check()
             self.signals.hold()
             try:
-                environment = self._environment(lease)
+                environment = self._environment(lease, deadline)
                 self.keeper.spawn(self.options.argv, env=environment, deadline=deadline, grace=self.grace)
             except ValueError:  # this process was stopped since: look again
                 self.signals.withdraw()
@@ -126,12 +129,12 @@ class Wrapper:
                 self.signals.forward()
                 return
 
-    def _environment(self, lease: Lease) -> dict[str, str]:
+    def _environment(self, lease: Lease, deadline: Deadline) -> dict[str, str]:
         ours = {
             "LEADERLOCK_TOKEN": str(lease.token),
             "LEADERLOCK_NAME": lease.name,
             # Rounded down, as a deadline never is to be believed too late.
-            "LEADERLOCK_DEADLINE": f"{math.floor(lease.deadline.boot * 1000) / 1000:.3f}",
+            "LEADERLOCK_DEADLINE": f"{math.floor(deadline.boot * 1000) / 1000:.3f}",
             "LEADERLOCK_NAMESPACE": namespace_of(self.options),
         }
         if self.options.url is not None:

@@ -152,9 +152,17 @@ def test_json_tells_every_event_on_stderr(cli):
 
 
 def test_a_closed_stderr_does_not_disturb_the_command(cli):
-    line = f'exec "{sys.executable}" -m leaderlock run --json x -- echo done 2>&-'
+    line = f'"{sys.executable}" -m leaderlock run {{}} x -- echo done 2>&-'
 
-    assert cli("run", "outer", "--", "sh", "-c", line).stdout == "done\n"
+    for option in ("--json", "--label y"):
+        assert cli("run", "outer", "--", "sh", "-c", line.format(option)).stdout == "done\n"
+
+
+def test_everything_closed_does_not_disturb_the_command(cli, tmp_path):
+    line = f'"{sys.executable}" -m leaderlock run x -- touch "$0" <&- >&- 2>&-'
+
+    assert cli("run", "outer", "--", "sh", "-c", line, str(tmp_path / "done")).returncode == 0
+    assert (tmp_path / "done").exists()
 
 
 # -- signals
@@ -232,6 +240,7 @@ def test_whoever_waits_is_told_why_at_once_and_then_leads(cli, witness, eventual
     eventually(witness.lives)
     waiting = cli.start("run", "x", "--", "echo", "mine")
     assert "waiting for 'x': " in waiting.stderr.readline()
+    assert f"pid {leader.pid}), with token" in waiting.stderr.readline()
 
     leader.terminate()
 
