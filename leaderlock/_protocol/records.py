@@ -113,6 +113,16 @@ class Stint(NamedTuple):
         return f"{self.token}|{self.since:.3f}|{until}|{self.how.replace('|', '/')}|{self.holder}"
 
     @staticmethod
+    def ended(line: str, how: str, until: float | None) -> str:
+        """The line of a term that leads, as it is once that is over; any other line as it is."""
+        # Its numbers are not read: every take and every release passes here.
+        fields = line.split("|", 4)
+        if len(fields) < 5 or fields[3] != _LEADS:
+            return line
+        token, since, _, _, holder = fields
+        return f"{token}|{since}|{'' if until is None else f'{until:.3f}'}|{how}|{holder}"
+
+    @staticmethod
     def of(line: str) -> Stint | None:
         """``None``: not a line of ours. History is for people: it must never stand in a lease's way."""
         try:
@@ -214,10 +224,7 @@ class NameRecord:
         return NameRecord(write, None, token or self.token, self.note, at, self._ended(how, at), self.extra)
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
-        last = Stint.of(self.history[-1]) if self.history else None
-        if last is None or last.how != _LEADS:
-            return self.history
-        return (*self.history[:-1], last._replace(until=at, how=how).line())
+        return (*self.history[:-1], Stint.ended(self.history[-1], how, at)) if self.history else ()
 
 
 @dataclass(frozen=True, slots=True)
