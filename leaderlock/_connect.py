@@ -27,6 +27,7 @@ __all__ = ["GROUP", "connect", "default_client", "drivers"]
 
 GROUP: Final = "leaderlock.backends"
 VARIABLE: Final = "LEADERLOCK_URL"
+LONGEST_LABEL: Final = 200
 
 _EXTRAS: Final = {
     "redis": "redis",
@@ -87,6 +88,8 @@ def connect(
         raise TypeError(f"wait is one of tenacity's wait_* objects, not {type(wait).__name__}")
     if not isinstance(label, str):
         raise TypeError(f"label is a string, not {type(label).__name__}")
+    if len(label) > LONGEST_LABEL:
+        raise ValueError(f"label has {len(label)} characters; use at most {LONGEST_LABEL}: each renewal writes it")
     terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
     opener = _opener(url, check_namespace(namespace), options)
     return Client(opener, terms, steady, namespace=namespace)
