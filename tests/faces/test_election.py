@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
-from leaderlock import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, UsageError, current
-from leaderlock.testing import Fault, ManualClock
+from leaderlock import CampaignTimeout, LeaseLost, NotLeader, UsageError, current
+from leaderlock.testing import Fault
 
 
 def about_names(keys):
@@ -122,98 +121,6 @@ def test_many_names_are_sought_at_once(client, rival):
     assert client.campaign_all(["b"], timeout=5)["b"].is_held
 
 
-# -- time-outs
-
-
-@pytest.mark.parametrize("fault", [None, Fault.HANG, Fault.NEVER_SENT, Fault.LOST_AFTER, Fault.BUG])
-def test_one_budget_for_the_whole_call_whatever_the_store_does(open_client, backend, store, fault):
-    rival = open_client(store.backend())
-    client = open_client(backend)
-    with rival.election("a"):
-        if fault:
-            backend.inject(fault, op="any", times=None)
-        started = time.monotonic()
-
-        with pytest.raises(CampaignTimeout, match=r"not elected for 'a' within 0\.3 s: ") as caught:
-            client.election("a").campaign(timeout=0.3)
-
-        assert 0.25 < time.monotonic() - started < 1.5
-    assert isinstance(caught.value, TimeoutError)
-
-
-def test_wake_ups_do_not_restart_the_time_out(open_client, backend, store, in_background, eventually):
-    lease = open_client(store.backend()).election("a").campaign()
-    over = threading.Event()
-
-    def write():
-        while not over.wait(0.02):
-            lease.save_note(b"x")
-
-    writing = in_background(write)
-    started = time.monotonic()
-    with pytest.raises(CampaignTimeout):
-        open_client(backend).election("a").campaign(timeout=0.5)
-    over.set()
-    eventually(lambda: writing)
-
-    assert time.monotonic() - started < 1.5
-
-
-def test_a_free_name_is_won_without_any_time(client):
-    assert client.election("a").campaign(timeout=0).is_held
-
-
-@pytest.mark.parametrize("timeout", [-1, float("nan"), float("inf"), -float("inf")])
-def test_a_time_out_is_a_number_of_seconds(client, timeout):
-    with pytest.raises(ValueError, match="number of seconds"):
-        client.election("a").campaign(timeout=timeout)
-
-
-@pytest.mark.parametrize("timeout", ["5", True, [1]])
-def test_a_time_out_of_another_type_is_refused_with_words(client, timeout):
-    with pytest.raises(TypeError, match="number of seconds"):
-        client.election("a").campaign(timeout=timeout)
-    with pytest.raises(TypeError, match="number of seconds"):
-        client.election("a", timeout=timeout)
-
-
-@pytest.mark.parametrize("fault", [Fault.LATE, Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.HANG])
-@pytest.mark.parametrize("was_led", [False, True])
-def test_a_campaign_given_up_after_a_time_out_cannot_win_a_minute_later(
-    client, backend, rival, eventually, fault, was_led
-):
-    client.election("a" if was_led else "b").campaign().resign()
-    backend.inject(fault, when=about_names)
-    with pytest.raises(CampaignTimeout):
-        client.election("a").campaign(timeout=0)
-
-    eventually(lambda: client.engine()._machine._names.is_quiet() and not client.engine()._machine._names._wanted)
-    backend.deliver_late()
-
-    assert rival.election("a").leader() is None
-    assert rival.election("a").campaign(wait=False).is_held
-
-
-def test_a_campaign_given_up_on_a_held_name_does_not_win_when_that_is_resigned(client, rival, eventually):
-    lease = rival.election("a").campaign()
-    with pytest.raises(CampaignTimeout):
-        client.election("a").campaign(timeout=0)
-
-    lease.resign()
-
-    assert rival.election("a").leader() is None
-    assert rival.election("a").campaign(wait=False).is_held
-
-
-def test_a_failed_campaign_leaves_no_watch_and_no_timer_behind(client, rival, eventually):
-    with rival.election("a"), pytest.raises(CampaignTimeout):
-        client.election("a").campaign(timeout=0)
-    engine = client.engine()
-
-    eventually(lambda: not engine._watches)
-    assert not [timer for timer in engine._timers._set if timer[0] == "name"]
-
-
 # -- lost replies
 
 
@@ -237,82 +144,3 @@ def test_a_request_that_arrives_twice_is_one_election(client, backend):
 
     with client.election("a") as lease:
         lease.check()
-
-
-# -- not waiting (rule 14)
-
-
-def test_who_does_not_wait_is_told_at_once_of_a_live_leader(client, rival, backend):
-    with rival.election("a"), pytest.raises(NotLeader, match="led by somebody else"):
-        client.election("a").campaign(wait=False)
-
-    assert backend.count("read") <= 3
-
-
-def test_who_does_not_wait_still_follows_a_dead_leader(open_client, store, client, clock, in_background, eventually):
-    """Or a job started every minute without waiting would never run again after one crashed host."""
-    open_client(store.backend(), clock=ManualClock()).election("a").campaign()  # its time stands still: never renewed
-    clock.step_wall(3600)
-
-    seeking = in_background(lambda: client.election("a").campaign(wait=False))
-    eventually(lambda: clock.advance(1) or seeking)
-
-    assert seeking[0].is_held
-
-
-def test_a_wrong_wall_clock_costs_who_does_not_wait_only_time(
-    open_client, store, backend, clock, in_background, eventually
-):
-    wrong = ManualClock(wall=1_600_000_000.0)
-    rival = open_client(store.backend(), clock=wrong)
-    client = open_client(backend, clock=clock)
-    with rival.election("a") as lease:
-        seeking = in_background(lambda: client.election("a").campaign(wait=False))
-        while not seeking:
-            clock.advance(0.05)
-            wrong.advance(0.05)
-            time.sleep(0.001)
-
-        assert isinstance(seeking[0], NotLeader)
-        lease.check()
-
-
-def test_who_does_not_wait_for_a_silent_store_learns_that_it_is_silent(
-    client, backend, clock, in_background, eventually
-):
-    backend.inject(Fault.NEVER_SENT, op="any", times=None)
-
-    seeking = in_background(lambda: client.election("a").campaign(wait=False))
-    eventually(lambda: clock.advance(0.1) or seeking)
-
-    assert isinstance(seeking[0], BackendUnavailable)
-    assert "cannot be told" in str(seeking[0])
-
-
-def test_whoever_waits_is_told_why_once_for_each_reason(client, rival, clock, in_background, eventually):
-    told = []
-    lease = rival.election("a").campaign()
-    waiting = in_background(lambda: client.election("a").campaign(on_waiting=told.append))
-    eventually(lambda: told)
-    lease.resign()
-    eventually(lambda: waiting)
-
-    assert len(told) == 1
-    assert "somebody else leads" in told[0]
-
-
-def test_a_rollout_takes_milliseconds(open_client, store):
-    """A release wakes who waits: nobody sleeps a whole pause from his arrival on."""
-    holder, waiter = open_client(store.backend()), open_client(store.backend())
-    lease = holder.election("a").campaign()
-    won = []
-    waiting = threading.Thread(target=lambda: won.append((waiter.election("a").campaign(), time.monotonic())))
-    waiting.start()
-    while not waiter.engine()._watches:
-        time.sleep(0.01)
-
-    lease.resign()
-    released = time.monotonic()
-    waiting.join(20)
-
-    assert won[0][1] - released < 1.0
