@@ -104,13 +104,13 @@ class Wrapper:
         return lease
 
     def _waits(self, why: str) -> None:
-        if self.options.quiet and not self.talk.as_json:
-            return
-        self.has_waited = True
-        name = self.options.name
-        self.talk.tell("waiting", f"waiting for {name!r}: {why}", name=name, why=why)
-        if not self.talk.as_json:
-            self.talk.say(leader_in_words(self.client, name))
+        name, talk = self.options.name, self.talk
+        if talk.as_json:
+            talk.tell("waiting", "", name=name, why=why)
+        elif not talk.is_quiet:
+            self.has_waited = True
+            talk.say(f"waiting for {name!r}: {why}")
+            talk.say(leader_in_words(self.client, name))
 
     def _start(self, lease: Lease) -> None:
         """Start the command, with time enough to end it."""

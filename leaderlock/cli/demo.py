@@ -48,10 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: Options, talk: Talk) -> int:
     if options.url is not None or options.namespace is not None:
         raise Usage("the demo brings a store of its own: leave --url and --namespace away")
+    ttl = ttl_of(options, 2.0)
+    if not 0.5 <= ttl <= 10:
+        raise Usage(f"ttl ({ttl:g} s): the demo waits for two leases to run out; use between 0.5 s and 10 s")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _end)
     with tempfile.TemporaryDirectory(prefix="leaderlock-demo-") as folder:
-        show = _Show(Path(folder), ttl_of(options, 2.0), talk)
+        show = _Show(Path(folder), ttl, talk)
         try:
             show.play()
         except NotSeen as missing:

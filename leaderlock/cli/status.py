@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from leaderlock.cli._options import Options, add_name, open_client
 from leaderlock.cli._talk import BOLD, Exit, Talk, ago, paint
+from leaderlock.errors import BackendRefused
 
 if TYPE_CHECKING:
     from leaderlock import Client, Status
@@ -40,16 +41,29 @@ def command(options: Options, talk: Talk) -> int:
             else:
                 _show(status, client, talk)
             return Exit.OK
-        statuses = [client.status(name) for name in client.names()]
+        return _list(client, talk)
+
+
+def _list(client: Client, talk: Talk) -> int:
+    """Every name; one that cannot be read does not hide the others."""
+    code = Exit.OK
+    statuses: list[Status] = []
+    names = client.names()
+    for name in names:
+        try:
+            statuses.append(client.status(name))
+        except BackendRefused as error:
+            code = Exit.STORE
+            talk.fail(error, code)
     if talk.as_json:
         talk.data_json([_as_json(status) for status in statuses])
-        return Exit.OK
-    if not statuses:
+        return code
+    if not names:
         talk.say("no name was ever led here")
-    width = max((len(status.name) for status in statuses), default=0)
+    width = max((len(name) for name in names), default=0)
     for status in statuses:
         talk.data(f"{status.name:<{width}}  {_in_short(status)}")
-    return Exit.OK
+    return code
 
 
 def _in_short(status: Status) -> str:

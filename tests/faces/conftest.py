@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -166,6 +167,9 @@ class Cli:
     """The command line on a SQLite file of its own, as users call it."""
 
     def __init__(self, folder: Path) -> None:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            # As in a shell's background job: programs that these tests start would ignore Ctrl-C too.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.folder = folder
         self.url = f"sqlite:///{folder}/cli.db"
         self._started: list[subprocess.Popen[str]] = []

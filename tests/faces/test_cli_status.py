@@ -10,6 +10,8 @@ import sys
 
 import pytest
 
+from leaderlock import ABSENT, Write
+
 
 @pytest.fixture
 def leader(cli):
@@ -54,6 +56,19 @@ def test_status_of_nothing(cli):
     assert "no name was ever led here" in ended.stderr
     assert json.loads(cli("status", "--json").stdout) == []
     assert "nobody yet" in cli("status", "never").stdout
+
+
+def test_a_name_that_cannot_be_read_does_not_hide_the_others(cli, open_client):
+    cli("run", "fine", "--", "true")
+    backend = open_client(cli.url)._engine.backend
+    memory = backend.read(["name/odd"], timeout=5).memory
+    backend.swap([Write("name/odd", ABSENT, b"not ours")], memory, timeout=5)
+
+    ended = cli("status")
+
+    assert ended.returncode == 69
+    assert "fine" in ended.stdout
+    assert "'odd'" in ended.stderr
 
 
 def test_looking_opens_no_session(cli, leader, open_client):

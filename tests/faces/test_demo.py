@@ -71,8 +71,9 @@ def test_a_demo_that_is_killed_takes_its_workers_along(cli, tmp_path, eventually
     eventually(lambda: not workers(tmp_path))
 
 
-def test_the_demo_takes_no_store(cli):
-    assert cli("demo", "--url", "sqlite:").returncode == 64
+@pytest.mark.parametrize("words", [["--url", "sqlite:"], ["--ttl", "11"], ["--ttl", "0.1"]])
+def test_what_the_demo_cannot_do_is_wrong_usage(cli, words):
+    assert cli("demo", *words).returncode == 64
 
 
 def test_the_example_worker_counts_on_where_another_stopped(cli, tmp_path, eventually):
