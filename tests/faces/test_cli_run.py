@@ -365,12 +365,13 @@ def test_a_store_that_cannot_be_used_is_69(cli):
     assert (ended.returncode, ended.stdout) == (69, "")
 
 
-def test_a_store_that_does_not_answer_in_time_is_69(cli, tmp_path):
+@pytest.mark.parametrize("how", [["--timeout", "2"], ["--no-wait"]])
+def test_a_store_that_does_not_answer_in_time_is_69(cli, tmp_path, how):
     cli("run", "x", "--", "true")
     locked = sqlite3.connect(tmp_path / "cli.db", isolation_level=None)
     locked.execute("BEGIN EXCLUSIVE")
 
-    ended = cli("run", "x", "--timeout", "2", "--ttl", "2", "--", "echo", "never")
+    ended = cli("run", "x", *how, "--ttl", "2", "--", "echo", "never")
 
     locked.close()
     assert (ended.returncode, ended.stdout) == (69, "")
