@@ -31,7 +31,9 @@ def _campaign(profile: str, seeds: range, jobs: int) -> int:
     started, done, counts = time.perf_counter(), 0, Counter[str]()
     violations: list[Outcome] = []
     with ProcessPoolExecutor(jobs) as pool:
-        outcomes = pool.map(partial(run, profile), seeds, chunksize=10) if jobs > 1 else map(partial(run, profile), seeds)
+        outcomes = (
+            pool.map(partial(run, profile), seeds, chunksize=10) if jobs > 1 else map(partial(run, profile), seeds)
+        )
         for outcome in outcomes:
             done += 1
             counts += outcome.counts
@@ -44,7 +46,9 @@ def _campaign(profile: str, seeds: range, jobs: int) -> int:
     if len(violations) == len(seeds) == 1:
         print(violations[0])
     kinds = Counter(outcome.violation.kind for outcome in violations if outcome.violation)
-    print(f"{profile}: {done} histories in {seconds:.1f} s ({1000 * seconds / done:.0f} ms each), violations {dict(kinds)}")
+    print(
+        f"{profile}: {done} histories in {seconds:.1f} s ({1000 * seconds / done:.0f} ms each), violations {dict(kinds)}"
+    )
     print("   ", ", ".join(f"{count} {what}" for what, count in counts.most_common()), flush=True)
     return len(violations)
 

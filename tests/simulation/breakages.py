@@ -49,7 +49,9 @@ BREAKAGES: Final = (
     # -- rivals
     _broken(
         "a rival waits its own ttl",
-        Change("rivals.py", "return timing.wait_out(self.since, ttl)", "return timing.wait_out(self.since, timing.ttl)"),
+        Change(
+            "rivals.py", "return timing.wait_out(self.since, ttl)", "return timing.wait_out(self.since, timing.ttl)"
+        ),
         profiles="mixed",
         budget=10,
         seen_by="overlap",
@@ -116,7 +118,11 @@ BREAKAGES: Final = (
     ),
     _broken(
         "the wait counts from the sending of the read",
-        Change("machine.py", "self._rivals.saw(session, seen, now)\n        self._names.read", "self._rivals.saw(session, seen, event.sent)\n        self._names.read"),
+        Change(
+            "machine.py",
+            "self._rivals.saw(session, seen, now)\n        self._names.read",
+            "self._rivals.saw(session, seen, event.sent)\n        self._names.read",
+        ),
         profiles="eager",
         budget=400,
         seen_by="overlap",
@@ -138,7 +144,11 @@ BREAKAGES: Final = (
     ),
     _broken(
         "the renewal is not on the memory",
-        Change("session.py", "return Put(kind, write, mine.id, mark, self._memory.id,", f"return Put(kind, write, mine.id, mark, {FORCE!r},"),
+        Change(
+            "session.py",
+            "return Put(kind, write, mine.id, mark, self._memory.id,",
+            f"return Put(kind, write, mine.id, mark, {FORCE!r},",
+        ),
         profiles="outdated",
         budget=60,
         seen_by="overlap",
@@ -152,7 +162,11 @@ BREAKAGES: Final = (
     ),
     _broken(
         "the deadline counts from the answer",
-        Change("session.py", "        self._valid_from(mine, put)\n", "        self._valid_from(mine, __import__('dataclasses').replace(put, sent=now))\n"),
+        Change(
+            "session.py",
+            "        self._valid_from(mine, put)\n",
+            "        self._valid_from(mine, __import__('dataclasses').replace(put, sent=now))\n",
+        ),
         profiles="eager",
         budget=100,
         seen_by="overlap",
@@ -171,14 +185,22 @@ BREAKAGES: Final = (
     ),
     _broken(
         "a release without the stamp",
-        Change("holding.py", "Write(name.key, name.stamp,", f"Write(name.key, {FORCE!r} if kind is Kind.RELEASE else name.stamp,"),
+        Change(
+            "holding.py",
+            "Write(name.key, name.stamp,",
+            f"Write(name.key, {FORCE!r} if kind is Kind.RELEASE else name.stamp,",
+        ),
         profiles="rough",
         budget=60,
         seen_by="overlap",
     ),
     _broken(
         "a release by deletion",
-        Change("holding.py", "name.stamp, record.encode())", "name.stamp, None if kind is Kind.RELEASE else record.encode())"),
+        Change(
+            "holding.py",
+            "name.stamp, record.encode())",
+            "name.stamp, None if kind is Kind.RELEASE else record.encode())",
+        ),
         profiles="rough",
         budget=60,
         seen_by="overlap tokens liveness notes",
@@ -199,7 +221,11 @@ BREAKAGES: Final = (
     ),
     _broken(
         "no floor",
-        Change("taking.py", "token = max(base.token + 1 if base is not None else 0, floor)", "token = base.token + 1 if base is not None else 1"),
+        Change(
+            "taking.py",
+            "token = max(base.token + 1 if base is not None else 0, floor)",
+            "token = base.token + 1 if base is not None else 1",
+        ),
         profiles="forgetful",
         budget=30,
         seen_by="tokens",
@@ -207,7 +233,11 @@ BREAKAGES: Final = (
     _broken(
         "another memory's floor",
         Change("memory.py", "self.floor = max(self.floor, view.floor)", "pass"),
-        Change("memory.py", "self.id, self.floor, self._since = view.memory, view.floor, now", "self.id, self.floor, self._since = view.memory, self.floor or view.floor, now"),
+        Change(
+            "memory.py",
+            "self.id, self.floor, self._since = view.memory, view.floor, now",
+            "self.id, self.floor, self._since = view.memory, self.floor or view.floor, now",
+        ),
         Change("taking.py", "else name.floor", "else self._memory.floor"),
         profiles="forgetful",
         budget=30,
@@ -215,7 +245,11 @@ BREAKAGES: Final = (
     ),
     _broken(
         "a note by force",
-        Change("holding.py", "Write(name.key, name.stamp,", f"Write(name.key, {FORCE!r} if kind is Kind.NOTE else name.stamp,"),
+        Change(
+            "holding.py",
+            "Write(name.key, name.stamp,",
+            f"Write(name.key, {FORCE!r} if kind is Kind.NOTE else name.stamp,",
+        ),
         profiles="rough",
         budget=60,
         seen_by="overlap tokens liveness notes",
@@ -229,8 +263,16 @@ BREAKAGES: Final = (
     ),
     _broken(
         "an unknown take is believed after a gap",
-        Change("names.py", "self._sessions.stands(put.session, put.epoch, now)\n\n    def read", "(mine := self._sessions.current) is not None and self._sessions.stands(mine.id, put.epoch, now)\n\n    def read"),
-        Change("names.py", "                name.doubts = ()\n                self.advance(name, now)\n", "                self.advance(name, now)\n"),
+        Change(
+            "names.py",
+            "self._sessions.stands(put.session, put.epoch, now)\n\n    def read",
+            "(mine := self._sessions.current) is not None and self._sessions.stands(mine.id, put.epoch, now)\n\n    def read",
+        ),
+        Change(
+            "names.py",
+            "                name.doubts = ()\n                self.advance(name, now)\n",
+            "                self.advance(name, now)\n",
+        ),
         profiles="rough",
         budget=100,
         seen_by="overlap",
@@ -259,23 +301,43 @@ BREAKAGES: Final = (
     ),
     _broken(
         "releases and notes not on the memory",
-        Change("holding.py", "put = Put(kind, write, name.name, record.write, memory.id,", f"put = Put(kind, write, name.name, record.write, {FORCE!r},"),
+        Change(
+            "holding.py",
+            "put = Put(kind, write, name.name, record.write, memory.id,",
+            f"put = Put(kind, write, name.name, record.write, {FORCE!r},",
+        ),
         profiles="repeating",
         budget=150,
         seen_by="overlap tokens notes",
     ),
     _broken(
         "takes not on the memory",
-        Change("taking.py", "put = Put(kind, write, name.name, record.write, memory.id,", f"put = Put(kind, write, name.name, record.write, {FORCE!r},"),
+        Change(
+            "taking.py",
+            "put = Put(kind, write, name.name, record.write, memory.id,",
+            f"put = Put(kind, write, name.name, record.write, {FORCE!r},",
+        ),
         profiles="repeating",
         budget=150,
         seen_by="overlap tokens",
     ),
     _broken(
         "a take's answer counts on a newer memory",
-        Change("names.py", "        if put.epoch == self._memory.epoch:\n            if isinstance(answer, Conflict):", "        if True:\n            if isinstance(answer, Conflict):"),
-        Change("names.py", "candidacy is not None and self._sessions.stands(put.session, put.epoch, now):", "candidacy is not None and self._sessions.stands(put.session, self._memory.epoch, now):"),
-        Change("names.py", "name.show(put.record, stamp, floor=0, epoch=put.epoch)", "name.show(put.record, stamp, floor=0, epoch=self._memory.epoch)"),
+        Change(
+            "names.py",
+            "        if put.epoch == self._memory.epoch:\n            if isinstance(answer, Conflict):",
+            "        if True:\n            if isinstance(answer, Conflict):",
+        ),
+        Change(
+            "names.py",
+            "candidacy is not None and self._sessions.stands(put.session, put.epoch, now):",
+            "candidacy is not None and self._sessions.stands(put.session, self._memory.epoch, now):",
+        ),
+        Change(
+            "names.py",
+            "name.show(put.record, stamp, now, floor=0, epoch=put.epoch)",
+            "name.show(put.record, stamp, now, floor=0, epoch=self._memory.epoch)",
+        ),
         profiles="overtaken",
         budget=400,
         seen_by="overlap",
@@ -319,14 +381,22 @@ BREAKAGES: Final = (
     ),
     _broken(
         "orphans are never released",
-        Change("names.py", "self._sessions.is_mine(name.shown_session):", "self._sessions.is_mine(name.shown_session) and name.leaving:"),
+        Change(
+            "names.py",
+            "self._sessions.is_mine(name.shown_session):",
+            "self._sessions.is_mine(name.shown_session) and name.leaving:",
+        ),
         profiles="rough forgetful",
         budget=100,
         seen_by="liveness",
     ),
     _broken(
         "who will not wait never observes",
-        Change("taking.py", "elif not candidacy.patient and self._rivals.looks_alive(rival, now):", "elif not candidacy.patient:"),
+        Change(
+            "taking.py",
+            "elif not candidacy.patient and self._rivals.looks_alive(rival, now):",
+            "elif not candidacy.patient:",
+        ),
         profiles="jobs",
         budget=30,
         seen_by="liveness",

@@ -81,8 +81,8 @@ class History:
             off = random.choice((-1, 1)) if profile.edge else random.uniform(-1, 1)
             slew = random.choice((-0.083, 0.083)) if world.chance(profile.slewed) else 0.0
             wall = random.choice((-3600.0, 3600.0)) if world.chance(profile.wrong_wall) else random.uniform(-1, 1)
-            host = Host(world, f"h{number}", rho=rho, rate=1 + off * rho * 0.9999, slew=slew, wall=wall)
-            hosts.append(host)
+            rate, known = 1 + off * rho * 0.9999, world.chance(profile.kernel_known)
+            hosts.append(Host(world, f"h{number}", rho=rho, rate=rate, slew=slew, wall=wall, kernel_known=known))
         return hosts
 
     def _start(self, seat: Seat) -> Process:
@@ -163,17 +163,17 @@ class History:
 
     def _forget(self) -> None:
         how = "failover" if self.keeps_memory else self.world.random.choice(self.profile.losses_seen)
-        self._lose_memory(how, self.world.random.uniform(0.0, self.profile.rollback))
+        self.lose_memory(how, self.world.random.uniform(0.0, self.profile.rollback))
 
     def _forget_take(self, since: float) -> None:
         if not self.network.calm:
-            self._lose_memory("rollback", self.world.now - since + 1e-6)
+            self.lose_memory("rollback", self.world.now - since + 1e-6)
 
-    def _lose_memory(self, how: str, back: float) -> None:
+    def lose_memory(self, how: str, back: float) -> None:
         world, now = self.world, self.world.now
         for process in self.checks.processes:
             if world.chance(self.profile.left_behind):
-                process.stale_since = now
+                process.stale_since = now - 1e-6
                 process.stale_until = now + world.random.expovariate(1 / self.profile.staleness)
                 world.note(process.label, "reads what was before until", process.stale_until)
         self.store.forget(how, back)

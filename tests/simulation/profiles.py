@@ -37,6 +37,8 @@ class Profile:
     """Every clock is as fast or as slow as ρ allows."""
     slewed: float = 0.3
     same_kernel: float = 0.3
+    kernel_known: float = 0.85
+    """The share of hosts that can tell which kernel they run under."""
     wrong_wall: float = 0.3
     suspends: float = 0.003
     """Only of hosts whose first clock is not slewed: one of the two clocks must be right."""
@@ -141,7 +143,7 @@ PROFILES: Final = {
         replace(_MIXED, name="rough", lost=0.1, reply_lost=0.1, late=0.1, doubled=0.1, cut=0.05, partitions=0.01),
         replace(_MIXED, name="sleepy", pauses=0.05, suspends=0.02, slewed=0.0, pause=9.0),
         replace(_MIXED, name="edge", edge=True, rhos=(0.03, 0.1, 0.2), slewed=0.0, same_kernel=0.0, suspends=0.0),
-        replace(_MIXED, name="one-host", same_kernel=1.0, crashes=0.3),
+        replace(_MIXED, name="one-host", same_kernel=1.0, kernel_known=1.0, crashes=0.3),
         replace(
             _MIXED, name="slow", slow=0.6, ttls=(4.0,), same_kernel=0.0, patient=1.0, think=1.0, names=1, pauses=0.03
         ),
@@ -165,7 +167,7 @@ PROFILES: Final = {
         replace(_TUNED, name="tight", edge=True, rhos=(0.1,), slow=0.1),
         replace(_TUNED, name="eager"),
         replace(_TUNED, name="quick", slow=0.05),
-        replace(_MIXED, name="asked", requests=0.5, crashes=0.5, patient=1.0, same_kernel=0.0),
+        replace(_MIXED, name="asked", names=1, ttls=(8.0,), requests=1.0, crashes=0.5, patient=1.0, kernel_known=0.0),
         replace(
             _TUNED,
             name="overtaken",

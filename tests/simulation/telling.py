@@ -79,9 +79,9 @@ _TELLING: dict[str, Any] = {
     "Put": _put,
     "Answered": _answered,
     "Viewed": _viewed,
-    "Unanswered": lambda event: "no answer: "
-    + "; ".join(f"{put.kind.name} {put.owner}" for put in event.puts)
-    + f" {event.failure.name}",
+    "Unanswered": lambda event: (
+        "no answer: " + "; ".join(f"{put.kind.name} {put.owner}" for put in event.puts) + f" {event.failure.name}"
+    ),
     "Unread": lambda event: f"unread {event.keys} {event.failure.name}",
     "Scanned": lambda event: f"scanned {event.scan.prefix}: {len(event.items)} finished={event.finished}",
     "Tell": lambda effect: f"TELL {effect.candidacy.name} {tell(effect.news)}",

@@ -83,11 +83,13 @@ class World:
 class Host:
     """Two steady clocks of one kernel, at rates of their own, and a wall clock that may be wrong by an hour."""
 
-    def __init__(self, world: World, name: str, *, rho: float, rate: float, slew: float, wall: float) -> None:
+    def __init__(
+        self, world: World, name: str, *, rho: float, rate: float, slew: float, wall: float, kernel_known: bool
+    ) -> None:
         self._instant = world.core.clocks.Instant
         self.name = name
         self.rho = rho
-        self.kernel = (f"boot-{name}", "time:[1]")
+        self.kernel = (f"boot-{name}", "time:[1]") if kernel_known else None
         self._wall = 1_700_000_000.0 + wall
         self._raw_rate = rate
         self._boot_rate = rate * (1 + slew)

@@ -1,0 +1,75 @@
+"""What the layout promises, read off the sources: the protocol is pure, and the wall clock has few doors."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import leaderlock
+
+PACKAGE = Path(leaderlock.__path__[0])
+SOURCES = sorted(PACKAGE.rglob("*.py"))
+PROTOCOL = sorted((PACKAGE / "_protocol").glob("*.py"))
+PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "itertools", "json", "math", "typing"}
+OURS = {"leaderlock.backend", "leaderlock.errors"}
+MAY_READ_THE_WALL_CLOCK = {"_clock.py"}
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
+
+
+def tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or ""
+
+
+def called(path: Path) -> Iterator[str]:
+    """Whatever is called or merely named with a dot, as it is written: ``print``, ``time.time``."""
+    for node in ast.walk(tree(path)):
+        if isinstance(node, ast.Attribute):
+            yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            yield node.func.id
+
+
+@pytest.mark.parametrize("path", PROTOCOL, ids=name_of)
+def test_the_protocol_imports_nothing_impure(path):
+    impure = {
+        module
+        for module in imported(path)
+        if module not in PURE | OURS and not module.startswith("leaderlock._protocol.")
+    }
+
+    assert not impure
+
+
+@pytest.mark.parametrize("path", PROTOCOL, ids=name_of)
+def test_the_protocol_opens_imports_and_draws_nothing_by_the_back_door(path):
+    assert not {"open", "__import__", "exec", "eval", "input"} & set(called(path))
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if "cli" not in path.parts], ids=name_of)
+def test_nothing_but_the_command_line_prints(path):
+    assert "print" not in set(called(path))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_the_wall_clock_is_read_in_one_module_only(path):
+    readings = {call for call in called(path) if call in {"time.time", "time.time_ns"} or call.endswith(".utcnow")}
+    readings |= {call for call in called(path) if call in {"datetime.now", "datetime.datetime.now", "date.today"}}
+
+    assert not readings or name_of(path) in MAY_READ_THE_WALL_CLOCK
+
+
+def test_the_chapters_are_found():
+    assert len(PROTOCOL) > 10
