@@ -9,7 +9,7 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, cast
+from typing import Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 from leaderlock._client import Client
 from leaderlock._connect import default_client
@@ -37,13 +37,43 @@ LAST_WORDS: Final = 0.2
 _log: Final = logging.getLogger("leaderlock")
 
 
+class Skipping(Protocol):
+    """What ``otherwise="skip"`` makes of a function: one that may answer ``None``."""
+
+    @overload
+    def __call__(  # type: ignore[overload-overlap]  # a coroutine function is both, and the first one counts
+        self, function: Callable[P, Coroutine[Any, Any, R]], /
+    ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R | None]: ...
+
+
+class Keeping(Protocol):
+    """What ``"raise"`` and ``"wait"`` make of a function: one of the same type."""
+
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, R]: ...
+
+
+@overload
+def only_on_leader(
+    name: str, *, client: Client | None = None, otherwise: Literal["skip"] = "skip", on_loss: OnLoss = "finish"
+) -> Skipping: ...
+
+
+@overload
+def only_on_leader(
+    name: str, *, client: Client | None = None, otherwise: Literal["raise", "wait"], on_loss: OnLoss = "finish"
+) -> Keeping: ...
+
+
 def only_on_leader(
     name: str,
     *,
     client: Client | None = None,
     otherwise: Otherwise = "skip",
     on_loss: OnLoss = "finish",
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
+) -> Any:
     """Return a decorator under which a function runs only while this process leads ``name``.
 
     The first call starts the campaign and waits for its first answer; the campaign goes on behind, again after every
@@ -69,13 +99,7 @@ def only_on_leader(
     _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
     if client is not None and not isinstance(client, Client):
         raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
-    guard = _Guard(name, client, otherwise, on_loss)
-
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
-        guarded: Callable[P, R] = guard.around(function)
-        return guarded
-
-    return decorate
+    return _Guard(name, client, otherwise, on_loss).around
 
 
 def _check_option(what: str, value: object, allowed: tuple[str, ...]) -> None:

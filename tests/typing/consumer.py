@@ -13,6 +13,11 @@ def send_report(to: str, *, copies: int = 1) -> bool:
     return bool(to) and copies > 0
 
 
+@only_on_leader("reports", on_loss="cancel")
+async def skip_report_async(to: str) -> bool:
+    return bool(to)
+
+
 @only_on_leader("reports", otherwise="wait", on_loss="cancel")
 async def send_report_async(to: str, *, copies: int = 1) -> bool:
     return bool(to) and copies > 0
@@ -61,13 +66,20 @@ def the_testing_kit() -> None:
     assert_type(leaderlock.current(), Lease | None)
 
 
-def _same_signature(function: Callable[[str], bool]) -> None: ...
+def _may_skip(function: Callable[[str], bool | None]) -> None: ...
+
+
+async def skipping_is_seen() -> None:
+    assert_type(send_report("a"), bool | None)
+    assert_type(await skip_report_async("a"), bool | None)
+    assert_type(await send_report_async("a"), bool)
+    assert_type(Janitor().clean(deep=True), int)
 
 
 def _same_coroutine(function: Callable[[str], Coroutine[Any, Any, bool] | Awaitable[bool]]) -> None: ...
 
 
-_same_signature(send_report)
+_may_skip(send_report)
 _same_coroutine(send_report_async)
 send_report("a", copies=2)
 Janitor().clean(deep=True)
@@ -76,4 +88,4 @@ Janitor().clean(deep=True)
 send_report(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 send_report("a", copy=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Janitor().clean()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
-only_on_leader("x", otherwise="perhaps")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+only_on_leader("x", otherwise="perhaps")  # type: ignore[call-overload]  # pyright: ignore
