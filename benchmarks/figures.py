@@ -25,6 +25,7 @@ __all__ = [
     "best",
     "median",
     "peer",
+    "ratio",
     "spread",
     "timed",
 ]
@@ -60,6 +61,11 @@ def spread(samples: Sequence[float], scale: float, unit: str) -> str:
     """The median, and between which values half of all samples lie: on a shared machine the mean says little."""
     low, middle, high = statistics.quantiles(samples, n=4) if len(samples) > 1 else samples * 3
     return f"{middle * scale:.3g} {unit} ({low * scale:.3g}–{high * scale:.3g})"
+
+
+def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
+    """The median of the ratios of neighbours: what was measured in turns was slowed by the same things."""
+    return median([mine / other for mine, other in zip(ours, theirs, strict=True)])
 
 
 def best(samples: Sequence[float], scale: float, unit: str) -> str:

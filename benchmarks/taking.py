@@ -8,7 +8,7 @@ from pathlib import Path
 
 from leaderlock import connect
 
-from .figures import MS, US, Figure, bare_file, beside, best, median, spread
+from .figures import MS, US, Figure, bare_file, beside, best, ratio, spread
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
@@ -37,7 +37,7 @@ def _sqlite(folder: Path, rounds: int) -> Iterator[Figure]:
     measured = f"{spread(ours, MS, 'ms')} beside {spread(theirs, MS, 'ms')}"
     yield Figure(
         what="acquire + release, SQLite, in two bare writes",
-        value=median(ours) / median(theirs),
+        value=ratio(ours, theirs),
         unit="×",
         goal=1.5,
         measured=measured,
