@@ -14,7 +14,6 @@ import pytest
 from leaderlock import UsageError, connect
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
-
 STORM = """
 import logging, random, signal, sys, threading, time
 from leaderlock import LeaderLockError, connect

@@ -77,7 +77,7 @@ TRAPS = {
     "B15": "test_suspended",
     "B16": "simulation",
     "B17": "contract",
-    "B18": "test_a_store_whose_every_second_answer_fails_keeps_its_leader",
+    "B18": "test_a_store_that_loses_every_third_answer_keeps_its_leader",
     "B19": "test_losing_the_session_loses_all_leases_at_once_each_with_its_own_news",
     "B20": "fences",
     "B21": "ticks",

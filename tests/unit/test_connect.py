@@ -22,6 +22,7 @@ def installed(monkeypatch):
     }
     found = {name: EntryPoint(name, place, connecting.GROUP) for name, place in entries.items()}
     monkeypatch.setattr(connecting, "drivers", lambda: found)
+    monkeypatch.setattr(connecting, "OURS", {})  # whatever this tree or environment brings along
     monkeypatch.delenv(connecting.VARIABLE, raising=False)
 
 
