@@ -84,8 +84,10 @@ try:
 except KeyboardInterrupt:
     print("interrupted", flush=True)
 client.close()
-left = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
-print("left", left, flush=True)
+until = time.monotonic() + 5
+while threading.active_count() > 1 and time.monotonic() < until:
+    time.sleep(0.01)
+print("left", [thread.name for thread in threading.enumerate()][1:], flush=True)
 """
 
 
