@@ -1,0 +1,104 @@
+"""The border to grpcio, which has no types: channels, calls and streams as the rest of the driver sees them.
+
+grpcio sends bytes; the messages are ours. A unary call is made on the caller's own thread. Nothing is retried here or
+in the library: its retries are switched off, as a request must travel once or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Any, Final, TypeAlias
+
+from leaderlock_etcd._url import Tls
+
+__all__ = ["CallFailed", "Channel", "Metadata", "Stream", "dial", "open_stream", "request"]
+
+Channel: TypeAlias = Any
+Metadata: TypeAlias = Sequence[tuple[str, str | bytes]]
+
+_grpc: Final[Any] = import_module("grpc")
+
+_OPTIONS: Final = (
+    # A connection of its own for each channel: leaving one that fell silent must not lead back to it.
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # Proxies of the environment are for the web; etcd is a neighbour.
+    ("grpc.enable_http_proxy", 0),
+    # An answer over the default of 4 MiB is thrown away after the write was done. How great one may get, we ask for.
+    ("grpc.max_receive_message_length", -1),
+    # A watch on a server that fell silent notices after 15 s; etcd refuses pings more often than every 5 s.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.max_pings_without_data", 0),
+    # A channel that waits is only the watch's: a call that fails leaves its channel.
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+)
+
+
+class CallFailed(Exception):
+    """A call that brought no answer: gRPC's status, and whether the request may have left this process."""
+
+    def __init__(self, code: str, details: str, *, was_sent: bool = True) -> None:
+        super().__init__(f"{code}: {details}")
+        self.code = code
+        self.details = details
+        self.was_sent = was_sent
+
+
+def dial(target: str, tls: Tls | None) -> Channel:
+    """A new channel; it connects with its first call. Raises ``OSError`` where a certificate cannot be read."""
+    if tls is None:
+        return _grpc.insecure_channel(target, options=_OPTIONS)
+    # Read for each channel anew, so that renewed certificates come into use.
+    ca, cert, key = tls.load()
+    credentials = _grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
+    return _grpc.secure_channel(target, credentials, options=_OPTIONS)
+
+
+def request(channel: Channel, method: str, message: bytes, *, timeout: float, metadata: Metadata) -> bytes:
+    """Send one message and wait for the answer, at most ``timeout`` seconds."""
+    try:
+        answer: bytes = channel.unary_unary(method)(message, timeout=timeout, metadata=metadata)
+    except _grpc.RpcError as error:
+        raise _failed(error) from error
+    except ValueError as error:
+        raise _closed(error) from error
+    return answer
+
+
+class Stream:
+    """The answers of a call that goes on."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._call
+        except _grpc.RpcError as error:
+            raise _failed(error) from error
+
+    def cancel(self) -> None:
+        """End it, from any thread; its reader gets :class:`CallFailed`. May be called twice."""
+        self._call.cancel()
+
+
+def open_stream(channel: Channel, method: str, messages: Iterator[bytes], *, metadata: Metadata) -> Stream:
+    """Begin a call that takes and gives any number of messages. ``messages`` is read on a thread of the library's."""
+    try:
+        return Stream(channel.stream_stream(method)(messages, metadata=metadata))
+    except ValueError as error:
+        raise _closed(error) from error
+
+
+def _failed(error: Any) -> CallFailed:
+    return CallFailed(error.code().name, error.details() or "")
+
+
+def _closed(error: ValueError) -> CallFailed:
+    # The one ValueError of a call with these arguments: its channel was closed, by whoever owns it.
+    return CallFailed("UNAVAILABLE", str(error), was_sent=False)
