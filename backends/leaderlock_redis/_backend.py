@@ -1,0 +1,214 @@
+"""The driver: a hash for each register, and one script for each of ``read`` and ``swap``.
+
+**Keys** are ``leaderlock:{namespace}:key``, in which the braces make a Redis Cluster keep a namespace in one place. A
+register is a hash of ``stamp`` and ``value``, without an expiry. The same without a key is the namespace's mark, a hash
+of ``birth``, ``floor`` and ``replid``, and the channel on which each swap tells which registers it changed.
+
+**Stamps** are drawn from the mark, one for each call of ``swap``: the greatest so far plus one, or the server's clock
+in microseconds where that is more. So they are the floor, too. Whoever first reads on another memory raises it to the
+server's clock, since the mark may be older than what was granted, and above the highest floor he has seen himself.
+
+**Memory** is the mark's random birth id and the server's ``master_replid``, which changes at each restart and each
+promotion; both are compared inside the script. (To compare once per connection is not sound: a master that is demoted
+and promoted again keeps its connections, and has lost writes.) Where every write is on the disk before it is
+acknowledged, a restart loses nothing, and the memory is the birth id alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final
+
+from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
+from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
+from leaderlock_redis._durability import Durability
+from leaderlock_redis._errors import refusal
+from leaderlock_redis._links import Links
+from leaderlock_redis._scripts import READ, SWAP
+from leaderlock_redis._settings import Settings, settings_of_client, settings_of_url
+from leaderlock_redis._watch import Watcher
+from leaderlock_redis._wire import Reply, ServerError, pack
+
+__all__ = ["RedisBackend", "from_client", "open_backend"]
+
+# A script holds the server, and everybody else who uses it, until it ends: 100 writes for about a millisecond.
+_MAX_BATCH: Final = 100
+_MAX_VALUE: Final = 1 << 20
+_PAGE: Final = b"500"
+_DAY: Final = 86_400 * 1_000_000
+
+
+def open_backend(url: str, *, namespace: str, durability: str = "memory", **options: object) -> Backend:
+    """A backend on the server that ``url`` names; it is first asked at the first use.
+
+    ``durability`` is what an acknowledged write survives: ``"memory"`` (the server's life), ``"disk"`` (its death), or
+    ``"replicas:k"`` (a failover to one of k replicas).
+    """
+    if options:
+        raise TypeError(f"redis has no option {sorted(options)[0]!r}; it has durability, and what the URL's query says")
+    return RedisBackend(settings_of_url(url), namespace=namespace, durability=durability)
+
+
+def from_client(client: object, *, namespace: str = "default", durability: str = "memory") -> Backend:
+    """A backend with the settings of a client that is there: address, user, TLS. Its sockets are not used."""
+    return RedisBackend(settings_of_client(client), namespace=namespace, durability=durability)
+
+
+class RedisBackend(Backend):
+    """Registers of one namespace on one Redis or Valkey master."""
+
+    def __init__(self, settings: Settings, *, namespace: str, durability: str = "memory") -> None:
+        kept = Durability.parse(durability)
+        self._space = _space(namespace)
+        self._links = Links(settings, self._space, kept)
+        self._is_disk = kept.is_disk
+        self._highest = 0
+        self._lock = threading.Lock()
+        self._watcher: Watcher | None = None
+        self._traits = Traits(
+            store="redis",
+            durability=kept.word,
+            keeps_memory=kept.is_disk,
+            pushes=True,
+            max_batch=_MAX_BATCH,
+            max_value=_MAX_VALUE,
+        )
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    def read(self, keys: Collection[str], *, timeout: float) -> View:
+        wanted = list(keys)
+        _check_count(len(wanted))
+        places = [self._space, *map(self._place, wanted)]
+        request = pack(
+            *(b"EVAL", READ, b"%d" % len(places), *places, os.urandom(16).hex().encode(), b"%d" % self._highest)
+        )
+        (reply,) = self._links.ask([request], timeout)
+        birth, floor, replid, *registers = self._checked(reply)
+        view = View(dict(zip(wanted, map(self._seen, registers), strict=True)), *self._mark(birth, floor, replid))
+        self._highest = max(self._highest, view.floor)
+        return view
+
+    def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
+        _check_writes(writes)
+        birth, replid = self._parts(memory)
+        words = [b"EVAL", SWAP, b"%d" % (len(writes) + 1), self._space]
+        words += [self._place(write.key) for write in writes]
+        words += [birth, replid]
+        for write in writes:
+            expected = str(write.expected).encode()
+            words += [expected, write.value] if write.value is not None else [b"-" + expected, b""]
+        reply, missing = self._links.write(pack(*words), timeout)
+        if reply == b"gone":
+            raise MemoryGone(
+                f"{self._links.place}: the server remembers something else than it did; nothing was written"
+            )
+        answers = [self._answer(answer) for answer in self._checked(reply, wrote=True)]
+        if missing and any(isinstance(answer, Swapped) for answer in answers):
+            raise OutcomeUnknown(f"{self._links.place}: written, but {missing}; it may be lost again")
+        return answers
+
+    def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:
+        self._links.check()
+        return self._pages(prefix, timeout)
+
+    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+        self._links.check()
+        places = frozenset(map(self._place, keys))
+        while True:
+            with self._lock:
+                # Again, under the lock: a close that comes now finds the watcher and ends it.
+                self._links.check()
+                if self._watcher is None or self._watcher.has_ended:
+                    self._watcher = Watcher(self._links, self._space)
+                stop = self._watcher.add(places, wake)
+            if stop is not None:
+                return stop
+
+    def close(self) -> None:
+        if not self._links.close():
+            return
+        with self._lock:
+            watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.end()
+
+    def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
+        pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", self._place(prefix)) + b"*"
+        cursor, shown = b"0", {self._space}
+        while True:
+            (page,) = self._links.ask([pack(b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _PAGE)], timeout)
+            cursor, found = self._checked(page)
+            # A scan may come upon the same key more than once.
+            places = [place for place in dict.fromkeys(found) if place not in shown]
+            shown.update(places)
+            if places:
+                requests = [pack(b"HMGET", place, b"stamp", b"value") for place in places]
+                for place, reply in zip(places, self._links.ask(requests, timeout), strict=True):
+                    seen = self._seen(reply)
+                    if seen.stamp != ABSENT:
+                        yield place[len(self._space) :].decode("utf-8", "surrogateescape"), seen
+            if cursor == b"0":
+                return
+
+    def _place(self, key: str) -> bytes:
+        return self._space + key.encode("utf-8", "surrogateescape")
+
+    def _parts(self, memory: str) -> tuple[bytes, bytes]:
+        """The birth id, and the replication id where that is a part of the memory."""
+        if self._is_disk:
+            return memory.encode(), b""
+        birth, _, replid = memory.partition(".")
+        return birth.encode(), replid.encode() or b"none"
+
+    def _mark(self, birth: bytes, floor: bytes, replid: bytes) -> tuple[int, str]:
+        """Floor and memory."""
+        height = int(floor)
+        if height > time.time() * 1_000_000 + _DAY:
+            raise BackendRefused(
+                f"{self._links.place}: its floor of tokens ({height} µs since 1970) is over a day ahead of this host's"
+                " clock; set the clock that is wrong, the server's or this host's"
+            )
+        return height, birth.decode() if self._is_disk else f"{birth.decode()}.{replid.decode()}"
+
+    def _checked(self, reply: Reply, *, wrote: bool = False) -> Reply:
+        if isinstance(reply, ServerError):
+            raise refusal(reply, self._links.place, wrote=wrote)
+        return reply
+
+    def _seen(self, register: Reply) -> Seen:
+        stamp, value = self._checked(register)
+        if stamp is None:
+            return Seen(None, ABSENT)
+        return Seen(value, int(stamp))
+
+    def _answer(self, answer: Reply) -> Answer:
+        return Swapped(int(answer)) if isinstance(answer, bytes) else Conflict(self._seen(answer))
+
+
+def _space(namespace: str) -> bytes:
+    if not namespace:
+        raise ValueError("a namespace must not be empty")
+    # A brace of the namespace's own would end the part by which a cluster chooses the place.
+    escaped = re.sub(r"[%{}]", lambda found: f"%{ord(found[0]):02X}", namespace)
+    return b"leaderlock:{%b}:" % escaped.encode()
+
+
+def _check_count(count: int) -> None:
+    if count > _MAX_BATCH:
+        raise ValueError(f"{count} keys in one call are more than redis takes ({_MAX_BATCH}); split them")
+
+
+def _check_writes(writes: Sequence[Write]) -> None:
+    _check_count(len(writes))
+    for write in writes:
+        if write.value is not None and len(write.value) > _MAX_VALUE:
+            raise BackendRefused(
+                f"the value of {write.key!r} has {len(write.value)} bytes; redis takes {_MAX_VALUE}; keep notes short"
+            )

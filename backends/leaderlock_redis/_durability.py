@@ -1,0 +1,71 @@
+"""What an acknowledged write survives: the word that the user gives, and what the server must be like for it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from leaderlock.errors import BackendRefused
+
+__all__ = ["Durability", "check_server", "facts_of"]
+
+# The first with WAITAOF.
+_WAITAOF_SINCE: Final = (7, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Durability:
+    """``"memory"``, ``"disk"`` or ``"replicas:k"``."""
+
+    word: str
+    is_disk: bool = False
+    replicas: int = 0
+
+    @classmethod
+    def parse(cls, word: object) -> Durability:
+        """The meaning of an option's value."""
+        if word == "memory":
+            return cls("memory")
+        if word == "disk":
+            return cls("disk", is_disk=True)
+        if isinstance(word, str) and (found := re.fullmatch(r"replicas:([1-9][0-9]?)", word)):
+            return cls(word, replicas=int(found[1]))
+        raise ValueError(f"durability is 'memory', 'disk' or 'replicas:k' with k from 1 to 99, not {word!r}")
+
+
+def facts_of(info: bytes) -> dict[str, str]:
+    """The lines of INFO's answer."""
+    lines = (line.partition(":") for line in info.decode("utf-8", "replace").splitlines())
+    return {name: value for name, colon, value in lines if colon}
+
+
+def check_server(facts: dict[str, str], durability: Durability, place: str) -> bool:
+    """Raise ``BackendRefused`` unless this server can keep leases; whether it has WAITAOF."""
+    if facts.get("role") != "master":
+        raise BackendRefused(
+            f"{place}: it is a replica ({facts.get('role', 'its role is hidden')}), and only a master can be asked;"
+            " name the master"
+        )
+    if facts.get("cluster_enabled") == "1":
+        raise BackendRefused(
+            f"{place}: it is a node of a cluster, which this driver does not support; use a server of its own"
+        )
+    policy = facts.get("maxmemory_policy", "")
+    if policy.startswith("allkeys"):
+        raise BackendRefused(
+            f"{place}: its maxmemory-policy is {policy}, so it may forget who leads; set noeviction or volatile-*"
+        )
+    if durability.is_disk:
+        if facts.get("aof_enabled") != "1":
+            raise BackendRefused(
+                f"{place}: durability='disk' needs `appendonly yes` and `appendfsync always`, and appendonly is no; set"
+                " both, or leave durability out"
+            )
+    elif not facts.get("master_replid", "").strip("0"):
+        raise BackendRefused(
+            f"{place}: it hides its replication id, the only sign of a restart or a failover; with append-only"
+            " persistence use durability='disk', otherwise use another store"
+        )
+    version = tuple(int(part) for part in facts.get("redis_version", "").split(".")[:2] if part.isdigit())
+    return version >= _WAITAOF_SINCE

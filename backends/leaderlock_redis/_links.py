@@ -1,0 +1,185 @@
+"""Connections: made with the client library's settings, checked once, lent to one thread at a time."""
+
+from __future__ import annotations
+
+import os
+import time
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown, UsageError
+from leaderlock_redis._durability import Durability, check_server, facts_of
+from leaderlock_redis._errors import connecting_failed, refusal
+from leaderlock_redis._scripts import CHECK
+from leaderlock_redis._settings import Settings
+from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
+
+__all__ = ["Link", "Links"]
+
+_MOST_IDLE: Final = 4
+
+# What must be known to the whole process, as a fork is of the whole process.
+_all: Final[weakref.WeakSet[Links]] = weakref.WeakSet()
+
+
+class Link:
+    """One connection to a server that has been found fit."""
+
+    __slots__ = ("_connection", "has_waitaof", "wire")
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        # There is no public way to the socket, in any version; both ends of our range have it under this name.
+        self.wire = Wire(connection._sock)
+        self.has_waitaof = False
+
+    def close(self) -> None:
+        """Close the connection, which also ends a wait on it in another thread."""
+        self._connection.disconnect()
+
+
+class Links:
+    """Lends connections to one server. Nobody waits for one: where none is idle, another is made."""
+
+    def __init__(self, settings: Settings, space: bytes, durability: Durability) -> None:
+        self.settings = settings
+        self.place = settings.place
+        self._space = space
+        self._durability = durability
+        # Its methods are atomic, so that no lock can be left behind by a fork or an interrupt.
+        self._idle: deque[Link] = deque()
+        self._gone = ""
+        _all.add(self)
+
+    def check(self) -> None:
+        """Raise ``UsageError`` after :meth:`close`, and in a forked child."""
+        if self._gone:
+            raise UsageError(f"{self.place}: {self._gone}")
+
+    def ask(self, requests: Sequence[bytes], timeout: float) -> list[Reply]:
+        """A reply to each request. Errors that the server answers with are replies; all others are raised."""
+        deadline = time.monotonic() + timeout
+        return self._ask(self.take(deadline), requests, deadline)
+
+    def write(self, request: bytes, timeout: float) -> tuple[Reply, str]:
+        """The reply to a request that writes, and what is missing of the durability it was to have."""
+        deadline = time.monotonic() + timeout
+        link = self.take(deadline)
+        # The server is to say "too few" while we still listen.
+        patience = b"%d" % max(1, (deadline - time.monotonic()) * 900)
+        if self._durability.replicas:
+            wanted = self._durability.replicas
+            reply, count = self._ask(link, [request, pack(b"WAIT", b"%d" % wanted, patience)], deadline)
+            is_kept = isinstance(count, int) and count >= wanted
+            return reply, "" if is_kept else f"{count} of {wanted} replicas have it"
+        if link.has_waitaof:
+            reply, counts = self._ask(link, [request, pack(b"WAITAOF", b"1", b"0", patience)], deadline)
+            is_kept = isinstance(counts, list) and counts[:1] == [1]
+            return reply, "" if is_kept else f"it is not on the disk yet ({counts})"
+        return self._ask(link, [request], deadline)[0], ""
+
+    def _ask(self, link: Link, requests: Sequence[bytes], deadline: float) -> list[Reply]:
+        try:
+            replies = link.wire.ask(requests, deadline)
+        except (OSError, Garbled) as error:
+            link.close()
+            detail = str(error) or type(error).__name__
+            raise OutcomeUnknown(f"{self.place}: the answer did not come ({detail}); look what is there") from error
+        except BaseException:
+            # An interrupt between sending and reading: the late answer must not be met by the next request.
+            link.close()
+            raise
+        self._give_back(link)
+        return replies
+
+    def take(self, deadline: float) -> Link:
+        """A connection that was open a moment ago."""
+        self.check()
+        while True:
+            try:
+                link = self._idle.pop()
+            except IndexError:
+                return self.connect(deadline)
+            if link.wire.is_quiet():
+                return link
+            link.close()
+
+    def _give_back(self, link: Link) -> None:
+        if len(self._idle) >= _MOST_IDLE:
+            link.close()
+            return
+        self._idle.append(link)
+        # After the append, not before: a close meanwhile either finds the connection or is seen here.
+        if self._gone:
+            self._close_idle()
+
+    def connect(self, deadline: float) -> Link:
+        """A new connection, to a server that was found fit."""
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
+            raise BackendUnavailable(f"{self.place}: no time is left to send anything")
+        # Connecting and the first answer get half each: a server that is frozen accepts, and then is silent.
+        connection = self.settings.connection(remaining / 2)
+        try:
+            connection.connect()
+            link = Link(connection)
+            self._examine(link, deadline)
+        except Exception as error:
+            connection.disconnect()
+            if isinstance(error, BackendError):
+                raise
+            # Whatever the client library, a credential provider of the user's or the socket says: nothing was sent.
+            raise connecting_failed(error, self.place) from error
+        except BaseException:
+            connection.disconnect()
+            raise
+        return link
+
+    def _examine(self, link: Link, deadline: float) -> None:
+        """Raise ``BackendRefused`` unless leases can be kept there by this user."""
+        requests = [pack(b"INFO"), pack(b"EVAL", CHECK, b"1", self._space + b"\0check", self._space)]
+        if self._durability.is_disk:
+            requests.append(pack(b"CONFIG", b"GET", b"appendfsync"))
+        replies = link.wire.ask(requests, deadline)
+        info = replies[0]
+        if isinstance(info, bytes):
+            is_new = check_server(facts_of(info), self._durability, self.place)
+            link.has_waitaof = is_new and self._durability.is_disk
+        for reply in replies:
+            if isinstance(reply, ServerError):
+                raise refusal(reply, self.place, wrote=False)
+        if self._durability.is_disk and replies[-1] != [b"appendfsync", b"always"]:
+            raise BackendRefused(
+                f"{self.place}: durability='disk' needs `appendfsync always`, and it is {replies[-1]!r}; set it,"
+                " or leave durability out"
+            )
+
+    def close(self) -> bool:
+        """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
+        if self._gone:
+            return False
+        self._gone = "the backend is closed; open another"
+        self._close_idle()
+        return True
+
+    def _close_idle(self) -> None:
+        while self._idle:
+            try:
+                self._idle.pop().close()
+            except IndexError:
+                return
+
+    def after_fork_in_child(self) -> None:
+        """Be of no use in the child. The library closes its copies of the sockets without ending the parent's."""
+        self._gone = "the process was forked after this backend was opened; open another in the child"
+        self._close_idle()
+
+
+def _after_fork_in_child() -> None:
+    for links in list(_all):
+        links.after_fork_in_child()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,22 @@
+"""The scripts, which Redis runs in one step each, as the bytes that are sent."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Final
+
+__all__ = ["CHECK", "READ", "SWAP"]
+
+
+def _load(name: str) -> bytes:
+    # Whole scripts are sent, not their hashes: that costs a few microseconds, but a server never forgets what it
+    # was sent. Comments and indentation need not travel.
+    text = (Path(__file__).parent / f"{name}.lua").read_text(encoding="ascii")
+    lines = (re.sub(r"^\s+|^--.*", "", line.strip()) for line in text.splitlines())
+    return "\n".join(line for line in lines if line).encode()
+
+
+READ: Final = _load("read")
+SWAP: Final = _load("swap")
+CHECK: Final = _load("check")
