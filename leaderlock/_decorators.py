@@ -41,7 +41,7 @@ class Skipping(Protocol):
     """What ``otherwise="skip"`` makes of a function: one that may answer ``None``."""
 
     @overload
-    def __call__(  # type: ignore[overload-overlap]  # a coroutine function is both, and the first one counts
+    def __call__(
         self, function: Callable[P, Coroutine[Any, Any, R]], /
     ) -> Callable[P, Coroutine[Any, Any, R | None]]: ...
 

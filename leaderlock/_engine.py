@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
@@ -22,6 +22,7 @@ from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._handed import EVERYTHING, Handed
+from leaderlock._journal import Journal
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
 from leaderlock._protocol.clocks import PAST, Deadline, Instant, Timing
@@ -100,6 +101,7 @@ class Engine:
         self.tenures: dict[str, Any] = {}
         """For the decorators: the standing candidates, by name."""
         self.callbacks = Callbacks()
+        self._journal = Journal(self.callbacks)
         self._backend = backend
         self._calls = Calls(backend, clock)
         self._back_off = BackOff(terms.wait, terms.timing.ttl)
@@ -154,7 +156,7 @@ class Engine:
         """
         self._handle(event, None)
 
-    def drive(self, event: Event | Sequence[Event], name: str, budget: float | None = None) -> None:
+    def drive(self, event: Event | list[Event], name: str, budget: float | None = None) -> None:
         """Tell the machine, and make the calls that follow from it for ``name`` on this very thread.
 
         A free name is taken without a hop to another thread. Interrupted (Ctrl-C), the machine is told that whatever
@@ -164,7 +166,7 @@ class Engine:
         started = self.clock.boot()
         mine = Handed(name)
         try:
-            for one in event if isinstance(event, Sequence) else (event,):
+            for one in event if isinstance(event, list) else (event,):
                 self._handle(one, mine)
             while calls := mine.next_calls():
                 left = attempt if budget is None else budget - (self.clock.boot() - started)
@@ -245,11 +247,12 @@ class Engine:
                 case Unwatch(key):
                     self._unwatch(key)
                 case Warn(message):
-                    _log.warning("%s", message)
+                    self._journal.warn("%s", message)
                 case Closed():
                     self._ended.ring()
 
     def _tell(self, candidacy: Candidacy, news: News) -> None:
+        self._journal.news(candidacy, news)
         audience = cast("Audience | None", candidacy.audience)
         if audience is None:
             return
@@ -262,16 +265,16 @@ class Engine:
         lane = self._lanes[LaneName.NAMES]
         try:
             self._watches[key] = self._backend.watch([key], lambda: lane.push(Woken(key)))
-        except Exception:  # a watch is a hint: without it there is a look every third of a ttl
-            _log.warning("the backend cannot watch %s", key, exc_info=True)
+        except Exception as error:  # a watch is a hint: without it there is a look every third of a ttl
+            self._journal.warn("the backend cannot watch %s", key, exc_info=error)
 
     def _unwatch(self, key: str) -> None:
         stop = self._watches.pop(key, None)
         if stop is not None:
             try:
                 stop()
-            except Exception:  # as above
-                _log.warning("the backend cannot stop watching %s", key, exc_info=True)
+            except Exception as error:  # as above
+                self._journal.warn("the backend cannot stop watching %s", key, exc_info=error)
 
     def _unwatch_all(self) -> None:
         for key in tuple(self._watches):
@@ -323,7 +326,7 @@ class Engine:
         offset, before = now.wall - now.boot, self._wall_offset
         self._wall_offset = offset
         if offset - before > JUMP:
-            _log.warning("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
+            self._journal.warn("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
             self._step(RenewNow(suspect=True), None)
 
     # -- renewing before it is due

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Final
 
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
@@ -23,9 +25,12 @@ from leaderlock._protocol.records import (
     session_key,
 )
 from leaderlock.backend import Seen, View
-from leaderlock.errors import BackendRefused
+from leaderlock.errors import BackendRefused, BackendUnavailable
 
 __all__ = ["Session", "Sighting", "Status", "Term", "is_settled", "look", "looks", "names_seen", "observe"]
+
+
+_log: Final = logging.getLogger("leaderlock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,14 +172,26 @@ def names_seen(engine: Engine) -> Iterator[str]:
 
 
 def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[Sighting]:
-    """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever."""
+    """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever.
+
+    A look that fails is no look: who watches a leader is not told that there is none because the store did not answer.
+    """
     bell = Bell()
     every = engine.terms.timing.renew_every
     until = None if timeout is None else engine.clock.boot() + timeout
+    failures = 0
     stop = engine.backend.watch([name_key(name)], bell.ring)
     try:
         while not engine.is_closed:
-            yield look(engine, name)
+            try:
+                sighting = look(engine, name)
+            except BackendUnavailable as error:
+                if failures == 0:
+                    _log.warning("cannot see who leads %r, and look again: %s", name, error)
+                failures += 1
+            else:
+                failures = 0
+                yield sighting
             left = every if until is None else min(every, until - engine.clock.boot())
             if left <= 0:
                 return
@@ -184,7 +201,7 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
 
 
 def observe(engine: Engine, name: str) -> Iterator[Term | None]:
-    """Yield who leads now, and again whenever that changes. Ends with the client."""
+    """Yield who leads now, and again whenever that changes. Ends with the client, or if the store refuses to say."""
     last: tuple[int, str] | None = (-1, "")
     for sighting in looks(engine, name):
         term = sighting.term

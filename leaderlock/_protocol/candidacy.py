@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from leaderlock._protocol.clocks import PAST, Deadline
 
@@ -173,21 +172,18 @@ class Why(Enum):
     FOREIGN = "foreign"
 
 
-@dataclass(frozen=True, slots=True)
-class Elected:
+class Elected(NamedTuple):
     token: int
     note: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Denied:
+class Denied(NamedTuple):
     """Somebody else leads, and this candidate does not wait (rule 14)."""
 
     session: str
 
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
+class Waiting(NamedTuple):
     """Not elected yet. ``until``: when that may change at the latest, if it is known."""
 
     why: Why
@@ -196,41 +192,34 @@ class Waiting:
     until: Deadline | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """The campaign cannot be won as things are: ``error`` says what to mend."""
 
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Withdrawn:
+class Withdrawn(NamedTuple):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     reason: LossReason
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """Somebody asks for the name, and this holder resigns it himself (:attr:`Candidacy.yields`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Released:
+class Released(NamedTuple):
     """The release was acknowledged, or there is nothing left to release."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoteSaved:
+class NoteSaved(NamedTuple):
     ticket: int
     note: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class NoteLost:
+class NoteLost(NamedTuple):
     """The note was not saved by this term, and will not be; ``error``: the store refused it, and the term goes on."""
 
     ticket: int

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from leaderlock._protocol.candidacy import Candidacy, News
 from leaderlock._protocol.clocks import Deadline, Instant
@@ -76,8 +75,7 @@ class Failure(Enum):
     MEMORY_GONE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(NamedTuple):
     """A conditional write to send, and everything that must be known when its answer comes."""
 
     kind: Kind
@@ -100,8 +98,7 @@ class Put:
     floor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """Read these registers."""
 
     keys: tuple[str, ...]
@@ -110,8 +107,7 @@ class Ask:
     lane: Lane = Lane.NAMES
 
 
-@dataclass(frozen=True, slots=True)
-class Scan:
+class Scan(NamedTuple):
     """List some more of the registers under this prefix. Another ``run`` starts from the beginning."""
 
     prefix: str
@@ -119,8 +115,7 @@ class Scan:
     lane: Lane = Lane.NAMES
 
 
-@dataclass(frozen=True, slots=True)
-class Arm:
+class Arm(NamedTuple):
     """Fire ``timer`` at ``until``, and no longer at any earlier setting.
 
     ``patiently``: only when both clocks have passed it (who waits for somebody else's claim to end), else as soon as
@@ -132,136 +127,116 @@ class Arm:
     patiently: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Fire ``timer`` after the back-off that belongs to this many failures in a row."""
 
     timer: Hashable
     failures: int
 
 
-@dataclass(frozen=True, slots=True)
-class Disarm:
+class Disarm(NamedTuple):
     timer: Hashable
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(NamedTuple):
     """Say :class:`Woken` whenever this register may have changed."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unwatch:
+class Unwatch(NamedTuple):
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tell:
+class Tell(NamedTuple):
     """News for whoever holds this candidacy."""
 
     candidacy: Candidacy
     news: News
 
 
-@dataclass(frozen=True, slots=True)
-class Warn:
+class Warn(NamedTuple):
     """Something that a person should look at."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
+class Closed(NamedTuple):
     """The session has ended in the store: nothing of this client is left to do."""
 
 
 Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
+class Campaign(NamedTuple):
     candidacy: Candidacy
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(NamedTuple):
     """Give up a campaign that has not been won."""
 
     candidacy: Candidacy
 
 
-@dataclass(frozen=True, slots=True)
-class Resign:
+class Resign(NamedTuple):
     candidacy: Candidacy
 
 
-@dataclass(frozen=True, slots=True)
-class SaveNote:
+class SaveNote(NamedTuple):
     candidacy: Candidacy
     note: bytes
     ticket: int
     """Told again with the news that it was saved, or was not."""
 
 
-@dataclass(frozen=True, slots=True)
-class RenewNow:
+class RenewNow(NamedTuple):
     """Renew before it is due; ``suspect``: the machine may have stood still (design, section 7)."""
 
     suspect: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Close:
+class Close(NamedTuple):
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Viewed:
+class Viewed(NamedTuple):
     """A read was answered; it left at ``sent``."""
 
     view: View
     sent: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
+class Unread(NamedTuple):
     keys: tuple[str, ...]
     failure: Failure
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     """A swap was answered, each write on its own, in order."""
 
     puts: Sequence[Put]
     answers: Sequence[Answer]
 
 
-@dataclass(frozen=True, slots=True)
-class Unanswered:
+class Unanswered(NamedTuple):
     puts: Sequence[Put]
     failure: Failure
     error: Exception
 
 
-@dataclass(frozen=True, slots=True)
-class Scanned:
+class Scanned(NamedTuple):
     scan: Scan
     items: Sequence[tuple[str, Seen]]
     finished: bool
     sent: Instant
 
 
-@dataclass(frozen=True, slots=True)
-class Fired:
+class Fired(NamedTuple):
     timer: Hashable
 
 
-@dataclass(frozen=True, slots=True)
-class Woken:
+class Woken(NamedTuple):
     key: str
 
 
