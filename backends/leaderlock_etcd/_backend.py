@@ -91,9 +91,8 @@ class EtcdBackend(Backend):
                 if not answers:
                     raise
                 # "Nothing was done" would be said of the whole call, and part of it was.
-                raise OutcomeUnknown(
-                    f"{self._shown}: {len(answers)} of {len(writes)} were written ({error})"
-                ) from error
+                done = f"{len(answers)} of {len(writes)} writes were answered, and the rest may not have been made"
+                raise OutcomeUnknown(f"{self._shown}: {done} ({error})") from error
         return answers
 
     def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 from leaderlock.errors import BackendRefused
 
-__all__ = ["Known", "Knowledge", "birth_of", "new_mark"]
+__all__ = ["Knowledge", "Known", "birth_of", "new_mark"]
 
 _MARK: Final = re.compile(r"[0-9a-f]{32}@([0-9]{1,16})")
 _LATEST_CLOCK: Final = 1 << 52
@@ -84,7 +84,7 @@ class Knowledge:
             if newest is not None and newest.memory == seen.memory:
                 if newest.revision < seen.revision:
                     self.newest = seen
-            elif newest is None or newest == known or (known is not None and newest.memory == known.memory):
+            elif newest is None or (known is not None and known.memory == newest.memory):
                 # Only who knew the old mark first and then met another has seen it go. A thread that was slow, and
                 # comes with the old one after another thread brought the new, has not.
                 if newest is not None:

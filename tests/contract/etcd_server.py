@@ -78,8 +78,12 @@ class EtcdServer:
     def wipe(self) -> None:
         """A disk that was exchanged: the same flags, nothing else."""
         self.kill()
-        shutil.rmtree(self.directory / "data")
+        self.forget()
         self.start()
+
+    def forget(self) -> None:
+        """Lose the disk of a member that does not run."""
+        shutil.rmtree(self.directory / "data")
 
     def wait_until_healthy(self) -> None:
         until = time.monotonic() + PATIENCE
@@ -130,8 +134,8 @@ class EtcdServer:
     def delete(self, key: bytes, end: bytes = b"") -> None:
         self.ask("kv/deleterange", {"key": _text(key), **({"range_end": _text(end)} if end else {})})
 
-    def revision(self) -> int:
-        return int(self.ask("kv/range", {"key": _text(b"x")})["header"]["revision"])
+    def cluster_id(self) -> str:
+        return self.ask("kv/range", {"key": _text(b"x")})["header"]["cluster_id"]
 
 
 def _text(value: bytes) -> str:
