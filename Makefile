@@ -34,7 +34,7 @@ types: .venv/dev
 
 pytest: .venv/dev
 	failed=0; \
-	$(BIN)/pytest -n auto --dist loadfile $(TOGETHER) || failed=1; \
+	$(BIN)/pytest -n auto --dist worksteal $(TOGETHER) || failed=1; \
 	$(BIN)/pytest $(ALONE) || failed=1; \
 	exit $$failed
 
