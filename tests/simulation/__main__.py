@@ -8,7 +8,6 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from itertools import islice
 
 from .history import Outcome, run
 from .profiles import PROFILES
@@ -46,9 +45,8 @@ def _campaign(profile: str, seeds: range, jobs: int) -> int:
     if len(violations) == len(seeds) == 1:
         print(violations[0])
     kinds = Counter(outcome.violation.kind for outcome in violations if outcome.violation)
-    print(
-        f"{profile}: {done} histories in {seconds:.1f} s ({1000 * seconds / done:.0f} ms each), violations {dict(kinds)}"
-    )
+    each = 1000 * seconds / done
+    print(f"{profile}: {done} histories in {seconds:.1f} s ({each:.0f} ms each), violations {dict(kinds)}")
     print("   ", ", ".join(f"{count} {what}" for what, count in counts.most_common()), flush=True)
     return len(violations)
 

@@ -23,10 +23,8 @@ def heal(history: History) -> None:
         Violation: a name is kept by nobody, or not led though it is wanted; an answer does not come; something is
             never finished; a dead client's session stays.
     """
-    history.network.calm = True
-    for process in history.checks.processes:
-        process.cut_off_until = 0.0
     wait = 1.3 * history.profile.longest
+    _give_up(history)
     _rest(history, wait)
     _lead(history, wait)
     if history.world.chance(0.3):
@@ -36,12 +34,20 @@ def heal(history: History) -> None:
         _bury(history, wait)
 
 
-def _rest(history: History, wait: float) -> None:
-    """Everybody gives up what he has; late requests arrive. Then no name shows a session that is alive."""
+def _give_up(history: History) -> None:
+    """Everybody gives up what he has, while things still go wrong; a little later nothing does any more."""
     for seat in history.seats:
         seat.wants = False
         for candidacy in tuple(seat.tried.values()):
             seat.leave(candidacy)
+    history.world.run(history.world.now + 1.0)
+    history.network.calm = True
+    for process in history.checks.processes:
+        process.cut_off_until = 0.0
+
+
+def _rest(history: History, wait: float) -> None:
+    """Late requests arrive. Then nothing is under way, and no name shows a session that is alive."""
     history.world.run(history.world.now + history.profile.travels + 1.0)
     _require(history, wait, lambda: not _unfinished(history), lambda: _unfinished(history))
     _require(history, wait, lambda: not _kept_by_nobody(history), lambda: _kept_by_nobody(history))
@@ -148,9 +154,10 @@ def _unfinished(history: History) -> list[str]:
         found.append("a closed process still leads")
     for seat in history.seats:
         for candidacy in seat.tried.values():
-            if not candidacy.audience.ended:
+            fate = candidacy.audience
+            resigned = fate.asked_to_resign and fate.elected_at >= 0 and candidacy.reason is None
+            if not fate.ended:
                 found.append(f"{seat.process.label} is never told the end of {candidacy.name}")
-            elif candidacy.audience.asked_to_resign and candidacy.audience.elected_at >= 0:
-                if not candidacy.audience.released and candidacy.reason is None:
-                    found.append(f"{seat.process.label} is never told that {candidacy.name} was released")
+            elif resigned and not fate.released:
+                found.append(f"{seat.process.label} is never told that {candidacy.name} was released")
     return found

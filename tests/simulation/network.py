@@ -87,7 +87,7 @@ class Network:
         """Read; ``as_of``: from a replica that stands still since then."""
         world = self._world
         fate = self._fate(is_cut_off)
-        there, back = self._ways(fate, patience)
+        there, back = self._ways(fate if self._profile.slow_reads else "", patience)
         if fate in ("never_sent", "refused"):
             world.after(there, done, fate.upper())
         elif fate in ("lost", "late", "reply_lost", "cut") or there + back >= patience or (is_lost and not self.calm):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ from .checks import Checks
 from .network import Network
 from .profiles import Profile
 from .store import Store
+from .timers import Timers
 from .world import Host, Violation, World
 
 __all__ = ["Process"]
@@ -73,17 +74,23 @@ class Process:
         self._world, self._store, self._network, self._profile = world, store, network, profile
         self._watchers = watchers
         self._lanes = {lane: _Lane() for lane in core.events.Lane}
-        self._timers: dict[Hashable, int] = {}
-        self._numbers = 0
         self._flying = 0
+        self._names_unread = profile.names_unread if world.chance(0.5) else 0.0
         self._pauses = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
         self._scans: dict[tuple[str, int], list[Any]] = {}
         self.cut_off_until = self.stale_since = self.stale_until = 0.0
         self._patience = host.later(0.0, self.timing.attempt)
+        timers = Timers(world, host, ttl, self._reach, lambda timer: self._handle(core.events.Fired(timer)))
         self._doing = {
-            getattr(core.events, name): getattr(self, f"_{name.lower()}")
-            for name in ("Arm", "Retry", "Disarm", "Watch", "Unwatch", "Tell", "Warn", "Closed")
+            core.events.Arm: timers.arm,
+            core.events.Retry: timers.retry,
+            core.events.Disarm: timers.disarm,
+            core.events.Watch: self._watch,
+            core.events.Unwatch: self._unwatch,
+            core.events.Tell: self._tell,
+            core.events.Warn: self._warn,
+            core.events.Closed: self._closed,
         }
 
     # -- what happens to it
@@ -260,7 +267,7 @@ class Process:
             keys,
             patience=self._patience,
             is_cut_off=self._is_cut_off,
-            is_lost=lane is self._lanes[self._events.Lane.NAMES] and self._world.chance(self._profile.names_unread),
+            is_lost=lane is self._lanes[self._events.Lane.NAMES] and self._world.chance(self._names_unread),
             as_of=self.stale_since if stale else None,
             done=done,
         )
@@ -290,45 +297,6 @@ class Process:
     @property
     def _is_cut_off(self) -> bool:
         return self._world.now < self.cut_off_until
-
-    # -- timers
-
-    def _arm(self, effect: Any) -> None:
-        number = self._set(effect.timer)
-        self._await(effect, number)
-
-    def _await(self, effect: Any, number: int) -> None:
-        when = self.host.when(self._world.now, effect.until, patiently=effect.patiently)
-        if when < 1e9:
-            self._world.at(when + 1e-6, self._reach, self._ring, effect, number)
-
-    def _ring(self, effect: Any, number: int) -> None:
-        if self._timers.get(effect.timer) != number:
-            return
-        now, until = self.host.clock(self._world.now), effect.until
-        if until.has_passed(now) if effect.patiently else not until.is_ahead(now):
-            self._expire(effect.timer, number)
-        else:
-            self._await(effect, number)  # a clock stood still meanwhile
-
-    def _retry(self, effect: Any) -> None:
-        longest = min(0.1 * 2 ** min(effect.failures, 10), self.timing.ttl / 4)
-        wait = self._world.random.uniform(0.5, 1.0) * longest
-        number = self._set(effect.timer)
-        self._world.after(wait, self._reach, self._expire, effect.timer, number)
-
-    def _expire(self, timer: Hashable, number: int) -> None:
-        if self._timers.get(timer) == number:
-            del self._timers[timer]
-            self._handle(self._events.Fired(timer))
-
-    def _set(self, timer: Hashable) -> int:
-        self._numbers += 1
-        self._timers[timer] = self._numbers
-        return self._numbers
-
-    def _disarm(self, effect: Any) -> None:
-        self._timers.pop(effect.timer, None)
 
     # -- the other effects
 

@@ -61,6 +61,7 @@ class Profile:
     latency: float = 0.02
     slow: float = 0.1
     """The share of calls of which each way takes up to the whole of an attempt."""
+    slow_reads: bool = True
     lost: float = 0.04
     reply_lost: float = 0.04
     late: float = 0.03
@@ -77,7 +78,7 @@ class Profile:
     lagging: float = 0.05
     lag: float = 5.0
     names_unread: float = 0.0
-    """The share of reads on the names' lane that are lost besides."""
+    """The share of reads on the names' lane that are lost besides, by every other process."""
 
     # the store
     keeps_memory: float = 0.5
@@ -165,21 +166,22 @@ PROFILES: Final = {
         replace(_MIXED, name="as-built", constants=(), keeps_memory=1.0),
         # These were tuned until the breakages that are hard to see showed themselves.
         replace(_TUNED, name="tight", edge=True, rhos=(0.1,), slow=0.1),
-        replace(_TUNED, name="eager"),
+        replace(_TUNED, name="eager", slow=0.35, partitions=0.1, latency=0.005),
         replace(_TUNED, name="quick", slow=0.05),
         replace(_MIXED, name="asked", names=1, ttls=(8.0,), requests=1.0, crashes=0.5, patient=1.0, kernel_known=0.0),
         replace(
             _TUNED,
             name="overtaken",
             keeps_memory=0.0,
-            slow=0.4,
+            slow=0.5,
+            slow_reads=False,
             losses_at_takes=0.1,
             left_behind=0.0,
-            names=3,
+            names=6,
             partitions=0.0,
             on_own_thread=1.0,
-            think=2.0,
-            hold=2.0,
+            think=3.0,
+            hold=6.0,
             crashes=0.02,
             closes=0.02,
         ),
@@ -190,10 +192,11 @@ PROFILES: Final = {
             ttls=(3.0,),
             longest=3.0,
             slow=0.1,
-            losses=0.02,
+            losses=0.05,
             rollback=8.0,
             losses_seen=("rollback",),
-            names_unread=0.75,
+            names=3,
+            names_unread=0.8,
             left_behind=0.0,
             deaf=1.0,
             partitions=0.0,

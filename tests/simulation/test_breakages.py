@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from .breakages import BREAKAGES, Breakage, hunt
+from .breakages import BREAKAGES
+from .breaking import Breakage, hunt
 from .cores import Change, load
 
 

@@ -61,7 +61,7 @@ class World:
         self.now = until
 
     def run_until(self, true: Callable[[], bool], at_most: float) -> bool:
-        """Let time pass until ``true``, looked at about every second (but in step with nobody), for ``at_most`` seconds."""
+        """Let time pass until ``true``, for ``at_most`` seconds; looked at about every second, in step with nobody."""
         end = self.now + at_most
         while not true():
             if self.now >= end:

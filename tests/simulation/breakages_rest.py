@@ -1,0 +1,134 @@
+"""The rules about memory, cleaning and progress, each broken once."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from .breaking import broken
+from .cores import Change
+from .store import FORCE
+
+__all__ = ["OF_MEMORY_AND_PROGRESS"]
+
+OF_MEMORY_AND_PROGRESS: Final = (
+    # -- memory
+    broken(
+        "taking on unsettled memory",
+        Change("taking.py", "elif not self._memory.settled:", "elif False:"),
+        profiles="forgetful",
+        budget=50,
+        seen_by="overlap",
+    ),
+    broken(
+        "settling at once",
+        Change("memory.py", "return first_use or self.settles_at.has_passed(now)", "return True"),
+        profiles="forgetful",
+        budget=30,
+        seen_by="overlap",
+    ),
+    broken(
+        "a change of memory survived without looking at the names",
+        Change("session.py", "{session_key(mine.id), *map(name_key, mine.tried)}", "{session_key(mine.id)}"),
+        profiles="blind",
+        budget=100,
+        seen_by="overlap",
+    ),
+    broken(
+        "releases and notes not on the memory",
+        Change(
+            "holding.py",
+            "put = Put(kind, write, name.name, record.write, memory.id,",
+            f"put = Put(kind, write, name.name, record.write, {FORCE!r},",
+        ),
+        profiles="repeating",
+        budget=150,
+        seen_by="overlap tokens notes",
+    ),
+    broken(
+        "takes not on the memory",
+        Change("taking.py", "            memory.id,\n", f"            {FORCE!r},\n"),
+        profiles="repeating",
+        budget=200,
+        seen_by="overlap tokens",
+    ),
+    broken(
+        "a take's answer counts on a newer memory",
+        Change(
+            "names.py",
+            "        if put.epoch == self._memory.epoch:\n            if isinstance(answer, Conflict):",
+            "        if True:\n            if isinstance(answer, Conflict):",
+        ),
+        Change(
+            "names.py",
+            "candidacy is not None and self._sessions.stands(put.session, put.epoch, now):",
+            "candidacy is not None and self._sessions.stands(put.session, self._memory.epoch, now):",
+        ),
+        Change(
+            "names.py",
+            "name.show(put.record, stamp, now, floor=0, epoch=put.epoch)",
+            "name.show(put.record, stamp, now, floor=0, epoch=self._memory.epoch)",
+        ),
+        profiles="overtaken",
+        budget=400,
+        seen_by="overlap",
+    ),
+    broken(
+        "cleaning too early",
+        Change("cleaning.py", "if not Deadline.after(since, DAY).has_passed(now):", "if False:"),
+        profiles="tidy",
+        budget=150,
+        seen_by="overlap tokens liveness",
+    ),
+    # -- progress
+    broken(
+        "no touch",
+        Change("names.py", "            self._taking.touch(name, now)\n", "            name.doubts = ()\n"),
+        profiles="rough",
+        budget=120,
+        seen_by="liveness",
+    ),
+    broken(
+        "a touch on any stamp",
+        Change("taking.py", "name, take.write.expected, record", "name, name.stamp, record"),
+        profiles="rough",
+        budget=100,
+        seen_by="liveness overlap tokens busy",
+    ),
+    broken(
+        "an unknown release is forgotten",
+        Change(
+            "names.py",
+            "        if failure is Failure.REFUSED:\n            if put.kind is Kind.TAKE",
+            "        if put.kind is Kind.RELEASE:\n"
+            "            name.show(put.record, name.stamp, now, floor=0, epoch=put.epoch)\n"
+            "            self.advance(name, now)\n"
+            "            return\n"
+            "        if failure is Failure.REFUSED:\n            if put.kind is Kind.TAKE",
+        ),
+        profiles="rough",
+        budget=150,
+        seen_by="liveness",
+    ),
+    broken(
+        "orphans are never released",
+        Change(
+            "names.py",
+            "self._sessions.is_mine(name.shown_session):",
+            "self._sessions.is_mine(name.shown_session) and name.leaving:",
+        ),
+        profiles="rough forgetful",
+        budget=100,
+        seen_by="liveness",
+    ),
+    broken(
+        "who will not wait never observes",
+        Change(
+            "taking.py",
+            "elif not candidacy.patient and self._rivals.looks_alive(rival, now):",
+            "elif not candidacy.patient:",
+        ),
+        profiles="jobs",
+        budget=100,
+        seen_by="liveness",
+    ),
+)
