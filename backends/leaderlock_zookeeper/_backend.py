@@ -1,0 +1,208 @@
+"""The driver: registers are persistent nodes, swaps are writes that expect a version.
+
+Everybody shares one connection, and kazoo numbers what is sent on it: an answer finds its own question, and one that
+comes after its caller has gone (a time-out, Ctrl-C) finds nobody. So no interruption can leave a stale answer behind,
+and the connection need not be thrown away.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, Final, cast
+
+from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
+from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
+from leaderlock_zookeeper._errors import looking
+from leaderlock_zookeeper._kazoo import Client, digest_acl, exceptions, new_client
+from leaderlock_zookeeper._link import Link
+from leaderlock_zookeeper._marks import Mark, Marks
+from leaderlock_zookeeper._paths import Layout, is_life, unescape
+from leaderlock_zookeeper._swaps import Swaps, seen_in
+from leaderlock_zookeeper._url import DEFAULT_ROOT, Place, check_root, place_of_url
+from leaderlock_zookeeper._watches import Watches
+
+__all__ = ["ZooKeeperBackend", "from_client", "open_backend"]
+
+_MAX_BATCH: Final = 500
+_MAX_VALUE: Final = 512 << 10
+"""Half of what servers take by default (jute.maxbuffer), since a follower adds to it before the leader gets it."""
+_PAGE: Final = 100
+_SESSION_SECONDS: Final = 4.0
+"""The shortest session that servers grant by default. Nothing depends on it but how soon kazoo leaves a silent server,
+after two thirds of it; and it is for how long a connection attempt waits."""
+_RECONNECT: Final = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 1.0}
+
+
+def open_backend(url: str, *, namespace: str, **options: object) -> ZooKeeperBackend:
+    """A backend on the ensemble that ``url`` names. No server is asked before the first use."""
+    place = place_of_url(url, options)
+    link = Link(lambda: _client_of(place), place=str(place), is_lent=False)
+    return ZooKeeperBackend(link, Layout(place.root, namespace))
+
+
+def from_client(client: object, *, namespace: str = "default", root: str = DEFAULT_ROOT) -> ZooKeeperBackend:
+    """A backend on the session of a ``kazoo.client.KazooClient`` that its owner starts and stops.
+
+    ``root`` lies below the client's own chroot. New nodes get the client's ``default_acl``.
+    """
+    lent = cast(Client, client)
+    if not all(hasattr(client, name) for name in ("get_async", "add_listener", "last_zxid")):
+        raise TypeError(f"from_client takes a kazoo.client.KazooClient, not {type(client).__name__}")
+    link = Link(lambda: lent, place="the client that was handed in", is_lent=True)
+    return ZooKeeperBackend(link, Layout(check_root(root), namespace))
+
+
+class ZooKeeperBackend(Backend):
+    """Registers of one namespace in ZooKeeper. Made by :func:`open_backend` and :func:`from_client`."""
+
+    def __init__(self, link: Link, layout: Layout) -> None:
+        self._link = link
+        self._layout = layout
+        self._marks = Marks(link, layout)
+        self._swaps = Swaps(link, layout)
+        self._watches = Watches(link, layout)
+        self._lock = threading.Lock()
+        self._life: str | None = None
+        self._floor = 0
+        self._traits = Traits(
+            store="zookeeper",
+            durability="disk",
+            keeps_memory=True,
+            pushes=True,
+            max_batch=_MAX_BATCH,
+            max_value=_MAX_VALUE,
+        )
+
+    @property
+    def traits(self) -> Traits:
+        return self._traits
+
+    def read(self, keys: Collection[str], *, timeout: float) -> View:
+        wanted = list(keys)
+        _check_count(len(wanted))
+        deadline = time.monotonic() + timeout
+        while True:
+            life = self._life or self._marks.find(deadline, least=self._floor + 1)
+            seen, mark, zxid = self._look(life, wanted, deadline)
+            self._life = life if mark else None
+            if mark is None:
+                continue
+            floor = mark.floor(zxid)
+            if floor is not None:
+                return View(seen, self._risen(floor), life)
+            self._marks.rewrite(life, mark, deadline)
+
+    def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
+        _check_writes(writes)
+        self._link.check()
+        if not is_life(memory):
+            raise MemoryGone(f"{memory[:40]!r} is no memory of this store's; nothing was written")
+        return self._swaps.swap(writes, memory, time.monotonic() + timeout)
+
+    def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:
+        self._link.check()
+        return self._pages(prefix, timeout)
+
+    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+        self._link.check()
+        return self._watches.add(frozenset(keys), wake)
+
+    def close(self) -> None:
+        if self._link.is_ours:
+            self._watches.close()
+            self._link.close()
+
+    def _look(self, life: str, keys: Sequence[str], deadline: float) -> tuple[dict[str, Seen], Mark | None, int]:
+        """The registers, the mark (``None``: that life is gone), and a zxid no older than them."""
+        client = self._link.ready(deadline)
+        session = client.client_id
+        with looking():
+            sent = {key: self._link.now().get_async(self._layout.register(life, key)) for key in keys}
+            # Asked last: where the mark still stands, everything before it was read in its life.
+            marked = self._link.now().get_async(self._layout.life(life))
+            seen = {key: seen_in(result, deadline) for key, result in sent.items()}
+            try:
+                data, stat = marked.get(timeout=_left(deadline))
+            except exceptions.NoNodeError:
+                return seen, None, 0
+        zxid = client.last_zxid
+        # kazoo forgets the zxid when a session ends, and the next server may lag behind: then this one is of another
+        # session. Its number is taken away before the zxid is, so that looking at it afterwards is enough.
+        if session is None or client.client_id != session:
+            raise BackendUnavailable("the session with ZooKeeper ended during a read; read again")
+        return seen, Mark.of(data, stat), zxid
+
+    def _risen(self, floor: int) -> int:
+        """The floor, or the greatest this client has seen: another server may lag behind the last one."""
+        with self._lock:
+            self._floor = max(self._floor, floor)
+            return self._floor
+
+    def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
+        life = self.read((), timeout=timeout).memory
+        directories = [
+            f"{self._layout.life(life)}/{name}" for name in self._children([self._layout.life(life)], timeout)
+        ]
+        for some in _slices(directories, _PAGE):
+            paths: list[tuple[str, str]] = []
+            for name in self._children(some, timeout):
+                key = unescape(name)
+                if key.startswith(prefix):
+                    paths.append((key, self._layout.register(life, key)))
+            for page in _slices(paths, _PAGE):
+                yield from self._registers(page, timeout)
+
+    def _children(self, paths: Sequence[str], timeout: float) -> list[str]:
+        deadline = time.monotonic() + timeout
+        self._link.ready(deadline)
+        names: list[str] = []
+        with looking():
+            sent = [self._link.now().get_children_async(path) for path in paths]
+            for result in sent:
+                try:
+                    names += result.get(timeout=_left(deadline))
+                except exceptions.NoNodeError:
+                    continue
+        return names
+
+    def _registers(self, page: Sequence[tuple[str, str]], timeout: float) -> list[tuple[str, Seen]]:
+        deadline = time.monotonic() + timeout
+        self._link.ready(deadline)
+        with looking():
+            sent = [(key, self._link.now().get_async(path)) for key, path in page]
+            found = [(key, seen_in(result, deadline)) for key, result in sent]
+        return [(key, seen) for key, seen in found if seen.value is not None]
+
+
+def _client_of(place: Place) -> Client:
+    settings: dict[str, Any] = {"timeout": _SESSION_SECONDS, "connection_retry": dict(_RECONNECT)}
+    if place.user:
+        settings["auth_data"] = [("digest", f"{place.user}:{place.password}")]
+        settings["default_acl"] = [digest_acl(place.user, place.password)]
+    if place.uses_tls:
+        settings.update(place.tls, use_ssl=True, verify_certs=True, check_hostname=True)
+    return new_client(place.hosts, **settings)
+
+
+def _check_count(count: int) -> None:
+    if count > _MAX_BATCH:
+        raise ValueError(f"{count} keys in one call are more than zookeeper takes ({_MAX_BATCH}); split them")
+
+
+def _check_writes(writes: Sequence[Write]) -> None:
+    _check_count(len(writes))
+    for write in writes:
+        if write.value is not None and len(write.value) > _MAX_VALUE:
+            raise BackendRefused(
+                f"the value of {write.key!r} has {len(write.value)} bytes; zookeeper takes {_MAX_VALUE}; keep notes short"
+            )
+
+
+def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

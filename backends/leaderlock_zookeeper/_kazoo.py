@@ -1,0 +1,99 @@
+"""The border with kazoo, which has no types: all that is used of it, written down once.
+
+Only the asynchronous half is used: kazoo's synchronous calls have no time-out of their own, and wait without end while
+the connection is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any, Final, NamedTuple, Protocol
+
+from leaderlock.errors import BackendNotInstalled
+
+__all__ = ["Client", "Event", "Result", "Stat", "Transaction", "digest_acl", "exceptions", "new_client", "timed_out"]
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise BackendNotInstalled(
+            f"the driver for ZooKeeper needs kazoo ({error}); `pip install 'leaderlock[zookeeper]'`"
+        ) from error
+
+
+exceptions: Final[Any] = _module("kazoo.exceptions")
+timed_out: Final[Any] = _module("kazoo.handlers.threading").KazooTimeoutError
+
+
+class Stat(Protocol):
+    """What ZooKeeper tells of a node beside its data."""
+
+    @property
+    def version(self) -> int: ...
+    @property
+    def mzxid(self) -> int: ...
+
+
+class Event(NamedTuple):
+    """What a watch tells; the type ``NONE`` stands for a connection that was lost, and all its watches with it."""
+
+    type: str
+    state: str
+    path: str
+
+
+class Result(Protocol):
+    """An answer under way."""
+
+    @property
+    def exception(self) -> BaseException | None: ...
+    def get(self, block: bool = True, timeout: float | None = None) -> Any: ...
+    def rawlink(self, callback: Callable[[Result], None]) -> None: ...
+
+
+class Transaction(Protocol):
+    """Writes that are applied together or not at all."""
+
+    def create(self, path: str, value: bytes = b"") -> None: ...
+    def delete(self, path: str, version: int = -1) -> None: ...
+    def set_data(self, path: str, value: bytes, version: int = -1) -> None: ...
+    def commit_async(self) -> Result: ...
+
+
+class Client(Protocol):
+    """What is used of a ``KazooClient``."""
+
+    last_zxid: int
+
+    @property
+    def connected(self) -> bool: ...
+    @property
+    def client_id(self) -> tuple[int, bytes] | None: ...
+    @property
+    def client_state(self) -> str: ...
+    def add_listener(self, listener: Callable[[str], bool | None]) -> None: ...
+    def remove_listener(self, listener: Callable[[str], bool | None]) -> None: ...
+    def start_async(self) -> object: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...
+    def create_async(self, path: str, value: bytes = b"") -> Result: ...
+    def set_async(self, path: str, value: bytes, version: int = -1) -> Result: ...
+    def delete_async(self, path: str, version: int = -1) -> Result: ...
+    def get_async(self, path: str) -> Result: ...
+    def get_children_async(self, path: str) -> Result: ...
+    def exists_async(self, path: str, watch: Callable[[Event], None] | None = None) -> Result: ...
+    def transaction(self) -> Transaction: ...
+
+
+def new_client(hosts: str, **settings: object) -> Client:
+    """A client of our own, not started."""
+    client: Client = _module("kazoo.client").KazooClient(hosts=hosts, **settings)
+    return client
+
+
+def digest_acl(user: str, password: str) -> object:
+    """The right of this one user to everything."""
+    return _module("kazoo.security").make_digest_acl(user, password, all=True)

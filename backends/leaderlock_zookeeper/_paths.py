@@ -1,0 +1,63 @@
+"""Where things lie.
+
+::
+
+    <root>/<namespace>                      which life is the current one
+    <root>/<namespace>/<life>               the birth mark: its name is the memory, its data the floor's base
+    <root>/<namespace>/<life>/<2 hex>       256 directories, since the list of one must fit into a megabyte
+    <root>/<namespace>/<life>/<2 hex>/<key> a register
+
+The life is part of every register's path. So a write of an earlier life finds no place in a later one, whatever
+version it expects: that is the comparison of the memory, inside the atomic step and at no cost.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from hashlib import blake2b
+from urllib.parse import quote, unquote
+
+__all__ = ["Layout", "escape", "is_life", "unescape"]
+
+
+def escape(text: str) -> str:
+    """``text`` as one part of a path. ZooKeeper refuses dots alone, control characters, and half of Unicode."""
+    return quote(text, safe="").replace(".", "%2E")
+
+
+def unescape(part: str) -> str:
+    """What was escaped."""
+    return unquote(part)
+
+
+def is_life(text: str) -> bool:
+    """Whether this can be the name of a life; what else a caller names is no memory of this store."""
+    return re.fullmatch("[0-9a-f]{32}", text) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The paths of one namespace."""
+
+    root: str
+    namespace: str
+
+    @property
+    def pointer(self) -> str:
+        return f"{self.root}/{escape(self.namespace)}"
+
+    @property
+    def ancestors(self) -> list[str]:
+        """What must be there before the namespace, from the top; the first is the client's own chroot, if it has one."""
+        parts = self.root.split("/")[1:]
+        return ["/", *("/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1))]
+
+    def life(self, life: str) -> str:
+        return f"{self.pointer}/{life}"
+
+    def directory(self, life: str, key: str) -> str:
+        return f"{self.life(life)}/{blake2b(key.encode(), digest_size=1).hexdigest()}"
+
+    def register(self, life: str, key: str) -> str:
+        return f"{self.directory(life, key)}/{escape(key)}"

@@ -1,0 +1,87 @@
+"""The ZooKeeper driver keeps the contract."""
+
+from contextlib import closing
+
+import pytest
+from kazoo.client import KazooClient
+
+from leaderlock.testing import BackendContract
+from leaderlock_zookeeper import from_client, open_backend
+from leaderlock_zookeeper._paths import Layout
+from tests.contract.zookeeper_server import Server, free_ports
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def shell(server):
+    """A client of a person who looks with other tools."""
+    client = KazooClient(server.address)
+    client.start(timeout=20)
+    with closing(client):
+        yield client
+        client.stop()
+
+
+class TestZooKeeper(BackendContract):
+    @pytest.fixture
+    def make_backend(self, server):
+        return lambda namespace: open_backend(f"zk://{server.address}", namespace=namespace)
+
+    @pytest.fixture
+    def restart_store(self, server):
+        def restart() -> None:
+            server.kill()
+            server.start()
+
+        return restart
+
+    @pytest.fixture
+    def layout(self, namespace):
+        return Layout("/leaderlock", namespace)
+
+    @pytest.fixture
+    def register(self, shell, layout):
+        """The path of a key of the namespace's current life."""
+        return lambda key: layout.register(shell.get(layout.pointer)[0].decode(), key)
+
+    @pytest.fixture
+    def wipe_store(self, shell, layout):
+        return lambda: shell.delete(layout.pointer, recursive=True)
+
+    @pytest.fixture
+    def delete_by_hand(self, shell, register):
+        return lambda key: shell.delete(register(key))
+
+    @pytest.fixture
+    def overwrite_by_hand(self, shell, register):
+        return lambda key, value: shell.set(register(key), value)
+
+    @pytest.fixture
+    def outage(self, server):
+        return server.away
+
+    @pytest.fixture
+    def freeze(self, server):
+        return server.frozen
+
+
+class TestClientHandedIn(TestZooKeeper):
+    """The same on the session of one client that somebody else has started, and stops."""
+
+    @pytest.fixture
+    def make_backend(self, server):
+        client = KazooClient(server.address, timeout=4.0, connection_retry={"max_tries": -1, "max_delay": 1.0})
+        client.start(timeout=20)
+
+        yield lambda namespace: from_client(client, namespace=namespace)
+
+        assert client.connected, "a client that was lent is given back alive"
+        client.stop()
+        client.close()
