@@ -18,7 +18,6 @@ from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, S
 from leaderlock.errors import BackendError, BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Caller, Login
-from leaderlock_etcd._errors import NoSpace
 from leaderlock_etcd._lines import Lines, Source
 from leaderlock_etcd._marks import Knowledge, Known, new_mark
 from leaderlock_etcd._messages import RangeAnswer, TxnAnswer
@@ -123,12 +122,7 @@ class EtcdBackend(Backend):
         known = self._knowledge.newest
         steps = [messages.nested(_step(self._space.key(write.key), write)) for write in writes]
         request = messages.txn([messages.has_value(self._space.mark, memory.encode())], steps)
-        try:
-            answer = self._caller.txn(request, deadline, is_write=True)
-        except NoSpace as error:
-            if self._is_untouched(writes, deadline):
-                raise BackendRefused(str(error)) from error
-            raise
+        answer = self._caller.txn(request, deadline, is_write=True)
         if not answer.succeeded:
             raise MemoryGone(f"{self._shown}: the namespace's birth mark is another, or gone; nothing was written")
         seen = Known(memory, answer.revision)
@@ -139,14 +133,6 @@ class EtcdBackend(Backend):
             raise MemoryGone(f"{self._shown}: revisions went back; was a snapshot restored?")
         self._knowledge.note(seen, known)
         return [_answer(write, step, answer.revision) for write, step in zip(writes, answer.answers, strict=True)]
-
-    def _is_untouched(self, writes: Sequence[Write], deadline: float) -> bool:
-        """Whether a transaction that was answered was not applied, although it would have been."""
-        # It is over: a linearizable read that begins now shows what it did. It was applied as a whole or not at all,
-        # and an applied write leaves no key under the stamp that it expected.
-        gets = [messages.get(self._space.key(write.key)) for write in writes]
-        answer = self._caller.txn(messages.txn((), gets), deadline, is_write=False)
-        return any(_seen(step).stamp == write.expected for write, step in zip(writes, answer.answers, strict=True))
 
     def _lay_mark(self, present: bytes | None, deadline: float) -> None:
         """Lay a birth mark in place of what is there, unless somebody was faster; whose comes first, stands."""

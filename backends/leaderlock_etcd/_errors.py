@@ -8,7 +8,7 @@ from typing import Final
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
 from leaderlock_etcd._grpc import CallFailed
 
-__all__ = ["NoSpace", "error_of", "is_about_token", "is_refusal"]
+__all__ = ["error_of", "is_about_token", "is_refusal"]
 
 # Codes that the server, or a proxy, gives before anything is proposed to the cluster. All others are unknown: etcd
 # says UNAVAILABLE for "leader changed" and "request timed out", and gRPC for a connection that broke while waiting.
@@ -28,10 +28,6 @@ _NO_SPACE: Final = "database space exceeded"
 _ROOM: Final = "the database has reached its quota; compact, defragment, and disarm the alarm (etcdctl alarm disarm)"
 
 
-class NoSpace(OutcomeUnknown):
-    """Out of space, and nobody said whether the write was done: the one that crosses the quota is."""
-
-
 def is_refusal(failed: CallFailed) -> bool:
     """Whether the server said no, so that another server would, too."""
     return failed.code in _REFUSALS or _NO_SPACE in failed.details
@@ -49,7 +45,9 @@ def error_of(failed: CallFailed, shown: str, *, is_write: bool) -> BackendError:
     """The error that a caller gets. A read that brought no answer has changed nothing, wherever it ended."""
     said = f"{failed.code}: {failed.details}"
     if _NO_SPACE in failed.details:
-        return (NoSpace if is_write else BackendRefused)(f"{shown}: {_ROOM} ({said})")
+        # Of a write it is no clear no: the one that crosses the quota is applied, and then told this.
+        kind = OutcomeUnknown if is_write and failed.was_sent else BackendRefused
+        return kind(f"{shown}: {_ROOM} ({said})")
     if failed.code in _REFUSALS:
         advice = next((text for words, text in _WORDS.items() if words in failed.details), _REFUSALS[failed.code])
         return BackendRefused(f"{shown}: {advice} ({said})")

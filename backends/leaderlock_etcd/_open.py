@@ -39,9 +39,7 @@ def from_client(client: EtcdClient, *, namespace: str = "default", prefix: str =
     """
     for name in ("channel", "metadata"):
         if not hasattr(client, name):
-            raise TypeError(
-                f"{type(client).__name__} has no {name!r}: an etcd client with an open gRPC channel is wanted"
-            )
+            raise TypeError(f"{type(client).__name__} has no {name!r}: hand in an etcd client with a gRPC channel")
     _check_installed()
     from leaderlock_etcd._backend import EtcdBackend
     from leaderlock_etcd._caller import Login

@@ -73,9 +73,7 @@ def check_prefix(prefix: str) -> str:
     """The prefix without a slash at its end, if keys can begin with it."""
     checked = prefix.rstrip("/")
     if not checked or not checked.isprintable():
-        raise ValueError(
-            f"the prefix {prefix!r} has no characters or unprintable ones; use one like {DEFAULT_PREFIX!r}"
-        )
+        raise ValueError(f"the prefix {prefix!r} is empty or not printable; use one like {DEFAULT_PREFIX!r}")
     return checked
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from contextlib import ExitStack
+from itertools import pairwise
 
 import pytest
 
@@ -134,7 +135,7 @@ def check_history(workers):
         (began, ended, token, number) for number, worker in enumerate(workers) for token, began, ended in worker.terms
     )
     assert looks
-    for (_, ended, token, number), (began, _, later, other) in zip(looks, looks[1:], strict=False):
+    for (_, ended, token, number), (began, _, later, other) in pairwise(looks):
         if ended < began:
             assert later >= token, "a later leader has a lower token"
             assert later > token or other == number, "two leaders hold one token"

@@ -1,0 +1,266 @@
+"""Wrong addresses, wrong passwords, wrong certificates, clients handed in: what is said, and what still works."""
+
+import multiprocessing
+import socket
+import subprocess
+import threading
+import time
+from types import SimpleNamespace
+
+import grpc
+import pytest
+
+import leaderlock
+from leaderlock import BackendRefused, Swapped, Write
+from leaderlock.errors import BackendUnavailable, OutcomeUnknown
+from leaderlock_etcd import from_client, open_backend
+from tests.contract.etcd_server import EtcdServer, free_ports
+
+TIMEOUT = 10.0
+USER = {"name": "app", "password": "pass:word"}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def guarded(tmp_path):
+    """A server that wants a password, with a user who may use one prefix only."""
+    server = EtcdServer(tmp_path)
+    server.start()
+    prefix = {"key": "L3Rlc3RzLw==", "range_end": "L3Rlc3RzMA=="}  # /tests/ up to /tests0
+    server.ask("auth/user/add", {"name": "root", "password": "root"})
+    server.ask("auth/user/grant", {"user": "root", "role": "root"})
+    server.ask("auth/user/add", USER)
+    server.ask("auth/role/add", {"name": "leaders"})
+    server.ask("auth/role/grant", {"name": "leaders", "perm": {"permType": "READWRITE", **prefix}})
+    server.ask("auth/user/grant", {"user": "app", "role": "leaders"})
+    server.ask("auth/enable", {})
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def opened():
+    backends = []
+
+    def open_one(url, **options):
+        backends.append(open_backend(url, namespace="n", **options))
+        return backends[-1]
+
+    yield open_one
+    for backend in backends:
+        backend.close()
+
+
+def eventually(condition):
+    until = time.monotonic() + TIMEOUT
+    while not (answer := condition()) and time.monotonic() < until:
+        time.sleep(0.02)
+    return answer
+
+
+def test_nobody_at_that_port_is_never_sent_and_says_so(opened):
+    backend = opened(f"etcd://127.0.0.1:{free_ports(1)[0]}")
+
+    with pytest.raises(BackendUnavailable, match="is etcd there") as raised:
+        backend.swap([Write("name/a", 0, b"x")], "x", timeout=TIMEOUT)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+
+
+def test_a_host_that_does_not_exist_is_never_sent(opened):
+    backend = opened("etcd://no-such-host.invalid")
+
+    with pytest.raises(BackendUnavailable) as raised:
+        backend.swap([Write("name/a", 0, b"x")], "x", timeout=2.0)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+
+
+def test_a_server_of_another_protocol_fails_in_time(opened):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def answer() -> None:
+            listener.settimeout(TIMEOUT)
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"-ERR unknown command\r\n")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        began = time.monotonic()
+        with pytest.raises(BackendUnavailable):
+            opened(f"etcd://127.0.0.1:{listener.getsockname()[1]}").read([], timeout=2.0)
+        thread.join()
+
+    assert time.monotonic() - began < 4.0
+
+
+def test_of_several_servers_one_that_answers_is_found(opened, server):
+    backend = opened(f"etcd://127.0.0.1:{free_ports(1)[0]},127.0.0.1:{server.port}")
+
+    with pytest.raises(BackendUnavailable):
+        backend.read([], timeout=TIMEOUT)
+
+    assert backend.read([], timeout=TIMEOUT).memory
+
+
+def test_a_password_for_a_server_that_wants_none_does_no_harm(opened, server):
+    assert opened(f"etcd://app:any@127.0.0.1:{server.port}").read([], timeout=TIMEOUT).memory
+
+
+def test_with_a_password_everything_works_and_an_old_token_is_exchanged(opened, guarded):
+    backend = opened(f"etcd://app:pass%3Aword@127.0.0.1:{guarded.port}/tests")
+    heard = threading.Event()
+    memory = backend.read([], timeout=TIMEOUT).memory
+    backend.watch(["name/a"], heard.set)
+    (answer,) = backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
+
+    # Its tokens are in the server's memory only: after a restart it knows none of them.
+    guarded.restart()
+    assert eventually(lambda: _reads(backend))
+    heard.clear()
+    (again,) = backend.swap([Write("name/a", answer.stamp, b"y")], memory, timeout=TIMEOUT)
+
+    assert isinstance(again, Swapped)
+    assert heard.wait(TIMEOUT)
+
+
+def _reads(backend) -> bool:
+    try:
+        return bool(backend.read([], timeout=TIMEOUT).memory)
+    except BackendUnavailable:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("credentials", "path", "says"),
+    [
+        ("app:wrong@", "tests", "password is wrong"),
+        ("nobody:pass@", "tests", "password is wrong"),
+        ("", "tests", "user:password@"),
+        ("app:pass%3Aword@", "elsewhere", "readwrite on the prefix"),
+    ],
+)
+def test_who_may_not_is_refused_and_told_what_to_do(opened, guarded, credentials, path, says):
+    backend = opened(f"etcd://{credentials}127.0.0.1:{guarded.port}/{path}")
+
+    with pytest.raises(BackendRefused, match=says) as read:
+        backend.read([], timeout=TIMEOUT)
+    with pytest.raises(BackendRefused, match=says) as written:
+        backend.swap([Write("name/a", 0, b"x")], "x", timeout=TIMEOUT)
+
+    assert "wrong@" not in f"{read.value}{written.value}"
+    assert "pass" not in f"{read.value}{written.value}".replace("password", "")
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory):
+    """An authority, and a certificate of its making for server and client, valid for a day."""
+    directory = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=directory)
+
+    (directory / "names").write_text("subjectAltName=IP:127.0.0.1\n")
+    new = ("-newkey", "rsa:2048", "-nodes", "-subj")
+    openssl("req", "-x509", *new, "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem", "-days", "1")
+    openssl("req", *new, "/CN=app", "-keyout", "app.key", "-out", "app.csr")
+    signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "1", "-extfile", "names")
+    openssl("x509", "-req", "-in", "app.csr", "-out", "app.pem", *signing)
+    openssl("req", "-x509", *new, "/CN=other", "-keyout", "other.key", "-out", "other.pem", "-days", "1")
+    return directory
+
+
+@pytest.fixture(scope="module")
+def tls_port(certificates, tmp_path_factory):
+    server = EtcdServer(
+        tmp_path_factory.mktemp("etcds"),
+        *("--cert-file", str(certificates / "app.pem"), "--key-file", str(certificates / "app.key")),
+        *("--trusted-ca-file", str(certificates / "ca.pem"), "--client-cert-auth"),
+    )
+    server.start(wait=False)
+    yield server.port
+    server.kill()
+
+
+def test_tls_works_with_certificates_on_both_sides(opened, certificates, tls_port):
+    files = {"cert": f"{certificates}/app.pem", "key": f"{certificates}/app.key"}
+    backend = opened(f"etcds://127.0.0.1:{tls_port}?ca={certificates}/ca.pem", **files)
+
+    assert eventually(lambda: _reads(backend))
+
+
+@pytest.mark.parametrize(
+    "given", [{"ca": "ca.pem"}, {"ca": "other.pem", "cert": "app.pem", "key": "app.key"}], ids=["no cert", "wrong ca"]
+)
+def test_wrong_certificates_are_told_from_a_server_that_is_away(opened, certificates, tls_port, given):
+    backend = opened(
+        f"etcds://127.0.0.1:{tls_port}", **{name: f"{certificates}/{file}" for name, file in given.items()}
+    )
+
+    with pytest.raises(BackendUnavailable, match=r"TLS\?"):
+        backend.read([], timeout=TIMEOUT)
+
+
+def test_a_client_that_is_handed_in_lends_its_channel_and_keeps_it(server):
+    channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    client = SimpleNamespace(channel=channel, metadata=None)
+    backend, heard = from_client(client, namespace="lent"), threading.Event()
+
+    leader = leaderlock.connect(from_client(client, namespace="led"), ttl=2.0, longest=2.0)
+    with leader, leader.election("job", timeout=TIMEOUT) as lease:
+        assert lease.is_held
+    memory = backend.read([], timeout=TIMEOUT).memory
+    backend.watch(["name/a"], heard.set)
+    client.channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    (answer,) = backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
+    assert isinstance(answer, Swapped)
+    assert heard.wait(TIMEOUT)
+    backend.close()
+
+    # Both still work: they were lent.
+    for lent in (channel, client.channel):
+        assert lent.unary_unary("/etcdserverpb.KV/Range")(b"\x0a\x01x", timeout=TIMEOUT)
+        lent.close()
+
+
+def test_a_client_that_is_handed_in_and_was_closed_is_never_sent(server):
+    channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
+    backend = from_client(SimpleNamespace(channel=channel, metadata=()), namespace="lent")
+    memory = backend.read([], timeout=TIMEOUT).memory
+
+    channel.close()
+
+    with pytest.raises(BackendUnavailable) as raised:
+        backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
+    assert not isinstance(raised.value, OutcomeUnknown)
+    backend.close()
+
+
+def _use_in_child(url: str) -> None:
+    backend = open_backend(url, namespace="n")
+    backend.read([], timeout=TIMEOUT)
+    backend.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_forked_child_opens_its_own_and_ends_in_time(opened, server):
+    url = f"etcd://127.0.0.1:{server.port}"
+    backend = opened(url)
+    heard = threading.Event()
+    backend.watch(["name/a"], heard.set)
+    assert heard.wait(TIMEOUT)
+    child = multiprocessing.get_context("fork").Process(target=_use_in_child, args=(url,))
+
+    child.start()
+    child.join(2 * TIMEOUT)
+
+    assert child.exitcode == 0
+    assert backend.read([], timeout=TIMEOUT).memory
