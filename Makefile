@@ -10,7 +10,7 @@ MINUTES ?= 10
 ARGS ?=
 
 # Tests that watch the clock, or put load on it, run alone; all others share the cores.
-ALONE := $(wildcard tests/faces tests/chaos)
+ALONE := $(wildcard tests/faces tests/chaos tests/stores)
 TOGETHER := $(filter-out $(ALONE) tests/__pycache__ tests/containers,$(patsubst %/,%,$(wildcard tests/*/)))
 
 help:
@@ -30,7 +30,7 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 pytest: .venv/dev
 	failed=0; \
@@ -66,7 +66,7 @@ clean:
 
 .venv/dev: pyproject.toml .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first that knows --group
-	$(BIN)/python -m pip install --quiet --group dev
+	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
 	@touch $@
 
 .venv/installed: pyproject.toml | $(BIN)/python

@@ -34,6 +34,7 @@ _EXTRAS: Final = {
     "rediss": "redis",
     "unix": "redis",
     "valkey": "redis",
+    "valkeys": "redis",
     "zk": "zookeeper",
     "zookeeper": "zookeeper",
     "etcd": "etcd",

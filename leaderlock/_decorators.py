@@ -119,7 +119,8 @@ class _Guard:
 
     def around(self, function: Any) -> Any:
         if isinstance(function, staticmethod | classmethod):
-            return type(function)(self.around(cast("Any", function).__func__))
+            method = cast("Any", function)
+            return type(method)(self.around(method.__func__))
         if not callable(function) or inspect.isclass(function):
             raise TypeError(f"only_on_leader guards a function, not {function!r}")
         if not inspect.isroutine(function) and inspect.iscoroutinefunction(type(function).__call__):

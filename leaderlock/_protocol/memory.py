@@ -32,7 +32,7 @@ class Memory:
 
     def __init__(self, setting: Setting) -> None:
         self._setting = setting
-        self.id = ""
+        self.id: str = ""
         self.epoch = 0
         self.floor = 0
         self.settled = False
