@@ -9,6 +9,8 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 
+from .breakages import BREAKAGES
+from .breaking import hunt
 from .history import Outcome, run
 from .profiles import PROFILES
 
@@ -18,7 +20,10 @@ def main() -> int:
     parser.add_argument("--profile", action="append", choices=sorted(PROFILES), help="default: all of them")
     parser.add_argument("--seeds", default="0:100", help="FROM:TO")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--breakages", action="store_true", help="break every rule and say what saw it")
     options = parser.parse_args()
+    if options.breakages:
+        return _hunt_all()
     first, last = map(int, options.seeds.split(":"))
     bad = 0
     for profile in options.profile or PROFILES:
@@ -49,6 +54,16 @@ def _campaign(profile: str, seeds: range, jobs: int) -> int:
     print(f"{profile}: {done} histories in {seconds:.1f} s ({each:.0f} ms each), violations {dict(kinds)}")
     print("   ", ", ".join(f"{count} {what}" for what, count in counts.most_common()), flush=True)
     return len(violations)
+
+
+def _hunt_all() -> int:
+    unseen = 0
+    for breakage in BREAKAGES:
+        found = hunt(breakage)
+        unseen += found is None
+        what = "UNSEEN" if found is None else f"{found[1].violation}"[:90]
+        print(f"{breakage.name:57} {found[0] if found else '-':>4}  {what}", flush=True)
+    return 1 if unseen else 0
 
 
 if __name__ == "__main__":

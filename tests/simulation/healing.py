@@ -150,8 +150,6 @@ def _kept_by_nobody(history: History) -> list[str]:
 def _unfinished(history: History) -> list[str]:
     running = [process for process in history.checks.processes if not process.is_dead]
     found = [f"{process.label} is never done" for process in running if not process.is_idle]
-    if any(process.is_dead and process.leading for process in history.checks.processes):
-        found.append("a closed process still leads")
     for seat in history.seats:
         for candidacy in seat.tried.values():
             fate = candidacy.audience

@@ -49,12 +49,10 @@ class History:
         self.store.changed = self._changed
         self.hosts = self._hosts()
         self.names = tuple(f"n{number}" for number in range(profile.names))
-        self._homes: dict[Seat, tuple[Host, float]] = {}
-        self.seats: list[Seat] = []
-        for number in range(profile.seats):
-            self._home = self.hosts[number], random.choice(profile.ttls)
-            self.seats.append(Seat(world, profile, self.checks, self.names, self._start))
-            self._homes[self.seats[-1]] = self._home
+        self.seats = [
+            Seat(world, profile, names=self.names, host=host, ttl=random.choice(profile.ttls), start=self._start)
+            for host in self.hosts
+        ]
 
     def live(self) -> None:
         """The part in which everything goes wrong."""
@@ -86,7 +84,6 @@ class History:
         return hosts
 
     def _start(self, seat: Seat) -> Process:
-        host, ttl = self._homes.get(seat, self._home)
         number = self.checks.counts["processes"]
         self.checks.counts["processes"] += 1
         process = Process(
@@ -96,8 +93,8 @@ class History:
             self.profile,
             self.checks,
             label=f"p{number}",
-            host=host,
-            ttl=ttl,
+            host=seat.host,
+            ttl=seat.ttl,
             keeps_memory=self.keeps_memory,
             told=lambda candidacy, news: seat.told(process, candidacy, news),
             watchers=self.watchers,

@@ -69,7 +69,7 @@ class Process:
         self.machine = core.machine.Machine(setting)
         self.leading: list[Any] = []
         """Its candidacies that were elected, and of whose end it has not been told."""
-        self.is_dead = self.is_closed = False
+        self.is_dead = False
         self._events, self._told, self._checks = core.events, told, checks
         self._world, self._store, self._network, self._profile = world, store, network, profile
         self._watchers = watchers
@@ -156,6 +156,8 @@ class Process:
             self._world.random.shuffle(inbox)  # threads go on in any order
         for action, args in inbox:
             self._reach(action, *args)
+        if self._world.chance(0.3):
+            self._reach(self._handle, self._events.RenewNow(suspect=True))  # the wall clock has jumped ahead
 
     def _leave(self, candidacy: Any) -> None:
         fate = candidacy.audience
@@ -205,7 +207,7 @@ class Process:
         for ask in asks:
             lanes[ask.lane].asks.append(ask)
         for scan in scans:
-            lanes[events.Lane.NAMES].scans.append(scan)
+            lanes[scan.lane].scans.append(scan)
         for lane in lanes.values():
             self._pump(lane)
 
@@ -319,4 +321,6 @@ class Process:
 
     def _closed(self, effect: Any) -> None:
         """Nothing of it is left to do: the engine ends."""
-        self.is_closed = self.is_dead = True
+        if self.leading:
+            raise Violation("news", f"{self.label} has closed, and still leads")
+        self.is_dead = True

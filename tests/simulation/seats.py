@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .checks import Checks, Fate
+from .checks import Fate
 from .process import Process
 from .profiles import Profile
-from .world import World
+from .world import Host, World
 
 __all__ = ["Seat"]
 
@@ -20,13 +20,15 @@ class Seat:
         self,
         world: World,
         profile: Profile,
-        checks: Checks,
+        *,
         names: tuple[str, ...],
+        host: Host,
+        ttl: float,
         start: Callable[[Seat], Process],
     ) -> None:
-        self._world, self._profile, self._checks = world, profile, checks
+        self._world, self._profile = world, profile
         self._start = start
-        self.names = names
+        self.names, self.host, self.ttl = names, host, ttl
         self.wants = True
         """Whether it goes on campaigning by itself."""
         self.tried: dict[str, Any] = {}
@@ -44,6 +46,7 @@ class Seat:
         if before is not None and not before.audience.ended:
             return None
         candidacy = self._world.core.candidacy.Candidacy(name, patient=patient, audience=Fate(self._world.now))
+        candidacy.yields = self._world.chance(0.7)
         self.tried[name] = candidacy
         self.process.call(self._event("Campaign", candidacy))
         return candidacy
@@ -96,6 +99,8 @@ class Seat:
                 world.after(world.random.expovariate(1 / profile.hold), self._end, process, candidacy)
                 if world.chance(profile.notes * 3):
                     world.after(world.random.random(), self._save, process, candidacy)
+            case "Asked":
+                world.after(world.random.expovariate(0.5), self.leave, candidacy)
             case "Lost" | "Denied" | "Failed" | "Withdrawn":
                 self._think(candidacy.name)
 

@@ -24,7 +24,7 @@ def tell(thing: Any) -> str:
 
 
 def _shortly(thing: Any) -> str:
-    words = [getattr(thing, name) for name in getattr(thing, "__slots__", ())]
+    words = [getattr(thing, name) for name in getattr(thing, "_fields", None) or getattr(thing, "__slots__", ())]
     return " ".join([type(thing).__name__, *(_word(word) for word in words)])
 
 
