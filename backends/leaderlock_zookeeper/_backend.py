@@ -196,7 +196,7 @@ def _check_writes(writes: Sequence[Write]) -> None:
     for write in writes:
         if write.value is not None and len(write.value) > _MAX_VALUE:
             raise BackendRefused(
-                f"the value of {write.key!r} has {len(write.value)} bytes; zookeeper takes {_MAX_VALUE}; keep notes short"
+                f"the value of {write.key!r} has {len(write.value)} bytes; the most is {_MAX_VALUE}; keep notes short"
             )
 
 

@@ -125,7 +125,7 @@ class Marks:
             except exceptions.NodeExistsError:
                 continue
             except exceptions.NoNodeError as error:
-                raise BackendRefused("the chroot of the client that was handed in does not exist; create it") from error
+                raise BackendRefused("the chroot of the client handed in does not exist; create it") from error
             except exceptions.NoAuthError as error:
                 # Whoever may not touch the upper nodes may still be given one of his own: which of them is missing,
                 # if any, the next step will tell.

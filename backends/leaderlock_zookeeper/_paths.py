@@ -14,7 +14,7 @@ version it expects: that is the comparison of the memory, inside the atomic step
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 from urllib.parse import quote, unquote
 
@@ -36,28 +36,26 @@ def is_life(text: str) -> bool:
     return re.fullmatch("[0-9a-f]{32}", text) is not None
 
 
-@dataclass(frozen=True, slots=True)
 class Layout:
     """The paths of one namespace."""
 
-    root: str
-    namespace: str
-
-    @property
-    def pointer(self) -> str:
-        return f"{self.root}/{escape(self.namespace)}"
-
-    @property
-    def ancestors(self) -> list[str]:
-        """What must be there before the namespace, from the top; the first is the client's own chroot, if it has one."""
-        parts = self.root.split("/")[1:]
-        return ["/", *("/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1))]
+    def __init__(self, root: str, namespace: str) -> None:
+        self.pointer = f"{root}/{escape(namespace)}"
+        parts = root.split("/")[1:]
+        self.ancestors = ["/", *("/" + "/".join(parts[:end]) for end in range(1, len(parts) + 1))]
+        """What must be there before the namespace, from the top; the first is the client's own chroot, if any."""
 
     def life(self, life: str) -> str:
         return f"{self.pointer}/{life}"
 
     def directory(self, life: str, key: str) -> str:
-        return f"{self.life(life)}/{blake2b(key.encode(), digest_size=1).hexdigest()}"
+        return f"{self.pointer}/{life}/{_place(key)[:2]}"
 
     def register(self, life: str, key: str) -> str:
-        return f"{self.directory(life, key)}/{escape(key)}"
+        return f"{self.pointer}/{life}/{_place(key)}"
+
+
+# The same few keys come again and again: a session's with each renewal, a name's with each take and release.
+@lru_cache(maxsize=1024)
+def _place(key: str) -> str:
+    return f"{blake2b(key.encode(), digest_size=1).hexdigest()}/{escape(key)}"

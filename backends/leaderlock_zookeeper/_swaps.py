@@ -131,7 +131,7 @@ class Swaps:
 
     def _send_directories(self, writes: Sequence[Write], memory: str) -> list[tuple[str, Result]]:
         wanted = {self._layout.directory(memory, write.key) for write in writes if write.expected == ABSENT}
-        return [(path, self._link.now().create_async(path)) for path in sorted(wanted - self._directories)]
+        return [(path, self._link.now().create_async(path)) for path in wanted - self._directories]
 
     def _confirm(self, path: str, created: Result, deadline: float) -> None:
         """The directory is there now; where its parent is not, that life of the namespace is gone for good."""

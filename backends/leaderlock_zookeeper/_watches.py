@@ -50,7 +50,7 @@ class _Node:
 
 
 class Watches:
-    """All watches of one backend. An epoch is a connection and a life; what was set in an earlier one counts no more."""
+    """All watches of one backend. An epoch is a connection and a life; what was set in an earlier one is void."""
 
     def __init__(self, link: Link, layout: Layout) -> None:
         self._link = link
