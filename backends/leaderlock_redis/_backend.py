@@ -97,10 +97,10 @@ class RedisBackend(Backend):
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         _check_writes(writes)
-        birth, replid = self._parts(memory)
+        birth, line = self._parts(memory)
         words = [b"EVAL", SWAP, b"%d" % (len(writes) + 1), self._space]
         words += [self._place(write.key) for write in writes]
-        words += [birth, replid]
+        words += [birth, line]
         for write in writes:
             expected = str(write.expected).encode()
             words += [expected, write.value] if write.value is not None else [b"-" + expected, b""]
@@ -161,11 +161,11 @@ class RedisBackend(Backend):
         return self._space + key.encode("utf-8", "surrogateescape")
 
     def _parts(self, memory: str) -> tuple[bytes, bytes]:
-        """The birth id, and the replication id where that is a part of the memory."""
+        """The birth id, and the line of INFO that must be there where the replication id is a part of the memory."""
         if self._is_disk:
             return memory.encode(), b""
         birth, _, replid = memory.partition(".")
-        return birth.encode(), replid.encode() or b"none"
+        return birth.encode(), b"master_replid:%b\r" % replid.encode()
 
     def _mark(self, birth: bytes, floor: bytes, replid: bytes) -> tuple[int, str]:
         """Floor and memory."""

@@ -67,8 +67,8 @@ class Links:
         """The reply to a request that writes, and what is missing of the durability it was to have."""
         deadline = time.monotonic() + timeout
         link = self.take(deadline)
-        # The server is to say "too few" while we still listen.
-        patience = b"%d" % max(1, (deadline - time.monotonic()) * 900)
+        # The server is to say "too few" while we still listen; it looks at its clock ten times a second.
+        patience = b"%d" % max(1, (deadline - time.monotonic()) * 700)
         if self._durability.replicas:
             wanted = self._durability.replicas
             reply, count = self._ask(link, [request, pack(b"WAIT", b"%d" % wanted, patience)], deadline)

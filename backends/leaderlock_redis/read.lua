@@ -1,21 +1,22 @@
 -- KEYS: the namespace's mark, then the registers that are asked for.
 -- ARGV: the birth id to lay if there is none; the highest floor that this client knows.
-local replid = string.match(redis.call('INFO', 'replication'), 'role:master.-master_replid:(%x+)')
-if not replid then
+local call = redis.call
+local info = call('INFO', 'replication')
+if not string.find(info, 'role:master', 1, true) then
   return redis.error_reply('READONLY this server is not a master')
 end
-local mark = redis.call('HMGET', KEYS[1], 'birth', 'floor', 'replid')
+local replid = string.match(info, 'master_replid:(%x+)') or ''
+local mark = call('HMGET', KEYS[1], 'birth', 'floor', 'replid')
 -- What is remembered may be older than what was granted: begin above everything that can have been given.
 if not (mark[1] and mark[2] and mark[3] == replid) then
-  local time = redis.call('TIME')
+  local time = call('TIME')
   local now = time[1] * 1000000 + time[2]
-  local floor = math.max(now, tonumber(mark[2] or 0) + 1, ARGV[2] + 1)
   mark[1] = mark[2] and mark[1] or ARGV[1]
-  mark[2] = string.format('%.0f', floor)
-  redis.call('HSET', KEYS[1], 'birth', mark[1], 'floor', mark[2], 'replid', replid)
+  mark[2] = string.format('%.0f', math.max(now, (mark[2] or 0) + 1, ARGV[2] + 1))
+  call('HSET', KEYS[1], 'birth', mark[1], 'floor', mark[2], 'replid', replid)
 end
 local reply = {mark[1], mark[2], replid}
 for i = 2, #KEYS do
-  reply[i + 2] = redis.call('HMGET', KEYS[i], 'stamp', 'value')
+  reply[i + 2] = call('HMGET', KEYS[i], 'stamp', 'value')
 end
 return reply

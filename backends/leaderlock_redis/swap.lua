@@ -1,40 +1,40 @@
 -- KEYS: the namespace's mark (also the name of its channel), then a register for each write.
--- ARGV: birth id; replication id, or nothing where that is no part of the memory;
+-- ARGV: birth id; the line of INFO that names the replication id, or nothing where that is no part of the memory;
 --   then for each write the stamp expected (with a minus before it: delete) and the value.
-local replid = string.match(redis.call('INFO', 'replication'), 'role:master.-master_replid:(%x+)')
-if not replid then
+local call, find = redis.call, string.find
+local info = call('INFO', 'replication')
+if not find(info, 'role:master', 1, true) then
   return redis.error_reply('READONLY this server is not a master')
 end
-local mark = redis.call('HMGET', KEYS[1], 'birth', 'floor')
-if not mark[2] or mark[1] ~= ARGV[1] or (ARGV[2] ~= '' and ARGV[2] ~= replid) then
+local mark = call('HMGET', KEYS[1], 'birth', 'floor')
+if mark[1] ~= ARGV[1] or not mark[2] or not find(info, ARGV[2], 1, true) then
   return 'gone'
 end
 -- All reads come before the first write: a register of another type fails the call while nothing is done.
 local reply, changed, stamp = {}, {}, nil
 for i = 2, #KEYS do
-  reply[i - 1] = redis.call('HMGET', KEYS[i], 'stamp', 'value')
+  reply[i - 1] = call('HMGET', KEYS[i], 'stamp', 'value')
 end
 for i = 2, #KEYS do
-  local expected, value = ARGV[2 * i - 1], ARGV[2 * i]
-  local plain = string.gsub(expected, '-', '')
-  if (reply[i - 1][1] or '0') == plain then
+  local expected, there = ARGV[2 * i - 1], reply[i - 1][1] or '0'
+  if expected == there or expected == '-' .. there then
     if not stamp then
-      local time = redis.call('TIME')
+      local time = call('TIME')
       stamp = string.format('%.0f', math.max(time[1] * 1000000 + time[2], mark[2] + 1))
       -- The first write. If memory is short or rights are missing it fails, and nothing is done.
-      redis.call('HSET', KEYS[1], 'floor', stamp)
+      call('HSET', KEYS[1], 'floor', stamp)
     end
-    if expected == plain then
-      redis.call('HSET', KEYS[i], 'stamp', stamp, 'value', value)
+    if expected == there then
+      call('HSET', KEYS[i], 'stamp', stamp, 'value', ARGV[2 * i])
       reply[i - 1] = stamp
     else
-      redis.call('DEL', KEYS[i])
+      call('DEL', KEYS[i])
       reply[i - 1] = '0'
     end
     changed[#changed + 1] = KEYS[i]
   end
 end
 if stamp then
-  redis.call('PUBLISH', KEYS[1], table.concat(changed, '\n'))
+  call('PUBLISH', KEYS[1], table.concat(changed, '\n'))
 end
 return reply
