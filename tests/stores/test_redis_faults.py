@@ -1,0 +1,436 @@
+"""Whole clients on a Redis server that forgets, dies, refuses, or is cut off in the middle of an answer."""
+
+import itertools
+import socket
+import threading
+import time
+from contextlib import closing
+
+import pytest
+
+from leaderlock import CampaignTimeout, connect
+from leaderlock.backend import ABSENT, Swapped, Write
+from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
+from leaderlock_redis import open_backend
+from leaderlock_redis._errors import ACL
+from tests.contract.redis_server import RedisServer, free_port, until
+
+TTL = 0.6
+LONGEST = 1.0
+TIMEOUT = 5.0
+NAMES = (f"test-{number}" for number in itertools.count())
+
+
+@pytest.fixture
+def namespace():
+    return next(NAMES)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with RedisServer(tmp_path_factory.mktemp("redis"), "--enable-debug-command", "yes").running() as server:
+        yield server
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts another server with the settings given."""
+    running = []
+
+    def start_one(*settings):
+        directory = tmp_path / str(len(running))
+        directory.mkdir()
+        running.append(RedisServer(directory, *settings))
+        running[-1].start()
+        return running[-1]
+
+    yield start_one
+    for one in running:
+        one.kill()
+
+
+@pytest.fixture
+def start_durable(start):
+    return lambda: start("--appendonly", "yes", "--appendfsync", "always")
+
+
+@pytest.fixture
+def client(namespace):
+    """Opens a client of a server."""
+    opened = []
+
+    def open_one(server, **options):
+        backend = open_backend(server.url, namespace=namespace, **options)
+        opened.append(connect(backend, ttl=TTL, longest=LONGEST, namespace=namespace))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def backend(namespace):
+    """Opens a backend on a URL."""
+    opened = []
+
+    def open_one(url, **options):
+        opened.append(open_backend(url, namespace=namespace, **options))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def lead(client, name="job"):
+    """Win the election, however often the store is away meanwhile."""
+
+    def campaign():
+        try:
+            return client.election(name).campaign(timeout=TIMEOUT)
+        except (BackendUnavailable, CampaignTimeout):
+            return None
+
+    return until(campaign, f"{name} is led")
+
+
+def trouble_between_two_leaders(first, second, trouble):
+    """One leads, trouble comes, the other leads: the first must have lost it before, and the token must be greater."""
+    old = lead(first)
+    trouble()
+
+    new = lead(second)
+    overlapped = old.is_held and new.is_held
+
+    assert not overlapped
+    assert new.token > old.token
+
+
+def test_a_flushed_server_has_no_two_leaders_and_higher_tokens(server, client):
+    trouble_between_two_leaders(client(server), client(server), lambda: server.do("FLUSHALL"))
+
+
+def test_a_server_that_forgot_everything_in_a_restart_has_no_two_leaders_and_higher_tokens(start, client):
+    server = start()
+
+    def restart():
+        server.kill()
+        server.start()
+
+    trouble_between_two_leaders(client(server), client(server), restart)
+
+
+def test_a_leader_whose_records_survived_keeps_its_lease_through_a_change_of_memory(server, client, backend):
+    lease = lead(client(server))
+    probe = backend(server.url)
+    before = probe.read(["settled"], timeout=TIMEOUT)
+
+    # What a promoted replica looks like: the same records, another replication id.
+    server.do("DEBUG", "CHANGE-REPL-ID")
+    until(lambda: probe.read(["settled"], timeout=TIMEOUT).memory != before.memory, "the memory has changed")
+    renewed = time.monotonic() + 2 * TTL
+    until(lambda: time.monotonic() > renewed or not lease.is_held, "two terms' worth of renewals")
+
+    assert lease.is_held
+
+
+def test_a_leader_keeps_its_lease_through_a_kill_of_a_server_that_writes_to_disk(start_durable, client):
+    server = start_durable()
+    leader = client(server, durability="disk")
+    lease = lead(leader)
+
+    server.kill()
+    server.start()
+    renewed = time.monotonic() + 2 * TTL
+    until(lambda: time.monotonic() > renewed or not lease.is_held, "two terms' worth of renewals")
+
+    # A restart that takes longer than the ttl ends the term, and the next one's token is greater.
+    assert lease.is_held or lead(leader).token > lease.token
+
+
+def test_what_was_acknowledged_on_disk_is_there_after_a_kill(start_durable, backend):
+    server = start_durable()
+    kept = backend(server.url, durability="disk")
+    before = kept.read([], timeout=TIMEOUT)
+    (answer,) = kept.swap([Write("name/a", ABSENT, b"kept")], before.memory, timeout=TIMEOUT)
+
+    server.kill()
+    server.start()
+    after = kept.read(["name/a"], timeout=TIMEOUT)
+
+    assert isinstance(answer, Swapped)
+    assert (after.seen["name/a"].value, after.seen["name/a"].stamp) == (b"kept", answer.stamp)
+    assert after.memory == before.memory
+
+
+def test_a_write_that_meets_another_replication_id_is_not_applied(server, backend):
+    one = backend(server.url)
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    server.do("DEBUG", "CHANGE-REPL-ID")
+
+    with pytest.raises(MemoryGone):
+        one.swap([Write("name/a", ABSENT, b"late")], memory, timeout=TIMEOUT)
+    assert one.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
+
+
+def test_a_mark_that_lagged_behind_is_raised_above_what_was_granted(server, backend, namespace):
+    one = backend(server.url)
+    before = one.read([], timeout=TIMEOUT).floor
+
+    server.do("HSET", f"leaderlock:{{{namespace}}}:", "floor", "1000", "replid", "of the old master")
+
+    assert one.read([], timeout=TIMEOUT).floor > before
+
+
+def test_a_wrong_password_is_refused_and_not_shown(start, backend):
+    server = start("--requirepass", "right")
+    url = f"redis://:wr0ng-one@127.0.0.1:{server.port}/0"
+
+    with pytest.raises(BackendRefused) as refused:
+        backend(url).read([], timeout=TIMEOUT)
+
+    assert f"127.0.0.1:{server.port}" in str(refused.value)
+    assert "wr0ng-one" not in str(refused.value)
+
+
+def test_a_missing_password_is_refused(start, backend):
+    with pytest.raises(BackendRefused, match="password"):
+        backend(start("--requirepass", "right").url).read([], timeout=TIMEOUT)
+
+
+RIGHTS = [word for word in ACL.split() if word.startswith("+")]
+
+
+def test_the_rights_that_are_named_are_enough(server, backend):
+    server.do("ACL", "SETUSER", "enough", "on", ">pass", "~leaderlock:*", "&leaderlock:*", *RIGHTS)
+    woken = threading.Event()
+    one = backend(f"redis://enough:pass@127.0.0.1:{server.port}/0")
+
+    memory = one.read([], timeout=TIMEOUT).memory
+    one.watch(["name/a"], woken.set)
+    (made,) = one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    one.swap([Write("name/a", made.stamp, None)], memory, timeout=TIMEOUT)
+
+    assert woken.wait(TIMEOUT)
+    assert list(one.scan("", timeout=TIMEOUT)) == []
+
+
+@pytest.mark.parametrize("missing", ["+eval", "+info", "+time", "+hset", "+hmget", "+del", "+publish"])
+def test_a_missing_right_is_refused_before_anything_is_written_and_the_line_to_add_is_told(server, backend, missing):
+    user = f"without-{missing[1:]}"
+    rights = [right for right in RIGHTS if right != missing]
+    server.do("ACL", "SETUSER", user, "on", ">pass", "~leaderlock:*", "&leaderlock:*", *rights)
+
+    with pytest.raises(BackendRefused, match=r"ACL SETUSER .*\+info") as refused:
+        backend(f"redis://{user}:pass@127.0.0.1:{server.port}/0").read([], timeout=TIMEOUT)
+
+    assert "pass@" not in str(refused.value)
+
+
+def test_a_missing_channel_is_refused(server, backend):
+    server.do("ACL", "SETUSER", "mute", "on", ">pass", "~leaderlock:*", "resetchannels", *RIGHTS)
+
+    with pytest.raises(BackendRefused, match="&leaderlock"):
+        backend(f"redis://mute:pass@127.0.0.1:{server.port}/0").read([], timeout=TIMEOUT)
+
+
+def test_a_replica_is_refused(server, start, backend):
+    replica = start("--replicaof", "127.0.0.1", str(server.port))
+
+    with pytest.raises(BackendRefused, match="replica"):
+        backend(replica.url).read([], timeout=TIMEOUT)
+
+
+def test_a_master_that_was_demoted_under_an_open_connection_takes_no_write(start, backend):
+    server = start()
+    one = backend(server.url)
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    server.do("REPLICAOF", "127.0.0.1", str(free_port()))
+
+    with pytest.raises((BackendRefused, MemoryGone)):
+        one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    with pytest.raises(BackendRefused, match="replica"):
+        one.read([], timeout=TIMEOUT)
+
+
+def test_a_server_that_may_evict_our_keys_is_refused(start, backend):
+    with pytest.raises(BackendRefused, match="maxmemory-policy"):
+        backend(start("--maxmemory-policy", "allkeys-lru").url).read([], timeout=TIMEOUT)
+
+
+def test_a_node_of_a_cluster_is_refused(start, backend):
+    with pytest.raises(BackendRefused, match="cluster"):
+        backend(start("--cluster-enabled", "yes", "--cluster-port", str(free_port())).url).read([], timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("settings", [(), ("--appendonly", "yes", "--appendfsync", "everysec")])
+def test_a_server_that_does_not_write_at_once_is_not_taken_for_durable(start, backend, settings):
+    with pytest.raises(BackendRefused, match="appendfsync always"):
+        backend(start(*settings).url, durability="disk").read([], timeout=TIMEOUT)
+
+
+def test_a_server_without_memory_refuses_and_writes_nothing(start, backend):
+    server = start()
+    one = backend(server.url)
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    server.do("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(BackendRefused, match="maxmemory"):
+        one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    server.do("CONFIG", "SET", "maxmemory", "0")
+
+    assert one.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
+
+
+def test_a_key_of_another_type_refuses_the_whole_batch(server, backend, namespace):
+    one = backend(server.url)
+    memory = one.read([], timeout=TIMEOUT).memory
+    server.do("SET", f"leaderlock:{{{namespace}}}:name/b", "a string")
+
+    with pytest.raises(BackendRefused, match="another type"):
+        one.swap([Write("name/a", ABSENT, b"x"), Write("name/b", ABSENT, b"x")], memory, timeout=TIMEOUT)
+
+    assert one.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
+
+
+def test_a_write_that_too_few_replicas_have_is_unknown(start, backend):
+    one = backend(start().url, durability="replicas:1")
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    with pytest.raises(OutcomeUnknown, match="0 of 1 replicas"):
+        one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=1.0)
+
+
+def test_a_write_that_enough_replicas_have_is_done(start, backend):
+    server = start("--repl-diskless-sync-delay", "0")
+    start("--replicaof", "127.0.0.1", str(server.port))
+    one = backend(server.url, durability="replicas:1")
+    until(lambda: b"state=online" in server.do("INFO", "replication"), "the replica follows")
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    (answer,) = one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+
+    assert isinstance(answer, Swapped)
+
+
+def test_a_refused_connection_was_never_sent(backend):
+    with pytest.raises(BackendUnavailable) as raised:
+        backend(f"redis://127.0.0.1:{free_port()}").read([], timeout=TIMEOUT)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+
+
+def test_a_unix_socket_serves_as_well(server, backend):
+    one = backend(f"unix://{server.directory}/socket?db=1")
+
+    (answer,) = one.swap([Write("name/a", ABSENT, b"x")], one.read([], timeout=TIMEOUT).memory, timeout=TIMEOUT)
+
+    assert isinstance(answer, Swapped)
+
+
+def test_a_watch_outlives_its_connection(server, backend):
+    one, other, woken = backend(server.url), backend(server.url), threading.Event()
+    memory = other.read([], timeout=TIMEOUT).memory
+    one.watch(["name/a"], woken.set)
+    assert woken.wait(TIMEOUT), "the subscription stands"
+
+    woken.clear()
+    server.do("CLIENT", "KILL", "TYPE", "pubsub")
+    assert woken.wait(TIMEOUT), "it stands again"
+    woken.clear()
+    other.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+
+    assert woken.wait(TIMEOUT)
+
+
+class Impostor:
+    """Listens where a Redis server is looked for, and does what ``serve`` does with each connection."""
+
+    def __init__(self, serve):
+        self._serve = serve
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = []
+        self._accepting = threading.Thread(target=self._accept, daemon=True)
+        self._accepting.start()
+
+    def _accept(self):
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return
+            self._threads.append(threading.Thread(target=self._run, args=(connection,), daemon=True))
+            self._threads[-1].start()
+
+    def _run(self, connection):
+        with closing(connection):
+            self._serve(connection)
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for thread in (self._accepting, *self._threads):
+            thread.join(TIMEOUT)
+
+
+@pytest.fixture
+def impostor():
+    standing = []
+
+    def stand(serve):
+        standing.append(Impostor(serve))
+        return f"redis://127.0.0.1:{standing[-1].port}"
+
+    yield stand
+    for one in standing:
+        one.close()
+
+
+@pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH_9.2\r\n"])
+def test_a_port_where_something_else_listens_is_refused(backend, impostor, greeting):
+    def greet(connection):
+        connection.recv(1024)
+        connection.sendall(greeting)
+
+    with pytest.raises(BackendRefused, match="not a Redis server"):
+        backend(impostor(greet)).read([], timeout=TIMEOUT)
+
+
+def test_a_port_where_nobody_answers_is_unavailable_in_time(backend, impostor):
+    began = time.monotonic()
+
+    with pytest.raises(BackendUnavailable):
+        backend(impostor(lambda connection: connection.recv(1))).read([], timeout=0.3)
+
+    assert time.monotonic() - began < TIMEOUT
+
+
+@pytest.mark.parametrize("kept", [0, 1, 7, 20])
+def test_an_answer_cut_at_a_byte_is_unknown_and_the_next_call_gets_its_own(server, backend, impostor, kept):
+    is_cutting = threading.Event()
+
+    def relay(connection):
+        with closing(socket.create_connection(("127.0.0.1", server.port))) as behind:
+            while request := connection.recv(1 << 16):
+                behind.sendall(request)
+                answer = behind.recv(1 << 16)
+                if is_cutting.is_set():
+                    is_cutting.clear()
+                    connection.sendall(answer[:kept])
+                    return
+                connection.sendall(answer)
+
+    one = backend(impostor(relay))
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    is_cutting.set()
+    with pytest.raises(OutcomeUnknown):
+        one.swap([Write("name/a", ABSENT, b"mine")], memory, timeout=TIMEOUT)
+    seen = one.read(["name/a"], timeout=TIMEOUT).seen
+
+    assert seen["name/a"].value == b"mine"
+    one.close()
