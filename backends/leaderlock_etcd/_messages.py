@@ -152,7 +152,8 @@ def range_answer(message: bytes) -> RangeAnswer:
 
 def txn_answer(message: bytes) -> TxnAnswer:
     """Read the answer to a transaction."""
-    revision, succeeded, answers = 0, False, list[RangeAnswer | TxnAnswer | None]()
+    revision, succeeded = 0, False
+    answers: list[RangeAnswer | TxnAnswer | None] = []
     for field, integer, value in fields(message):
         if field == 1:
             revision = _revision(value)

@@ -115,10 +115,18 @@ class EtcdServer:
     def frozen(self):
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
+        self._wait_until_stopped(self.process.pid)
         try:
             yield
         finally:
             self.process.send_signal(signal.SIGCONT)
+
+    @staticmethod
+    def _wait_until_stopped(pid: int) -> None:
+        # The signal is sent at once, and obeyed by each thread when it next leaves the kernel.
+        tasks = list(Path(f"/proc/{pid}/task").glob("*/stat"))
+        while any(task.read_text().rpartition(")")[2].split()[0] != "T" for task in tasks):
+            time.sleep(0.001)
 
     def ask(self, method: str, message: dict[str, object]) -> dict[str, object]:
         """Ask through etcd's JSON gateway: another way in than the driver's own."""
