@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Final, TypeVar
@@ -37,7 +36,6 @@ class Login:
         self._request = None if user is None else authenticate_request(user, password)
         self._client = client
         self._metadata: Metadata | None = None
-        self._lock = threading.Lock()
 
     @property
     def can_repeat(self) -> bool:

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
-from leaderlock.errors import UsageError
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_about_token
 from leaderlock_etcd._grpc import CallFailed, Stream, open_stream
@@ -93,8 +92,9 @@ class Watcher:
         failures = 0
         while not self._ended.is_set():
             began = time.monotonic()
-            # The lines are closed before the watcher is ended; a certificate may be unreadable for a while.
-            with contextlib.suppress(UsageError, OSError):
+            # Protects all watches from what may be wrong for a while only: a certificate that cannot be read, a client
+            # handed in that raises; and from the backend's being closed just now.
+            with contextlib.suppress(Exception):
                 self._watch_once()
             # Back to short pauses once a stream lasted.
             failures = 0 if time.monotonic() - began > _PAUSES[-1] else failures + 1
