@@ -142,6 +142,9 @@ class Links:
         requests = [pack(b"INFO"), pack(b"EVAL", CHECK, b"1", self._space + b"\0check", self._space)]
         if self._durability.is_disk:
             requests.append(pack(b"CONFIG", b"GET", b"appendfsync"))
+        if self._durability.replicas:
+            # For none, which answers at once: only whether we may.
+            requests.append(pack(b"WAIT", b"0", b"1"))
         replies = link.wire.ask(requests, deadline)
         info = replies[0]
         if isinstance(info, bytes):

@@ -71,8 +71,9 @@ def settings_of_url(url: str) -> Settings:
         raise ValueError(f"{scheme + colon!r} does not begin a URL of redis; {_FORMS}")
     try:
         pool = redis.ConnectionPool.from_url(f"{_SCHEMES[scheme.lower()]}:{rest}")
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"the URL of redis cannot be used ({error}); {_FORMS}") from error
+    except (ValueError, TypeError):
+        # Without the cause: a password with a slash in it is taken for a port, and quoted.
+        raise ValueError(f"the URL of redis cannot be read; {_FORMS}; percent-encode what is special") from None
     settings = Settings(pool)
     try:
         settings.connection(1.0)
@@ -96,7 +97,10 @@ def settings_of_client(client: object) -> Settings:
         )
     if hasattr(pool, "sentinel_manager"):
         raise TypeError("a Sentinel's client is not supported: give one of the master itself")
-    return Settings(pool)
+    settings = Settings(pool)
+    # Not to connect: a class of the user's own may not take what it is given here, and says so now.
+    settings.connection(1.0)
+    return settings
 
 
 def _library() -> Any:

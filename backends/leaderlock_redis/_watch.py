@@ -17,7 +17,7 @@ from typing import Final
 
 from leaderlock.errors import LeaderLockError
 from leaderlock_redis._links import Link, Links
-from leaderlock_redis._wire import Garbled, Reply, pack
+from leaderlock_redis._wire import Garbled, Reply, ServerError, pack
 
 __all__ = ["Watcher"]
 
@@ -121,7 +121,9 @@ class Watcher:
     def _listen(self) -> None:
         link = self._links.connect(time.monotonic() + _CONNECT_TIMEOUT)
         try:
-            link.wire.ask([pack(b"SUBSCRIBE", self._channel)], time.monotonic() + _CONNECT_TIMEOUT)
+            (reply,) = link.wire.ask([pack(b"SUBSCRIBE", self._channel)], time.monotonic() + _CONNECT_TIMEOUT)
+            if isinstance(reply, ServerError):
+                return
             self._is_listening = True
             # For what went by before the subscription stood.
             self._wake(None)
