@@ -65,6 +65,7 @@ class ZooKeeperBackend(Backend):
         self._watches = Watches(link, layout)
         self._lock = threading.Lock()
         self._life: str | None = None
+        self._gone: set[str] = set()
         self._floor = 0
         self._traits = Traits(
             store="zookeeper",
@@ -85,10 +86,14 @@ class ZooKeeperBackend(Backend):
         deadline = time.monotonic() + timeout
         while True:
             life = self._life or self._marks.find(deadline, least=self._floor + 1)
+            if life in self._gone:
+                raise BackendUnavailable("this ZooKeeper server lags behind what another has shown already; read again")
             seen, mark, zxid = self._look(life, wanted, deadline)
-            self._life = life if mark else None
             if mark is None:
+                self._gone.add(life)
+                self._life = None
                 continue
+            self._life = life
             floor = mark.floor(zxid)
             if floor is not None:
                 return View(seen, self._risen(floor), life)

@@ -176,8 +176,8 @@ class Watches:
             watches = [*node.watches]
             if epoch == self._epoch:
                 node.asked = node.stands = False
-                if not watches:
-                    self._nodes.pop(node.key, None)
+                if not watches and self._nodes.get(node.key) is node:
+                    del self._nodes[node.key]
         if watches:
             if epoch == self._epoch:
                 self._set([node])

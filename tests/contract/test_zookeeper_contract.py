@@ -1,5 +1,6 @@
 """The ZooKeeper driver keeps the contract."""
 
+import threading
 from contextlib import closing
 
 import pytest
@@ -76,12 +77,25 @@ class TestClientHandedIn(TestZooKeeper):
     """The same on the session of one client that somebody else has started, and stops."""
 
     @pytest.fixture
-    def make_backend(self, server):
+    def lent(self, server):
         client = KazooClient(server.address, timeout=4.0, connection_retry={"max_tries": -1, "max_delay": 1.0})
         client.start(timeout=20)
-
-        yield lambda namespace: from_client(client, namespace=namespace)
-
-        assert client.connected, "a client that was lent is given back alive"
+        yield client
         client.stop()
         client.close()
+
+    @pytest.fixture
+    def make_backend(self, lent):
+        return lambda namespace: from_client(lent, namespace=namespace)
+
+    def test_a_closed_client_leaves_no_thread_and_no_descriptor_behind(self, open_backend, lent):
+        # Descriptors cannot be counted here: kazoo opens and closes one whenever it waits for its socket.
+        threads, backend = threading.active_count(), open_backend()
+        backend.watch(["name/a"], lambda: None)
+        backend.read(["name/a"], timeout=10)
+
+        backend.close()
+
+        assert threading.active_count() == threads
+        assert not lent.state_listeners
+        assert lent.exists("/leaderlock")

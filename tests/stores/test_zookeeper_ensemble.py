@@ -2,13 +2,15 @@
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.exceptions import NoNodeError, NotEmptyError
 
 import leaderlock
 from leaderlock import CampaignTimeout, LeaderLockError
+from leaderlock.backend import ABSENT, Write
 from leaderlock_zookeeper import from_client, open_backend
 from tests.contract.zookeeper_server import PATIENCE, Ensemble
 
@@ -129,6 +131,15 @@ def frozen(*servers):
         yield
 
 
+def wipe(shell, path):
+    """Also while others write into what is being removed."""
+    memory = shell.get(path)[0]
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until and shell.exists(path) and shell.get(path)[0] == memory:
+        with suppress(NotEmptyError, NoNodeError):
+            shell.delete(path, recursive=True)
+
+
 def a_follower(ensemble):
     leader = ensemble.leader
     return next(server for server in ensemble.servers if server is not leader)
@@ -181,7 +192,7 @@ def test_tokens_go_on_rising_in_a_tree_that_was_wiped(ensemble):
     try:
         with Contest(ensemble.hosts, "wiped") as contest:
             before = contest.progress()
-            shell.delete("/leaderlock/wiped", recursive=True)
+            wipe(shell, "/leaderlock/wiped")
             after = contest.progress()
     finally:
         shell.stop()
@@ -194,14 +205,16 @@ def test_tokens_go_on_rising_in_a_tree_that_was_wiped(ensemble):
 
 def test_the_floor_goes_on_through_an_election_and_writes_the_mark_anew(ensemble):
     backend = open_backend(f"zk://{ensemble.hosts}", namespace="floors")
-    before = backend.read([], timeout=20)
+    before = backend.read(["settled"], timeout=20)
 
     with killed(ensemble.leader):
         assert ensemble.leader
         until, after = time.monotonic() + PATIENCE, None
         while after is None and time.monotonic() < until:
             try:
-                after = backend.read([], timeout=5)
+                # Applied or in conflict with an earlier attempt of our own: either way it went through the new leader.
+                backend.swap([Write("settled", ABSENT, b"x")], before.memory, timeout=5)
+                after = backend.read(["settled"], timeout=5)
             except leaderlock.BackendUnavailable:
                 continue
     backend.close()
