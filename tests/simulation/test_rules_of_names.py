@@ -1,0 +1,229 @@
+"""Rules 8 to 19, by their numbers: a small table or one walk each. Histories are the simulator's."""
+
+from __future__ import annotations
+
+import pytest
+
+from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
+from leaderlock._protocol.cleaning import CLEAN
+from leaderlock._protocol.events import (
+    Ask,
+    Fired,
+    Kind,
+    Put,
+    Resign,
+    SaveNote,
+    Viewed,
+    Withdraw,
+)
+from leaderlock._protocol.records import SETTLED, NameRecord, Request
+from leaderlock.backend import DELETE
+from leaderlock.errors import MemoryGone
+
+from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, register, session_of
+
+# -- names
+
+
+@pytest.mark.parametrize(("token", "above"), [(3, False), (1 << 52, True)], ids=["the floor", "the last token"])
+def test_rule_8_a_token_is_above_the_last_one_and_not_below_the_floor(store, client, token, above):
+    overwrite(store, "name/n", NameRecord("w", None, token))
+    floor = store.backend().read([], timeout=1).floor
+
+    candidacy = client.campaign()
+
+    assert (candidacy.token == token + 1) is above
+    assert candidacy.token >= floor
+
+
+def test_rule_8_what_was_released_is_taken_and_what_is_held_is_not(client, rival):
+    held = client.campaign()
+    candidacy = rival.campaign()
+    waited = candidacy.state
+
+    client.do(Resign(held))
+    rival.look("name/n")
+
+    assert (waited, candidacy.state) == (State.CAMPAIGNING, State.LEADING)
+    assert candidacy.token > held.token
+
+
+@pytest.mark.parametrize(
+    ("token", "reason"), [(+1, LossReason.SUPERSEDED), (-1, None)], ids=["higher", "lower: it lags"]
+)
+def test_rule_9_a_higher_token_supersedes_and_a_lower_one_is_ignored(store, client, token, reason):
+    held = client.campaign()
+    overwrite(store, "name/n", NameRecord("w", "somebody", held.token + token))
+
+    client.look("name/n")
+
+    assert held.reason is reason
+
+
+def test_rule_10_an_unknown_take_counts_when_it_is_read_in_time(client):
+    client.do(Resign(client.campaign("opened")))
+    client.look("name/n")
+    client.loses = {Kind.TAKE: "reply"}
+    candidacy = client.campaign()
+    in_doubt = candidacy.state
+
+    client.look("name/n")
+
+    assert (in_doubt, candidacy.state) == (State.CAMPAIGNING, State.LEADING)
+
+
+def test_rule_10_who_walks_away_from_an_unknown_take_makes_it_conflict(store, client):
+    client.do(Resign(client.campaign("opened")))
+    client.loses = {Kind.TAKE: "request"}
+    candidacy = client.campaign()
+
+    client.do(Withdraw(candidacy))
+    for late in client.late:
+        client.arrives_late(late)
+
+    assert (Kind.TOUCH,) in client.sent
+    assert name_in(store).session is None
+
+
+def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_until_done(store, client):
+    held = client.campaign()
+    client.loses = {Kind.RELEASE: "request"}
+    client.do(Resign(held))
+    ended, kept = held.state, name_in(store).session
+    client.loses = {}
+
+    client.do(Fired(("name", "n")))
+
+    assert (ended, kept) == (State.RESIGNED, own_session(client))
+    assert (name_in(store).session, name_in(store).token) == (None, held.token)
+
+
+def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_write(client, rival):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "reply"}
+    client.do(SaveNote(held, b"up to here", 1))
+    client.loses = {}
+
+    client.do(Fired(("name", "n")))
+    client.do(Resign(held))
+    rival.campaign()
+
+    assert client.told(NoteSaved) == [NoteSaved(1, b"up to here")]
+    assert [news.note for news in rival.told(Elected)] == [b"up to here"]
+
+
+def test_rule_13_a_request_is_met_at_the_next_renewal(store, client):
+    held = client.campaign()
+    key, record = session_of(store, "a")
+    overwrite(store, key, record.asking(Request("n", held.token, "me", 0.0)))
+
+    client.do(Fired(("renew",)), at=5.0)
+
+    assert client.told(Lost) == [Lost(LossReason.YIELDED)]
+    assert name_in(store).session is None
+
+
+def test_rule_13_an_orphan_is_released_as_soon_as_it_is_seen(store, client):
+    client.campaign()
+    overwrite(store, "name/orphan", NameRecord("w", own_session(client), 5, b"note"))
+
+    client.look("name/orphan")
+
+    assert (name_in(store, "orphan").session, name_in(store, "orphan").note) == (None, b"note")
+
+
+@pytest.mark.parametrize(("off", "denied"), [(0.0, True), (-3600.0, False), (3600.0, False)])
+def test_rule_14_who_will_not_wait_is_denied_by_a_leader_that_looks_alive_and_observes_any_other(
+    store, client, rival, off, denied
+):
+    client.now = client.now._replace(wall=client.now.wall + off)
+    client.campaign()
+
+    candidacy = rival.campaign(patient=False)
+    answered = bool(rival.told(Denied))
+    rival.do(Fired(("name", "n")), at=TTL * (1 + RHO) + 0.1)
+
+    assert answered is denied
+    assert candidacy.state is (State.WITHDRAWN if denied else State.LEADING)
+
+
+# -- memory
+
+
+def test_rule_15_a_client_on_other_terms_is_refused(store, client):
+    client.campaign()
+    other = Client(store, "c", longest=60.0)
+
+    other.campaign()
+
+    [failed] = other.told(Failed)
+    assert "longest=30" in str(failed.error)
+
+
+def test_rule_16_a_first_use_is_settled_at_once_only_where_the_store_keeps_its_memory(store):
+    careful = Client(store, keeps_memory=False)
+    candidacy = careful.campaign()
+    at_once = candidacy.state
+
+    careful.do(Fired(("settle",)), at=30.0 * (1 + RHO) - 0.01)
+    early = candidacy.state
+    careful.do(Fired(("settle",)), at=30.0 * (1 + RHO))
+
+    assert (at_once, early, candidacy.state) == (State.CAMPAIGNING, State.CAMPAIGNING, State.LEADING)
+
+
+def test_rule_17_on_unsettled_memory_one_keeps_what_is_still_there_and_takes_nothing(store, client, rival):
+    kept = client.campaign("kept")
+    snapshot = store.snapshot()
+    lost = client.campaign("lost")
+    store.restore(snapshot)
+
+    client.do(Fired(("renew",)), at=5.0)
+    wanted = rival.campaign("lost")
+
+    assert (kept.state, lost.reason) == (State.LEADING, LossReason.STORE_FORGOT)
+    assert wanted.state is State.CAMPAIGNING
+
+
+def test_rule_17_the_names_are_looked_at_before_the_first_renewal_on_another_memory(store, client):
+    client.campaign()
+    key, _ = session_of(store, "a")
+    store.forget(wipe=False)
+    before = len(client.sent)
+
+    effects = client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    [ask] = [effect for effect in effects if isinstance(effect, Ask)]
+    assert set(ask.keys) >= {"name/n", key}
+    assert not [effect for effect in effects if isinstance(effect, Put)]
+    assert len(client.sent) == before
+
+
+def test_rule_18_every_write_stands_on_the_memory_that_was_seen(store, client):
+    held = client.campaign()
+    store.forget(wipe=False)
+    before = register(store, "name/n")
+
+    put = next(effect for effect in client.machine.handle(Resign(held), client.now) if isinstance(effect, Put))
+
+    with pytest.raises(MemoryGone):
+        client.arrives_late(put)
+    assert register(store, "name/n") == before
+
+
+# -- cleaning
+
+
+@pytest.mark.parametrize(("note", "deleted"), [(b"", True), (b"up to here", False)], ids=["no note", "a note"])
+def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_never(store, client, note, deleted):
+    client.campaign()
+    overwrite(store, "name/over", NameRecord("w", None, 5, note))
+    day = 86_400.0
+
+    there = []
+    for at in (1.0, 2.0, day - 1.0, day, day + 200.0, day + 400.0):
+        client.do(Fired(CLEAN), at=at)
+        there.append(register(store, "name/over").value is not DELETE)
+
+    assert there[:4] == [True] * 4
+    assert there[-1] is not deleted
