@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Final
 
@@ -13,8 +12,8 @@ def _load(name: str) -> bytes:
     # Whole scripts are sent, not their hashes: that costs a few microseconds, but a server never forgets what it
     # was sent. Comments and indentation need not travel.
     text = (Path(__file__).parent / f"{name}.lua").read_text(encoding="ascii")
-    lines = (re.sub(r"^\s+|^--.*", "", line.strip()) for line in text.splitlines())
-    return "\n".join(line for line in lines if line).encode()
+    lines = (line.strip() for line in text.splitlines())
+    return "\n".join(line for line in lines if line and not line.startswith("--")).encode()
 
 
 READ: Final = _load("read")
