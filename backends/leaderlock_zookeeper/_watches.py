@@ -81,6 +81,9 @@ class Watches:
         with self._lock:
             self._epoch += 1
             self._life = None
+            for node in self._nodes.values():
+                for watch in node.watches:
+                    watch.is_stopped = True
             self._nodes.clear()
 
     def _remove(self, watch: _Watch) -> None:
