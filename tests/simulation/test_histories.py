@@ -9,7 +9,7 @@ import pytest
 from .history import run
 from .profiles import PROFILES
 
-HISTORIES = int(os.environ.get("LEADERLOCK_HISTORIES", "80"))
+HISTORIES = int(os.environ.get("LEADERLOCK_HISTORIES", "60"))
 """How many of each profile; a campaign sets it to thousands, or runs ``python -m tests.simulation``."""
 PIECES = 4
 
