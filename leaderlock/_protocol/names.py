@@ -127,7 +127,8 @@ class Names:
             return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):
-                if name.notes and name.recognise(record, Kind.NOTE):
+                # While the note is being tried again, its answer says whether it is saved: once, not twice.
+                if name.notes and name.flight is None and name.recognise(record, Kind.NOTE):
                     self._holding.note_saved(name)
                     name.doubts = ()
             else:

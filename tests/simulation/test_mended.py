@@ -31,6 +31,24 @@ def test_a_note_that_an_earlier_attempt_saved_is_not_called_lost_because_a_later
     assert client.told(NoteSaved) == [NoteSaved(1, b"first"), NoteSaved(2, b"second")]
 
 
+def test_a_note_seen_saved_while_it_is_tried_again_does_not_answer_for_the_next_one(client):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "reply"}
+    client.do(SaveNote(held, b"first", 1))
+    client.do(SaveNote(held, b"second", 2))
+    [again] = puts(client.machine.handle(Fired(("name", "n")), client.now), Kind.NOTE)
+
+    client.look("name/n")
+    told_by_the_look = client.told(NoteSaved)
+    client.loses = {}
+    client.do(Unanswered([again], Failure.UNKNOWN, OutcomeUnknown("lost")))
+    client.do(Fired(("name", "n")))
+
+    assert told_by_the_look == []
+    assert client.told(NoteSaved) == [NoteSaved(1, b"first"), NoteSaved(2, b"second")]
+    assert name_in(client.store, "n").note == b"second"
+
+
 def test_a_note_under_way_when_its_term_ended_leaves_nothing_in_doubt(client):
     held = client.campaign()
     [note] = puts(client.machine.handle(SaveNote(held, b"note", 1), client.now), Kind.NOTE)
