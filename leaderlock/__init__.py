@@ -4,30 +4,34 @@
 resource needs in order to refuse an old leader. See ``docs/guarantees.md`` for what is promised, and what is not.
 """
 
-from leaderlock._client import Client, Election
-from leaderlock._connect import connect
-from leaderlock._current import current
-from leaderlock._decorators import only_on_leader
-from leaderlock._lease import Lease
-from leaderlock._observe import Session, Status, Term
-from leaderlock._protocol.candidacy import LossReason
-from leaderlock._protocol.clocks import Deadline
-from leaderlock._protocol.records import Holder
-from leaderlock.backend import ABSENT, DELETE, Backend, Conflict, Seen, Swapped, Traits, View, Write
-from leaderlock.errors import (
-    BackendError,
-    BackendNotInstalled,
-    BackendRefused,
-    BackendUnavailable,
-    CampaignTimeout,
-    LeaderLockError,
-    LeaseLost,
-    MemoryGone,
-    NotLeader,
-    OutcomeUnknown,
-    StaleToken,
-    UsageError,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from leaderlock._client import Client, Election
+    from leaderlock._connect import connect
+    from leaderlock._current import current
+    from leaderlock._decorators import only_on_leader
+    from leaderlock._lease import Lease
+    from leaderlock._observe import Session, Status, Term
+    from leaderlock._protocol.candidacy import LossReason
+    from leaderlock._protocol.clocks import Deadline
+    from leaderlock._protocol.records import Holder
+    from leaderlock.backend import ABSENT, DELETE, Backend, Conflict, Seen, Swapped, Traits, View, Write
+    from leaderlock.errors import (
+        BackendError,
+        BackendNotInstalled,
+        BackendRefused,
+        BackendUnavailable,
+        CampaignTimeout,
+        LeaderLockError,
+        LeaseLost,
+        MemoryGone,
+        NotLeader,
+        OutcomeUnknown,
+        StaleToken,
+        UsageError,
+    )
 
 __version__ = "0.1.0"
 
@@ -66,3 +70,61 @@ __all__ = [
     "current",
     "only_on_leader",
 ]
+
+# Each name is fetched from its home when it is first used: a program that imports leaderlock and has nothing to lead
+# does not pay for the engine, and the guardian of `leaderlock run` is forked before all that is loaded.
+_HOMES: Final = {
+    "_client": (
+        "Client",
+        "Election",
+    ),
+    "_connect": ("connect",),
+    "_current": ("current",),
+    "_decorators": ("only_on_leader",),
+    "_lease": ("Lease",),
+    "_observe": (
+        "Session",
+        "Status",
+        "Term",
+    ),
+    "_protocol.candidacy": ("LossReason",),
+    "_protocol.clocks": ("Deadline",),
+    "_protocol.records": ("Holder",),
+    "backend": (
+        "ABSENT",
+        "DELETE",
+        "Backend",
+        "Conflict",
+        "Seen",
+        "Swapped",
+        "Traits",
+        "View",
+        "Write",
+    ),
+    "errors": (
+        "BackendError",
+        "BackendNotInstalled",
+        "BackendRefused",
+        "BackendUnavailable",
+        "CampaignTimeout",
+        "LeaderLockError",
+        "LeaseLost",
+        "MemoryGone",
+        "NotLeader",
+        "OutcomeUnknown",
+        "StaleToken",
+        "UsageError",
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for home, names in _HOMES.items():
+        if name in names:
+            value = globals()[name] = getattr(import_module(f"leaderlock.{home}"), name)
+            return value
+    raise AttributeError(f"module 'leaderlock' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
