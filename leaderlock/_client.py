@@ -245,7 +245,10 @@ class Election:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, token = self._entered[self._mine()]
+        try:
+            [(lease, token)] = self._entered  # without a call, in which Ctrl-C could be raised before anything is done
+        except ValueError:
+            lease, token = self._entered[self._mine()]
         try:
             leave(token)
             self._entered.remove((lease, token))

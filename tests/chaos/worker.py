@@ -69,24 +69,26 @@ def hammer(folder: Path, ttl: str, number: str) -> None:
     log = os.open(folder / "log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     dice = random.Random(int(number))
 
-    def note(kind: str, token: int, count: int) -> None:
-        os.write(log, f"{kind} {token} {count} {now():.9f} {os.getpid()}\n".encode())
+    def note(kind: str, token: int, count: int, at: float) -> None:
+        os.write(log, f"{kind} {token} {count} {at:.9f} {os.getpid()}\n".encode())
 
     parent = os.getppid()
     while os.getppid() == parent:  # not longer than the test that started it
         try:
             with client.election("job", timeout=5) as lease:
-                note("elected", lease.token, 0)
+                note("elected", lease.token, 0, now())
                 try:
                     fence.stamp(lease.token)
                     for _ in range(dice.randrange(1, 4)):
                         count = int(fence.read() or b"0") + 1
                         time.sleep(dice.random() * 0.01)  # the window in which a second leader would be seen
+                        held_at = now()  # what is held at the check was held at this moment, whatever comes after it
                         lease.check()
                         fence.write(b"%d" % count, token=lease.token)
-                        note("counted", lease.token, count)
+                        note("counted", lease.token, count, held_at)
                 finally:
-                    note("ended", lease.token, 0) if lease.is_held else note("lost", lease.token, 0)
+                    held_at = now()
+                    note("ended" if lease.is_held else "lost", lease.token, 0, held_at)
         except (CampaignTimeout, LeaseLost, NotLeader, StaleToken, BackendUnavailable):
             pass
 
