@@ -121,7 +121,13 @@ class Watcher:
         self._inotify = _new_inotify()
         self._stirred, self._stir = os.pipe()
         self._thread = threading.Thread(target=self._run, name="leaderlock-sqlite-watch", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            # Ctrl-C meanwhile: it may run already, and nobody is going to hold this watcher and end it.
+            with self._lock:
+                self._stop_thread()
+            raise
 
     @property
     def has_ended(self) -> bool:
