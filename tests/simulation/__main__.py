@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 
 from .breakages import BREAKAGES
 from .breaking import hunt
@@ -34,7 +35,7 @@ def main() -> int:
 def _campaign(profile: str, seeds: range, jobs: int) -> int:
     started, done, counts = time.perf_counter(), 0, Counter[str]()
     violations: list[Outcome] = []
-    with ProcessPoolExecutor(jobs) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         outcomes = (
             pool.map(partial(run, profile), seeds, chunksize=10) if jobs > 1 else map(partial(run, profile), seeds)
         )
