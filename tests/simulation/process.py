@@ -97,7 +97,7 @@ class Process:
 
     def call(self, event: Any) -> None:
         """The application asks for something, on a thread of its own."""
-        self._reach(self._handle, event, self._world.chance(self._profile.on_own_thread))
+        self._reach(self._handle, event, self._on_own_thread())
 
     def leave(self, candidacy: Any) -> None:
         """The application withdraws what was not won yet, or resigns what was."""
@@ -159,17 +159,21 @@ class Process:
         if self._world.chance(0.3):
             self._reach(self._handle, self._events.RenewNow(suspect=True))  # the wall clock has jumped ahead
 
+    def _on_own_thread(self) -> bool:
+        """Whether the caller sends what follows himself, beside the lanes."""
+        return self._world.chance(self._profile.on_own_thread)
+
     def _leave(self, candidacy: Any) -> None:
         fate = candidacy.audience
         if not fate.ended:
             fate.asked_to_resign = True
             event = self._events.Withdraw if fate.elected_at < 0 else self._events.Resign
-            self._handle(event(candidacy), self._world.chance(self._profile.on_own_thread))
+            self._handle(event(candidacy), self._on_own_thread())
 
     def _save(self, candidacy: Any, note: bytes, ticket: int) -> None:
         if not candidacy.audience.ended:
             self._checks.noted(candidacy.name, note)
-            self._handle(self._events.SaveNote(candidacy, note, ticket))
+            self._handle(self._events.SaveNote(candidacy, note, ticket), self._on_own_thread())
 
     # -- the machine
 

@@ -164,6 +164,9 @@ PROFILES: Final = {
         ),
         replace(_FORGETFUL, name="scanning", constants=QUICK_CLEANING + FEW_REMEMBERED, names=4),
         replace(_MIXED, name="as-built", constants=(), keeps_memory=1.0),
+        replace(
+            _MIXED, name="scribbling", notes=1.0, on_own_thread=0.8, reply_lost=0.15, slow=0.3, hold=20.0, ttls=(4.0,)
+        ),
         # These were tuned until the breakages that are hard to see showed themselves.
         replace(_TUNED, name="tight", edge=True, rhos=(0.1,), slow=0.1),
         replace(_TUNED, name="eager", slow=0.35, partitions=0.1, latency=0.005),
