@@ -1,19 +1,26 @@
-"""One thread of leaderlock's own, started when it is first needed."""
+"""One thread of leaderlock's own, started when it is first needed; for the engine, and for drivers that watch."""
 
 from __future__ import annotations
 
+import _thread
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from queue import SimpleQueue
+from typing import TypeAlias
 
 __all__ = ["OwnThread"]
+
+_Outcome: TypeAlias = Exception | None
 
 
 class OwnThread:
     """A daemon thread that runs once, however often and by whomever it is started.
 
-    Ctrl-C in the middle of ``Thread.start`` leaves a thread that runs, or one that never will, and nobody can tell
-    which. So the next one who needs it starts another; the first of them that comes to run is it, the others end.
+    Ctrl-C in the middle of ``threading.Thread.start`` can leave the new thread waiting for ever for a lock that the
+    interrupted caller took along. So that is called on another thread, where no signal is handled, and that one is
+    started by a single call of C. Interrupted before it knows, ``start`` may do it again: the first thread that comes
+    to run is it, the others end.
     """
 
     def __init__(self, name: str, run: Callable[[], None]) -> None:
@@ -27,9 +34,10 @@ class OwnThread:
         """Start it, unless that was done. Raises ``RuntimeError`` where there can be no more threads."""
         if self._is_started:
             return
-        thread = threading.Thread(target=self._body, name=self._name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        _thread.start_new_thread(self._start, (outcomes,))
+        if (error := outcomes.get()) is not None:
+            raise error
         self._is_started = True
 
     def join(self, timeout: float) -> None:
@@ -38,6 +46,16 @@ class OwnThread:
             if thread is not threading.current_thread():
                 with suppress(RuntimeError):
                     thread.join(timeout)
+
+    def _start(self, outcomes: SimpleQueue[_Outcome]) -> None:
+        thread = threading.Thread(target=self._body, name=self._name, daemon=True)
+        self._threads.append(thread)
+        try:
+            thread.start()
+        except Exception as error:
+            outcomes.put(error)
+        else:
+            outcomes.put(None)
 
     def _body(self) -> None:
         if self._claim.acquire(blocking=False):

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from typing import Final
 
+from leaderlock._thread import OwnThread
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_about_token
 from leaderlock_etcd._grpc import CallFailed, Stream, open_stream
@@ -53,8 +54,13 @@ class Watcher:
         self._by_key: dict[bytes, set[_Watch]] = {}
         self._ended = threading.Event()
         self._stream: Stream | None = None
-        self._thread = threading.Thread(target=self._run, name="leaderlock-etcd-watch", daemon=True)
-        self._thread.start()
+        self._thread = OwnThread("etcd-watch", self._run)
+        try:
+            self._thread.start()
+        except BaseException:
+            # Ctrl-C meanwhile: it may run already, and nobody is going to hold this watcher and end it.
+            self._ended.set()
+            raise
 
     def add(self, keys: Collection[bytes], wake: Callable[[], None]) -> Callable[[], None]:
         """Wake ``wake`` on a change of ``keys``; returns what stops that."""
@@ -71,8 +77,7 @@ class Watcher:
             stream = self._stream
         if stream is not None:
             stream.cancel()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_END_PATIENCE)
+        self._thread.join(_END_PATIENCE)
 
     def _remove(self, watch: _Watch) -> None:
         # In a forked child there is nothing to wake, and a lock that nobody may ever free.

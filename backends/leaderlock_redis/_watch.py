@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
+from leaderlock._thread import OwnThread
 from leaderlock.errors import LeaderLockError
 from leaderlock_redis._links import Link, Links
 from leaderlock_redis._wire import Garbled, Reply, ServerError, pack
@@ -53,8 +54,14 @@ class Watcher:
         self._is_listening = False
         self._pid = os.getpid()
         self._stirred, self._stir = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="leaderlock-redis-watch", daemon=True)
-        self._thread.start()
+        self._thread = OwnThread("redis-watch", self._run)
+        try:
+            self._thread.start()
+        except BaseException:
+            # Ctrl-C meanwhile: it may run already, and nobody is going to hold this watcher and end it.
+            with self._lock:
+                self._stop_thread()
+            raise
 
     @property
     def has_ended(self) -> bool:
@@ -76,8 +83,7 @@ class Watcher:
         """End the thread, and wait a moment for it unless it is the caller's own."""
         with self._lock:
             self._stop_thread()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_END_PATIENCE)
+        self._thread.join(_END_PATIENCE)
 
     def _remove(self, watch: _Watch) -> None:
         # In a forked child there is no thread to end, only the parent's pipe to disturb and a lock nobody may free.

@@ -19,6 +19,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from leaderlock._thread import OwnThread
 from leaderlock.errors import LeaderLockError
 
 __all__ = ["Bell", "Changes", "Watcher", "has_inotify"]
@@ -120,7 +121,7 @@ class Watcher:
         self._pid = os.getpid()
         self._inotify = _new_inotify()
         self._stirred, self._stir = os.pipe()
-        self._thread = threading.Thread(target=self._run, name="leaderlock-sqlite-watch", daemon=True)
+        self._thread = OwnThread("sqlite-watch", self._run)
         try:
             self._thread.start()
         except BaseException:
@@ -149,8 +150,7 @@ class Watcher:
         """End the thread, and wait a moment for it unless it is the caller's own."""
         with self._lock:
             self._stop_thread()
-        if threading.current_thread() is not self._thread:
-            self._thread.join(_END_PATIENCE)
+        self._thread.join(_END_PATIENCE)
 
     def _remove(self, watch: _Watch) -> None:
         # In a forked child there is no thread to end, only the parent's pipe to disturb and a lock nobody may free.
