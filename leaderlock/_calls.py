@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
-from typing import Final, TypeVar
+from itertools import islice, takewhile
+from typing import Final
 
 from leaderlock._clock import Clock
 from leaderlock._protocol.clocks import Instant
@@ -32,8 +31,6 @@ from leaderlock.errors import (
 )
 
 __all__ = ["Calls", "fail"]
-
-_T = TypeVar("_T")
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -63,26 +60,24 @@ class Calls:
                     keys.update(dict.fromkeys(effect.keys))
                 case Scan():
                     scans.append(effect)
-        swaps = deque(self._swaps(puts))
-        while swaps:
-            answer = self._swap(swaps.popleft(), timeout)
+        while puts:
+            group = self._first(puts)
+            puts = puts[len(group) :]
+            answer = self._swap(group, timeout)
             post(answer)
             if isinstance(answer, Unanswered):
                 # The next attempt at a store that does not answer belongs to the back-off, not to this call.
-                fail([put for group in swaps for put in group], Failure.NEVER_SENT, answer.error, post)
+                fail(puts, Failure.NEVER_SENT, answer.error, post)
                 break
-        for asked in _slices(tuple(keys), self._at_once):
-            post(self._read(asked, timeout))
+        for start in range(0, len(keys), self._at_once):
+            post(self._read(tuple(islice(keys, start, start + self._at_once)), timeout))
         for scan in scans:
             self._scan(scan, timeout, post)
 
-    def _swaps(self, puts: Sequence[Put]) -> Iterator[tuple[Put, ...]]:
-        """Groups of writes that stand on one memory and fit into one call."""
-        start = 0
-        for end in range(1, len(puts) + 1):
-            if end == len(puts) or puts[end].memory != puts[start].memory or end - start == self._at_once:
-                yield tuple(puts[start:end])
-                start = end
+    def _first(self, puts: Sequence[Put]) -> tuple[Put, ...]:
+        """The first writes that stand on one memory, as many as fit into one call."""
+        memory = puts[0].memory
+        return tuple(takewhile(lambda put: put.memory == memory, islice(puts, self._at_once)))
 
     def _swap(self, puts: tuple[Put, ...], timeout: float) -> Event:
         try:
@@ -145,8 +140,3 @@ def _classify(error: Exception) -> tuple[Failure, Exception]:
             wrapped = OutcomeUnknown(f"the backend raised {type(error).__name__}: {error}")
             wrapped.__cause__ = error
             return Failure.UNKNOWN, wrapped
-
-
-def _slices(items: Sequence[_T], size: int) -> Iterator[tuple[_T, ...]]:
-    for start in range(0, len(items), size):
-        yield tuple(items[start : start + size])

@@ -11,7 +11,7 @@ from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
-from leaderlock._protocol.events import Campaign, Withdraw
+from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
 __all__ = ["Campaigning", "campaign_all", "check_timeout", "describe"]
@@ -37,12 +37,15 @@ class Campaigning:
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
         self._trouble: tuple[str, float] | None = None
-        self.lease = Lease(engine, name, patient=patient)
+        self.lease = Lease(engine, name, patient=patient, listener=self._hear)
 
     def run(self, timeout: float | None) -> Lease:
         lease = self.lease
         try:
-            lease.campaign(self._hear, self._is_over, timeout)
+            until = None if timeout is None else self._engine.clock.boot() + timeout
+            self._engine.drive(Campaign(lease.candidacy), lease.name, timeout)
+            lease.wait_for(self._is_over, until)
+            lease.unlisten(self._hear)
             match self._outcome:
                 case Elected():
                     return lease
@@ -113,7 +116,6 @@ def describe(engine: Engine, waiting: Waiting) -> str:
 
 def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:
     """Seek all of these names; see :meth:`leaderlock.Client.campaign_all`."""
-    leases = {name: Lease(engine, name, patient=patient) for name in names}
     open_ones = set(names)
     failures: list[Exception] = []
     over = Bell()
@@ -126,11 +128,10 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
             if not open_ones or failures:
                 over.ring()
 
-    for name, lease in leases.items():
-        lease.listen(functools.partial(hear, name))
+    leases = {name: Lease(engine, name, patient=patient, listener=functools.partial(hear, name)) for name in names}
     until = None if timeout is None else engine.clock.boot() + timeout
     try:
-        engine.drive([Campaign(lease.candidacy) for lease in leases.values()], EVERYTHING, timeout)
+        engine.drive(CampaignAll([lease.candidacy for lease in leases.values()]), EVERYTHING, timeout)
         engine.wait_for(over, lambda: not open_ones or bool(failures), until)
         if failures:
             raise failures[0]

@@ -148,7 +148,7 @@ class Client:
         if self._engine.is_forked:
             with self._lock:
                 if self._engine.is_forked:
-                    self._terms = replace(self._terms, holder=replace(self._terms.holder, pid=os.getpid()))
+                    self._terms = replace(self._terms, holder=self._terms.holder._replace(pid=os.getpid()))
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
 

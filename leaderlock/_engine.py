@@ -156,7 +156,7 @@ class Engine:
         """
         self._handle(event, None)
 
-    def drive(self, event: Event | list[Event], name: str, budget: float | None = None) -> None:
+    def drive(self, event: Event, name: str, budget: float | None = None) -> None:
         """Tell the machine, and make the calls that follow from it for ``name`` on this very thread.
 
         A free name is taken without a hop to another thread. Interrupted (Ctrl-C), the machine is told that whatever
@@ -166,8 +166,7 @@ class Engine:
         started = self.clock.boot()
         mine = Handed(name)
         try:
-            for one in event if isinstance(event, list) else (event,):
-                self._handle(one, mine)
+            self._handle(event, mine)
             while calls := mine.next_calls():
                 left = attempt if budget is None else budget - (self.clock.boot() - started)
                 self._calls.carry(calls, min(attempt, max(AT_LEAST, left)), lambda answer: self._handle(answer, mine))

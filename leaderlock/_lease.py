@@ -20,7 +20,7 @@ from leaderlock._protocol.candidacy import (
     State,
 )
 from leaderlock._protocol.clocks import Deadline
-from leaderlock._protocol.events import Campaign, Resign, SaveNote
+from leaderlock._protocol.events import Resign, SaveNote
 from leaderlock._protocol.records import MAX_NOTE, Holder
 from leaderlock.errors import BackendUnavailable, LeaseLost
 
@@ -40,14 +40,15 @@ class Lease:
     Made by :meth:`Election.campaign`. All methods may be called from any thread.
     """
 
-    __slots__ = ("__weakref__", "_boot", "_candidacy", "_engine", "_listeners", "_note", "_on_lost")
+    __slots__ = ("__weakref__", "_boot", "_candidacy", "_engine", "_is_released", "_listeners", "_note", "_on_lost")
 
-    def __init__(self, engine: Engine, name: str, *, patient: bool) -> None:
+    def __init__(self, engine: Engine, name: str, *, patient: bool, listener: Listener | None = None) -> None:
         self._engine = engine
         self._candidacy = Candidacy(name, patient=patient, audience=self)
         self._boot = engine.clock.boot
         self._note = b""
-        self._listeners: tuple[Listener, ...] = ()
+        self._is_released = False
+        self._listeners: tuple[Listener, ...] = () if listener is None else (listener,)
         self._on_lost: tuple[Callable[[Lease], object], ...] = ()
 
     def __repr__(self) -> str:
@@ -182,11 +183,14 @@ class Lease:
             if isinstance(news, NoteSaved | NoteLost) and news.ticket == ticket:
                 answers.append(news)
 
-        def act() -> None:
-            self._engine.drive(SaveNote(self._candidacy, note, ticket), self.name, timeout)
-
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
-        self._act_and_wait(act, listen, lambda: bool(answers), budget)
+        until = self._engine.clock.boot() + budget
+        self.listen(listen)
+        try:
+            self._engine.drive(SaveNote(self._candidacy, note, ticket), self.name, timeout)
+            self.wait_for(lambda: bool(answers), until)
+        finally:
+            self.unlisten(listen)
         if not answers:
             raise BackendUnavailable(f"the store has not acknowledged the note of {self.name!r} within {budget:g} s")
         match answers[0]:
@@ -211,16 +215,11 @@ class Lease:
             self._engine.refuse()
         if self._engine.is_closed:
             return self._candidacy.state is State.RESIGNED
-        told: list[News] = []
-
-        def listen(news: News) -> None:
-            if isinstance(news, Released):
-                told.append(news)
-
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
-        act: Callable[[], None] = lambda: self._engine.drive(Resign(self._candidacy), self.name, budget)  # noqa: E731
+        until = self._engine.clock.boot() + budget
         try:
-            return self._act_and_wait(act, listen, lambda: bool(told), budget)
+            self._engine.drive(Resign(self._candidacy), self.name, budget)
+            return self.wait_for(lambda: self._is_released, until)
         except BaseException:
             self._engine.post(Resign(self._candidacy))  # Ctrl-C before it came to that: a lease nobody holds any more
             raise
@@ -230,7 +229,9 @@ class Lease:
 
         ``None``: it is still held, or was resigned.
         """
-        self._act_and_wait(lambda: None, lambda news: None, lambda: not self._candidacy.leads, timeout)
+        self.wait_for(
+            lambda: not self._candidacy.leads, None if timeout is None else self._engine.clock.boot() + timeout
+        )
         return self.lost_reason
 
     def on_lost(self, callback: Callable[[Lease], object]) -> None:
@@ -255,19 +256,13 @@ class Lease:
         """For leaderlock's other faces: what the protocol knows of this term."""
         return self._candidacy
 
-    def campaign(self, hear: Listener, is_over: Callable[[], bool], timeout: float | None) -> None:
-        """For :class:`Election`: seek the name until it is over, or ``timeout`` seconds have passed."""
-
-        def seek() -> None:
-            self._engine.drive(Campaign(self._candidacy), self.name, timeout)
-
-        self._act_and_wait(seek, hear, is_over, timeout)
-
     def tell(self, news: News) -> None:
         """For the engine."""
         match news:
             case Elected(_, note) | NoteSaved(_, note):
                 self._note = note
+            case Released():
+                self._is_released = True
             case Lost():
                 for callback in self._on_lost:
                     self._engine.callbacks.call(lambda callback=callback: callback(self))  # type: ignore[misc]
@@ -283,22 +278,20 @@ class Lease:
 
     def unlisten(self, listener: Listener) -> None:
         with self._engine.locked():
-            self._listeners = tuple(other for other in self._listeners if other is not listener)
+            self._listeners = tuple(other for other in self._listeners if other != listener)
 
-    def _act_and_wait(
-        self, act: Callable[[], None], listener: Listener, done: Callable[[], bool], timeout: float | None
-    ) -> bool:
-        """Do something, and wait until its news have come; returns whether they have."""
-        until = None if timeout is None else self._engine.clock.boot() + timeout
+    def wait_for(self, done: Callable[[], bool], until: float | None) -> bool:
+        """For leaderlock's other faces: wait until the news make it ``done()``, or until that instant of the first
+        clock; returns whether they did."""
+        if done():
+            return True
         bell = Bell()
 
-        def hear(news: News) -> None:
-            listener(news)
+        def hear(_: News) -> None:
             bell.ring()
 
         self.listen(hear)
         try:
-            act()
             return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
@@ -33,8 +32,7 @@ __all__ = ["Session", "Sighting", "Status", "Term", "is_settled", "look", "looks
 _log: Final = logging.getLogger("leaderlock")
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(NamedTuple):
     """One client of the store's, as its register shows it."""
 
     id: str
@@ -47,8 +45,7 @@ class Session:
     """``"no"``, or how it ended: ``"closed"``, ``"expired"``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """Who leads, with which token, since when: as recorded, which is not a promise that it still runs."""
 
     name: str
@@ -63,8 +60,7 @@ class Term:
         return self.session.holder
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """What one name's registers held at one look."""
 
     name: str
@@ -97,8 +93,7 @@ class Sighting:
         return Term(self.name, record.token, session, record.since, record.note)
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
+class Status(NamedTuple):
     """One name, for people: who leads, whether one may take it, and what came before."""
 
     name: str

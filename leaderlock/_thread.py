@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 __all__ = ["OwnThread"]
 
-_Outcome: TypeAlias = Exception | None
+_Outcome: TypeAlias = BaseException | None
 
 
 class OwnThread:
@@ -52,7 +52,7 @@ class OwnThread:
         self._threads.append(thread)
         try:
             thread.start()
-        except Exception as error:
+        except BaseException as error:  # it belongs to who waits
             outcomes.put(error)
         else:
             outcomes.put(None)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from leaderlock._protocol.clocks import Deadline, Instant
 
 __all__ = ["Timers"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Setting:
+class _Setting(NamedTuple):
     until: Deadline
     patiently: bool
 

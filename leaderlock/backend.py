@@ -39,8 +39,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 __all__ = [
     "ABSENT",
@@ -66,16 +65,14 @@ DELETE: Final = None
 """The value of a :class:`Write` that removes the register."""
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """What a register held: its value (``None``: there was none) and its stamp (then :data:`ABSENT`)."""
 
     value: bytes | None
     stamp: Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """One answer to a read: every key that was asked for, the floor and the memory, all of one moment."""
 
     seen: Mapping[str, Seen]
@@ -83,8 +80,7 @@ class View:
     memory: str
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(NamedTuple):
     """A conditional write: make ``key`` hold ``value`` (:data:`DELETE`: nothing) iff its stamp is ``expected``."""
 
     key: str
@@ -92,15 +88,13 @@ class Write:
     value: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Swapped:
+class Swapped(NamedTuple):
     """The write was applied; the register's stamp is now ``stamp`` (:data:`ABSENT` after a deletion)."""
 
     stamp: Stamp
 
 
-@dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(NamedTuple):
     """The write was not applied, since the stamp was another; ``seen`` is what is there instead."""
 
     seen: Seen
@@ -109,8 +103,7 @@ class Conflict:
 Answer: TypeAlias = Swapped | Conflict
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Traits:
+class Traits(NamedTuple):
     """What this store is, under the settings of this very client. Each is verified both ways by the contract suite."""
 
     store: str

@@ -37,6 +37,8 @@ __all__ = [
 class State(Enum):
     """Where a candidacy stands."""
 
+    __hash__ = object.__hash__  # an enum's own is written in Python
+
     IDLE = "idle"
     CAMPAIGNING = "campaigning"
     LEADING = "leading"
@@ -50,6 +52,8 @@ class State(Enum):
 
 class Cause(Enum):
     """What moves a candidacy."""
+
+    __hash__ = object.__hash__  # an enum's own is written in Python
 
     CAMPAIGN = "campaign"
     ELECTED = "elected"

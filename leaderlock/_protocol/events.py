@@ -16,6 +16,7 @@ __all__ = [
     "Arm",
     "Ask",
     "Campaign",
+    "CampaignAll",
     "Close",
     "Closed",
     "Disarm",
@@ -172,6 +173,12 @@ class Campaign(NamedTuple):
     candidacy: Candidacy
 
 
+class CampaignAll(NamedTuple):
+    """As many campaigns, in one step."""
+
+    candidacies: Sequence[Candidacy]
+
+
 class Withdraw(NamedTuple):
     """Give up a campaign that has not been won."""
 
@@ -242,6 +249,7 @@ class Woken(NamedTuple):
 
 Event: TypeAlias = (
     Campaign
+    | CampaignAll
     | Withdraw
     | Resign
     | SaveNote

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Final
 
@@ -127,7 +126,7 @@ class Holding:
         record = name.record
         assert isinstance(record, NameRecord)
         mark = self._setting.new_id()
-        self._put(name, Kind.NOTE, replace(record, write=mark, note=name.notes[0].note, at=now.wall), now)
+        self._put(name, Kind.NOTE, record._replace(write=mark, note=name.notes[0].note, at=now.wall), now)
 
     def note_saved(self, name: Name) -> None:
         saved, *rest = name.notes

@@ -6,16 +6,17 @@ a session that is valid or none, and then hands the event to the chapter that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from leaderlock._protocol.candidacy import NOBODY, Cause, Failed, LossReason, Lost, Released, Standing
+from leaderlock._protocol.candidacy import NOBODY, Candidacy, Cause, Failed, LossReason, Lost, Released, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
 from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
+    CampaignAll,
     Close,
     Closed,
     Effect,
@@ -131,9 +132,9 @@ class Machine:
     def _asked(self, event: Event, now: Instant) -> None:
         match event:
             case Campaign(candidacy):
-                if self._closing:
-                    raise UsageError("this client is closed: open another with connect()")
-                self._names.campaign(candidacy, now)
+                self._campaign((candidacy,), now)
+            case CampaignAll(candidacies):
+                self._campaign(candidacies, now)
             case Withdraw(candidacy):
                 self._names.withdraw(candidacy, now)
             case Resign(candidacy):
@@ -149,6 +150,12 @@ class Machine:
                 self._close(now)
             case _:
                 raise TypeError(f"no such event: {event!r}")
+
+    def _campaign(self, candidacies: Sequence[Candidacy], now: Instant) -> None:
+        if self._closing:
+            raise UsageError("this client is closed: open another with connect()")
+        for candidacy in candidacies:
+            self._names.campaign(candidacy, now)
 
     # -- the clock
 

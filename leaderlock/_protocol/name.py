@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leaderlock._protocol.candidacy import Candidacy
+from leaderlock._protocol.candidacy import Candidacy, State
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put, SaveNote
 from leaderlock._protocol.records import Foreign, NameRecord, name_key, read_name
@@ -72,7 +72,8 @@ class Name:
 
     @property
     def is_wanted(self) -> bool:
-        return self.candidacy is not None and self.candidacy.campaigns
+        candidacy = self.candidacy
+        return candidacy is not None and candidacy.state is State.CAMPAIGNING  # asked seven times a campaign
 
     @property
     def take_in_doubt(self) -> Put | None:

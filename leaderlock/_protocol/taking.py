@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import replace
 from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why
@@ -188,7 +187,7 @@ class Taking:
         if take.base is None:
             record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
-            record = replace(take.base, write=mark)
+            record = take.base._replace(write=mark)
         self._put(Kind.TOUCH, name, take.write.expected, record, now, session=take.session)
 
     def _put(

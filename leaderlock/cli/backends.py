@@ -10,7 +10,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Sequence
 
@@ -47,7 +46,7 @@ def _traits(options: Options) -> dict[str, object] | None:
     if not (options.url or os.environ.get("LEADERLOCK_URL")):
         return None
     with open_client(options) as client:
-        return dataclasses.asdict(client.traits)
+        return client.traits._asdict()
 
 
 def _table(rows: Sequence[Sequence[str]], talk: Talk) -> None:

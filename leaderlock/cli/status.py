@@ -12,7 +12,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -123,7 +122,7 @@ def _as_json(status: Status) -> dict[str, Any]:
     if term is not None:
         session = term.session
         leader = {
-            **dataclasses.asdict(term.holder),
+            **term.holder._asdict(),
             "token": term.token,
             "since": term.since,
             "session": session.id,

@@ -10,7 +10,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import sys
 
 from leaderlock.cli._options import Options, add_name, open_client
@@ -27,7 +26,7 @@ def command(options: Options, talk: Talk) -> int:
     with open_client(options) as client:
         for term in client.election(options.name).observe():
             if talk.as_json:
-                leader = None if term is None else {**dataclasses.asdict(term.holder), "token": term.token}
+                leader = None if term is None else {**term.holder._asdict(), "token": term.token}
                 talk.data_json({"name": options.name, "leader": leader})
             else:
                 talk.data("nobody leads" if term is None else f"{term.holder}, token {term.token}")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from leaderlock._protocol.candidacy import LossReason, State
@@ -67,7 +65,7 @@ def test_rule_2_a_passed_deadline_is_never_revived_and_the_next_session_is_anoth
 def test_rule_3_a_session_that_was_ended_is_lost_now(store, client):
     candidacy = client.campaign()
     key, record = session_of(store, "a")
-    overwrite(store, key, replace(record, ended=Ending.EXPIRED))
+    overwrite(store, key, record._replace(ended=Ending.EXPIRED))
 
     client.do(Fired(("renew",)), at=5.0)
 
@@ -124,7 +122,7 @@ ALIVE = SessionRecord("w1", 6.0)
     [
         (Seen(ALIVE.encode(), 2), True),
         (Seen(ALIVE.asking(Request("n", 1, "me", 0.0)).encode(), 3), True),
-        (Seen(replace(ALIVE, write="w2").encode(), 4), False),
+        (Seen(ALIVE._replace(write="w2").encode(), 4), False),
         (Seen(None, 0), False),
     ],
     ids=["the same", "a request", "another write", "absent"],
@@ -138,7 +136,7 @@ def test_rule_6_only_another_write_starts_the_observation_anew(shown, counts_on)
 
 
 def test_rule_6_an_ended_session_stays_ended_whatever_a_lagging_read_shows():
-    ended = observe(None, Seen(replace(ALIVE, ended=Ending.CLOSED).encode(), 3), START)
+    ended = observe(None, Seen(ALIVE._replace(ended=Ending.CLOSED).encode(), 3), START)
 
     assert observe(ended, Seen(ALIVE.encode(), 2), START).ended
 

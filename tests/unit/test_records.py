@@ -26,6 +26,9 @@ from leaderlock._protocol.records import (
 
 texts = st.text(max_size=20)
 instants = st.floats(0, 1e10).map(lambda value: round(value, 3))
+extras = st.dictionaries(
+    st.sampled_from(["later", 'a "quoted" one']), texts | st.integers() | st.lists(texts), max_size=2
+)
 holders = st.builds(Holder, texts, st.integers(0, 2**22), texts, texts)
 requests = st.builds(Request, texts, st.integers(0, 2**53), texts, instants)
 sessions = st.builds(
@@ -37,9 +40,17 @@ sessions = st.builds(
     at=instants,
     boot=st.none() | st.builds(Boot, texts, texts, instants),
     requests=st.lists(requests, max_size=3).map(tuple),
+    extra=extras,
 )
 names = st.builds(
-    NameRecord, write=texts, session=st.none() | texts, token=st.integers(0, 2**53 - 1), note=st.binary(), at=instants
+    NameRecord,
+    write=texts,
+    session=st.none() | texts,
+    token=st.integers(0, 2**53 - 1),
+    note=st.binary(),
+    at=instants,
+    history=st.lists(texts, max_size=3).map(tuple),
+    extra=extras,
 )
 READERS = [read_session, read_name, read_settled]
 

@@ -9,8 +9,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
@@ -52,7 +52,7 @@ class Lifecycle(Hooks):
         traits = backend.traits
 
         assert isinstance(traits, Traits)
-        assert all(type(getattr(traits, field.name)).__name__ == field.type for field in fields(traits))
+        assert all(isinstance(getattr(traits, name), kind) for name, kind in get_type_hints(Traits).items())
         assert traits.store.strip()
         assert traits.durability.strip()
         assert traits.max_batch >= 2, "a session is opened and a name taken in one call"
