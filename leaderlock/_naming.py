@@ -7,6 +7,7 @@ from typing import Final
 __all__ = ["check_name", "check_namespace"]
 
 LONGEST: Final = 200
+TRICKS: Final = frozenset(("", ".", ".."))
 
 
 def check_name(name: object, *, what: str = "the name of an election") -> str:
@@ -27,7 +28,7 @@ def check_name(name: object, *, what: str = "the name of an election") -> str:
         raise ValueError(f"{what} has the unprintable character {bad!r}; use printable ones only: {name!r}")
     if name != name.strip():
         raise ValueError(f"{what} must not begin or end with a space: {name!r}")
-    if any(part in ("", ".", "..") for part in name.split("/")):
+    if not TRICKS.isdisjoint(name.split("/")):
         raise ValueError(
             f"{what} must not have empty, '.' or '..' parts between slashes, which some stores take for paths: {name!r}"
         )
