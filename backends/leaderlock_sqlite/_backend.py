@@ -31,6 +31,7 @@ from typing import Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
+from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
 from leaderlock_sqlite._errors import error_at_commit
 from leaderlock_sqlite._file import Connection, check_place
@@ -81,7 +82,7 @@ class SqliteBackend(Backend):
         self._lock = threading.Lock()
         self._newest: Mark | None = None
         self._left: set[str] = set()
-        self._watcher: Watcher | None = None
+        self._watches = Watches("sqlite-watch", self._watcher, check=self._pool.check)
         self._traits = Traits(
             store="sqlite",
             durability="disk",
@@ -133,26 +134,15 @@ class SqliteBackend(Backend):
         return self._pages(prefix, timeout)
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
-        self._pool.check()
-        while True:
-            with self._lock:
-                # Again, under the lock: a close that comes now finds the watcher and ends it.
-                self._pool.check()
-                if self._watcher is None or self._watcher.has_ended:
-                    # Everything that was answered before this moment has a stamp up to this one.
-                    since = self._newest.stamp if self._newest else 0
-                    self._watcher = Watcher(self._bell, self._changes_since, since)
-                stop = self._watcher.add(frozenset(keys), wake)
-            if stop is not None:
-                return stop
+        return self._watches.add(keys, wake)
 
     def close(self) -> None:
-        if not self._pool.close():
-            return
-        with self._lock:
-            watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.end()
+        if self._pool.close():
+            self._watches.close()
+
+    def _watcher(self) -> Watcher:
+        # Everything that was answered before this moment has a stamp up to this one.
+        return Watcher(self._bell, self._changes_since, self._newest.stamp if self._newest else 0)
 
     @contextmanager
     def _writing(self, deadline: float) -> Generator[None]:

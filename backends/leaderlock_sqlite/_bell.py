@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import os
-import select
 import sys
-import threading
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
-from leaderlock._thread import OwnThread
 from leaderlock.errors import LeaderLockError
+from leaderlock.watching import Ending, Listener, Wake
 
 __all__ = ["Bell", "Changes", "Watcher", "has_inotify"]
 
@@ -29,7 +26,6 @@ __all__ = ["Bell", "Changes", "Watcher", "has_inotify"]
 _LOOK_EVERY: Final = 0.25
 _LOOK_EVERY_WHEN_DEAF: Final = 0.1
 _LOOK_TIMEOUT: Final = 0.5
-_END_PATIENCE: Final = 1.0
 
 _IN_ATTRIB: Final = 0x004
 _IN_CLOSE_WRITE: Final = 0x008
@@ -50,17 +46,6 @@ class Look(Protocol):
     """Asks the database what has changed since a stamp; no memory: none was seen yet."""
 
     def __call__(self, stamp: int, memory: str, *, timeout: float) -> Changes: ...
-
-
-class _Watch:
-    """One caller's wish to be woken; compared by identity."""
-
-    __slots__ = ("is_stopped", "keys", "wake")
-
-    def __init__(self, keys: frozenset[str], wake: Callable[[], None]) -> None:
-        self.keys = keys
-        self.wake = wake
-        self.is_stopped = False
 
 
 def has_inotify() -> bool:
@@ -101,91 +86,33 @@ class Bell:
             return os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT, mode)
 
 
-class Watcher:
-    """The one thread that waits for the bell and wakes those whose keys have changed.
-
-    It lives from the first watch to the end of the last; a later watch starts another.
-    """
+class Watcher(Listener[str]):
+    """Waits for the bell, and looks what has changed."""
 
     def __init__(self, bell: Bell, look: Look, since: int) -> None:
         self._bell = bell
         self._look = look
         self._stamp = since
         self._memory = ""
-        self._lock = threading.Lock()
-        self._by_key: dict[str, set[_Watch]] = {}
-        self._count = 0
-        self._has_ended = False
         self._listening = False
         self._was_blind = False
-        self._pid = os.getpid()
+        self._inotify = -1
+        self._ending = Ending()
+
+    def listen(self, wake: Wake[str]) -> None:
         self._inotify = _new_inotify()
-        self._stirred, self._stir = os.pipe()
-        self._thread = OwnThread("sqlite-watch", self._run)
         try:
-            self._thread.start()
-        except BaseException:
-            # Ctrl-C meanwhile: it may run already, and nobody is going to hold this watcher and end it.
-            with self._lock:
-                self._stop_thread()
-            raise
-
-    @property
-    def has_ended(self) -> bool:
-        """Whether it takes no more watches."""
-        return self._has_ended
-
-    def add(self, keys: frozenset[str], wake: Callable[[], None]) -> Callable[[], None] | None:
-        """Wake ``wake`` on a change of ``keys``; returns what stops that, or ``None`` where the watcher has ended."""
-        watch = _Watch(keys, wake)
-        with self._lock:
-            if self._has_ended:
-                return None
-            self._count += 1
-            for key in keys:
-                self._by_key.setdefault(key, set()).add(watch)
-        return functools.partial(self._remove, watch)
+            while not self._ending.is_set:
+                self._wait()
+                if not self._ending.is_set:
+                    wake(self._news())
+        finally:
+            self._ending.close()
+            if self._inotify >= 0:
+                os.close(self._inotify)
 
     def end(self) -> None:
-        """End the thread, and wait a moment for it unless it is the caller's own."""
-        with self._lock:
-            self._stop_thread()
-        self._thread.join(_END_PATIENCE)
-
-    def _remove(self, watch: _Watch) -> None:
-        # In a forked child there is no thread to end, only the parent's pipe to disturb and a lock nobody may free.
-        if os.getpid() != self._pid:
-            return
-        with self._lock:
-            if watch.is_stopped:
-                return
-            watch.is_stopped = True
-            for key in watch.keys:
-                waiting = self._by_key[key]
-                waiting.discard(watch)
-                if not waiting:
-                    del self._by_key[key]
-            self._count -= 1
-            if not self._count:
-                self._stop_thread()
-
-    def _stop_thread(self) -> None:
-        if not self._has_ended:
-            self._has_ended = True
-            os.write(self._stir, b"\0")
-
-    def _run(self) -> None:
-        try:
-            while not self._has_ended:
-                self._wait()
-                if not self._has_ended:
-                    self._wake(self._news())
-        finally:
-            with self._lock:
-                self._has_ended = True
-                for descriptor in (self._inotify, self._stirred, self._stir):
-                    if descriptor >= 0:
-                        os.close(descriptor)
+        self._ending.set()
 
     def _wait(self) -> None:
         """Until the bell is rung, the time for a look of our own has come, or the watcher is ended."""
@@ -194,11 +121,7 @@ class Watcher:
             self._listening = self._bell.listen(self._inotify)
             # What was rung before we listened is not told again: look at once.
             patience = 0 if self._listening else patience
-        poll = select.poll()
-        poll.register(self._stirred, select.POLLIN)
-        if self._inotify >= 0:
-            poll.register(self._inotify, select.POLLIN)
-        if any(descriptor == self._inotify for descriptor, _ in poll.poll(patience * 1000)):
+        if self._ending.wait(patience, *([self._inotify] if self._inotify >= 0 else [])):
             self._drain()
 
     def _drain(self) -> None:
@@ -220,20 +143,6 @@ class Watcher:
         self._was_blind = False
         self._stamp, self._memory, keys = found
         return keys
-
-    def _wake(self, keys: Collection[str] | None) -> None:
-        if keys is not None and not keys:
-            return
-        with self._lock:
-            groups = self._by_key.values() if keys is None else (self._by_key.get(key, ()) for key in keys)
-            waiting = {watch for group in groups for watch in group}
-        # Outside of the lock: a wake may stop its own watch, or add one.
-        for watch in waiting:
-            if watch.is_stopped:
-                continue
-            # Protects the other watchers from a wake that raises, which it has promised not to.
-            with contextlib.suppress(Exception):
-                watch.wake()
 
 
 def _new_inotify() -> int:
