@@ -9,13 +9,13 @@ moment. The **floor** is the mark's birth in microseconds plus that revision.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, Swapped, Traits, View, Write
 from leaderlock.errors import BackendError, BackendRefused, MemoryGone, OutcomeUnknown
+from leaderlock.watching import Watches
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Caller, Login
 from leaderlock_etcd._lines import Lines, Source
@@ -49,8 +49,8 @@ class EtcdBackend(Backend):
         self._login = login
         self._caller = Caller(self._lines, login, shown, messages.range_request(self._space.mark))
         self._knowledge = Knowledge()
-        self._lock = threading.Lock()
-        self._watcher: Watcher | None = None
+        # Kept until the end, since a stream costs gRPC two threads to open.
+        self._watches = Watches("etcd-watch", self._watcher, check=self._lines.check, until_closed=True)
 
     @property
     def traits(self) -> Traits:
@@ -99,22 +99,15 @@ class EtcdBackend(Backend):
         return self._pages(prefix, timeout)
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
-        self._lines.check()
-        with self._lock:
-            # Again, under the lock: a close that comes now finds the watcher and ends it.
-            self._lines.check()
-            if self._watcher is None:
-                self._watcher = Watcher(self._lines, self._login, *self._space.range(""), self._space.mark)
-            return self._watcher.add([self._space.key(key) for key in keys], wake)
+        return self._watches.add([self._space.key(key) for key in keys], wake)
 
     def close(self) -> None:
-        if self._lines.is_inherited:
-            return
-        with self._lock:
+        if not self._lines.is_inherited:
             self._lines.close()
-            watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.end()
+            self._watches.close()
+
+    def _watcher(self) -> Watcher:
+        return Watcher(self._lines, self._login, *self._space.range(""), self._space.mark)
 
     def _swap_at_once(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
         if self._knowledge.is_left(memory):

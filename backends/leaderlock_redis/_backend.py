@@ -18,13 +18,13 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
+from leaderlock.watching import Watches
 from leaderlock_redis._durability import Durability
 from leaderlock_redis._errors import refusal
 from leaderlock_redis._links import Links
@@ -67,8 +67,7 @@ class RedisBackend(Backend):
         self._links = Links(settings, self._space, kept)
         self._is_disk = kept.is_disk
         self._highest = 0
-        self._lock = threading.Lock()
-        self._watcher: Watcher | None = None
+        self._watches = Watches("redis-watch", self._watcher, check=self._links.check)
         self._traits = Traits(
             store="redis",
             durability=kept.word,
@@ -119,25 +118,14 @@ class RedisBackend(Backend):
         return self._pages(prefix, timeout)
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
-        self._links.check()
-        places = frozenset(map(self._place, keys))
-        while True:
-            with self._lock:
-                # Again, under the lock: a close that comes now finds the watcher and ends it.
-                self._links.check()
-                if self._watcher is None or self._watcher.has_ended:
-                    self._watcher = Watcher(self._links, self._space)
-                stop = self._watcher.add(places, wake)
-            if stop is not None:
-                return stop
+        return self._watches.add([*map(self._place, keys)], wake)
 
     def close(self) -> None:
-        if not self._links.close():
-            return
-        with self._lock:
-            watcher, self._watcher = self._watcher, None
-        if watcher is not None:
-            watcher.end()
+        if self._links.close():
+            self._watches.close()
+
+    def _watcher(self) -> Watcher:
+        return Watcher(self._links, self._space)
 
     def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
         pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", self._place(prefix)) + b"*"

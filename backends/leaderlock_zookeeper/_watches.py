@@ -10,11 +10,11 @@ his own stand. A pointer that moves to another life does the same.
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
+from leaderlock.watching import Watch, wake_all
 from leaderlock_zookeeper._kazoo import Event, Result, exceptions
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._paths import Layout, is_life
@@ -24,17 +24,14 @@ __all__ = ["Watches"]
 _LOST = "NONE"
 
 
-class _Watch:
-    """One caller's wish to be woken; compared by identity."""
+class _Watch(Watch[str]):
+    """A wish, and which of its keys nobody would tell us of yet."""
 
-    __slots__ = ("is_stopped", "keys", "waiting", "wake")
+    __slots__ = ("waiting",)
 
     def __init__(self, keys: frozenset[str], wake: Callable[[], None]) -> None:
-        self.keys = keys
-        self.wake = wake
+        super().__init__(keys, wake)
         self.waiting = set(keys)
-        """Those of the keys of which nobody would tell us yet."""
-        self.is_stopped = False
 
 
 class _Node:
@@ -170,7 +167,7 @@ class Watches:
             for watch in complete:
                 watch.waiting.discard(node.key)
             complete = [watch for watch in complete if not watch.waiting]
-        _wake(complete)
+        wake_all(complete)
 
     def _on_change(self, node: _Node, epoch: int, event: Event) -> None:
         if event.type == _LOST:
@@ -184,13 +181,4 @@ class Watches:
         if watches:
             if epoch == self._epoch:
                 self._set([node])
-            _wake(watches)
-
-
-def _wake(watches: Collection[_Watch]) -> None:
-    # Outside of the lock: a wake may stop its own watch, or add one.
-    for watch in watches:
-        if not watch.is_stopped:
-            # Protects the other watches from a wake that raises, which it has promised not to.
-            with contextlib.suppress(Exception):
-                watch.wake()
+            wake_all(watches)
