@@ -1,4 +1,4 @@
-"""What users and authors of drivers test with: a store in memory, a clock moved by hand, faults on demand, a contract.
+"""What users and authors of drivers test with: a store in memory, a clock moved by hand, faults, a proxy, a contract.
 
 Only :class:`BackendContract` needs pytest, and is imported when it is asked for.
 """
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from leaderlock.testing._faulty import Call, Fault, FaultyBackend, Injection
 from leaderlock.testing._manual import ManualClock
 from leaderlock.testing._memory import MemoryBackend, MemoryStore, Snapshot, open_backend
+from leaderlock.testing._proxy import TcpProxy, Towards
 
 if TYPE_CHECKING:
     from leaderlock.testing.contract import BackendContract
@@ -24,6 +25,8 @@ __all__ = [
     "MemoryBackend",
     "MemoryStore",
     "Snapshot",
+    "TcpProxy",
+    "Towards",
     "open_backend",
 ]
 

@@ -407,30 +407,3 @@ def test_a_port_where_nobody_answers_is_unavailable_in_time(backend, impostor):
         backend(impostor(lambda connection: connection.recv(1))).read([], timeout=0.3)
 
     assert time.monotonic() - began < TIMEOUT
-
-
-@pytest.mark.parametrize("kept", [0, 1, 7, 20])
-def test_an_answer_cut_at_a_byte_is_unknown_and_the_next_call_gets_its_own(server, backend, impostor, kept):
-    is_cutting = threading.Event()
-
-    def relay(connection):
-        with closing(socket.create_connection(("127.0.0.1", server.port))) as behind:
-            while request := connection.recv(1 << 16):
-                behind.sendall(request)
-                answer = behind.recv(1 << 16)
-                if is_cutting.is_set():
-                    is_cutting.clear()
-                    connection.sendall(answer[:kept])
-                    return
-                connection.sendall(answer)
-
-    one = backend(impostor(relay))
-    memory = one.read([], timeout=TIMEOUT).memory
-
-    is_cutting.set()
-    with pytest.raises(OutcomeUnknown):
-        one.swap([Write("name/a", ABSENT, b"mine")], memory, timeout=TIMEOUT)
-    seen = one.read(["name/a"], timeout=TIMEOUT).seen
-
-    assert seen["name/a"].value == b"mine"
-    one.close()
