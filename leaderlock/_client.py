@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Token
-from dataclasses import replace
 from types import TracebackType
 from typing import Final
 
@@ -148,7 +147,7 @@ class Client:
         if self._engine.is_forked:
             with self._lock:
                 if self._engine.is_forked:
-                    self._terms = replace(self._terms, holder=self._terms.holder._replace(pid=os.getpid()))
+                    self._terms = self._terms._replace(holder=self._terms.holder._replace(pid=os.getpid()))
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
 

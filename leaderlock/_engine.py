@@ -13,8 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from leaderlock._backoff import BackOff, WaitStrategy
 from leaderlock._bell import Bell
@@ -78,8 +77,7 @@ class Audience(Protocol):
     def tell(self, news: News) -> None: ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class Terms(NamedTuple):
     """What a client was told once and never changes."""
 
     timing: Timing
@@ -436,11 +434,13 @@ class Engine:
         self._machine.standing.until = PAST
 
 
-@dataclass(frozen=True, eq=False, slots=True)
 class _Later:
-    """A timer of the faces', beside the machine's own."""
+    """A timer of the faces', beside the machine's own; compared by identity."""
 
-    callback: Callable[[], object]
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], object]) -> None:
+        self.callback = callback
 
 
 def _disown_all() -> None:

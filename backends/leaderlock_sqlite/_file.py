@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,15 +24,17 @@ _SCHEMA_VERSION: Final = 1
 _OWNED: Final = (f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
-@dataclass(slots=True, eq=False)
 class Connection:
     """One connection, and which file it is open on: the path may since have come to mean another."""
 
-    raw: sqlite3.Connection
-    path: str
-    node: tuple[int, int]
-    file: str
-    patience: float = -1.0
+    __slots__ = ("file", "node", "path", "patience", "raw")
+
+    def __init__(self, raw: sqlite3.Connection, path: str, node: tuple[int, int], file: str) -> None:
+        self.raw = raw
+        self.path = path
+        self.node = node
+        self.file = file
+        self.patience = -1.0
 
     def is_on_its_path(self) -> bool:
         """Whether the path still leads to the file that this connection has open."""

@@ -9,7 +9,6 @@ seconds read as 92.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 __all__ = ["FOREVER", "PAST", "Deadline", "Instant", "Timing"]
@@ -66,19 +65,22 @@ PAST: Final = Deadline(-math.inf, -math.inf, -math.inf)
 FOREVER: Final = Deadline(math.inf, math.inf, math.inf)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Timing:
-    """The durations of a client, in seconds, validated together."""
+    """The durations of a client, in seconds, validated together. Never changed."""
 
-    ttl: float
-    rho: float
-    """The bound on how far the clock rates of two hosts differ, as a fraction."""
-    longest: float = 30.0
-    """The longest ttl of any client of this namespace; all must agree."""
-    renew_every: float = 0.0
-    """How often the session is renewed; 0 stands for ttl/3."""
+    __slots__ = ("longest", "renew_every", "rho", "ttl")
 
-    def __post_init__(self) -> None:
+    def __init__(self, *, ttl: float, rho: float, longest: float = 30.0, renew_every: float = 0.0) -> None:
+        self.ttl = ttl
+        self.rho = rho
+        """The bound on how far the clock rates of two hosts differ, as a fraction."""
+        self.longest = longest
+        """The longest ttl of any client of this namespace; all must agree."""
+        self.renew_every = renew_every
+        """How often the session is renewed; 0 stands for ttl/3."""
+        self._validate()
+
+    def _validate(self) -> None:
         for label in ("ttl", "rho", "longest", "renew_every"):
             value = getattr(self, label)
             if isinstance(value, bool) or not isinstance(value, int | float):
@@ -97,7 +99,7 @@ class Timing:
         if not 0 <= self.rho <= 0.2:
             raise ValueError(f"rho ({self.rho:g}) is a fraction between 0 and 0.2; 0.005 suits two steady clocks")
         if self.renew_every == 0:
-            object.__setattr__(self, "renew_every", self.ttl / 3)
+            self.renew_every = self.ttl / 3
         if not 0 < self.renew_every <= self.ttl / 2:
             raise ValueError(
                 f"renew_every ({self.renew_every:g} s) leaves no room to retry before ttl ({self.ttl:g} s); "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
 from leaderlock._protocol.events import Kind, Put
 from leaderlock._protocol.memory import Memory
@@ -14,17 +12,19 @@ from leaderlock.backend import Answer, Conflict, Seen, Write
 __all__ = ["Observation", "Rivals", "burial", "observe"]
 
 
-@dataclass(slots=True)
 class Observation:
     """One session as this client has watched it, on the present memory."""
 
-    seen: Seen
-    record: SessionRecord | Foreign | None
-    """``None``: absent, which is no proof of anything and observed like a live one."""
-    since: Instant
-    """When this very write (or absence) was first received."""
-    moved: bool = False
-    """Whether it was seen to change: then somebody behind it is alive."""
+    __slots__ = ("moved", "record", "seen", "since")
+
+    def __init__(self, seen: Seen, record: SessionRecord | Foreign | None, since: Instant) -> None:
+        self.seen = seen
+        self.record = record
+        """``None``: absent, which is no proof of anything and observed like a live one."""
+        self.since = since
+        """When this very write (or absence) was first received."""
+        self.moved = False
+        """Whether it was seen to change: then somebody behind it is alive."""
 
     @property
     def mark(self) -> str | None:

@@ -7,7 +7,6 @@ take are looked at again before the first renewal there.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final
 
 from leaderlock._protocol.candidacy import LossReason, Standing
@@ -41,21 +40,21 @@ REMEMBERED: Final = 20_000
 """How many names tried are remembered one by one; beyond that a scan finds them (rule 17)."""
 
 
-@dataclass(slots=True)
 class OwnSession:
     """One session of this client's, from its open to its end. Its id is never used again."""
 
-    id: str
-    stands_on: int
-    """The epoch of memory on which it was acknowledged, or seen alive (rule 8)."""
-    stamp: Stamp = ABSENT
-    opened: bool = False
-    standing: Standing = field(default_factory=Standing)
-    renewing: Put | None = None
-    failures: int = 0
-    tried: set[str] = field(default_factory=set[str])
-    tried_more: bool = False
-    to_verify: set[str] = field(default_factory=set[str])
+    def __init__(self, id: str, stands_on: int) -> None:
+        self.id = id
+        self.stands_on = stands_on
+        """The epoch of memory on which it was acknowledged, or seen alive (rule 8)."""
+        self.stamp: Stamp = ABSENT
+        self.opened = False
+        self.standing = Standing()
+        self.renewing: Put | None = None
+        self.failures = 0
+        self.tried: set[str] = set()
+        self.tried_more = False
+        self.to_verify: set[str] = set()
 
     def try_name(self, name: str) -> None:
         if len(self.tried) >= REMEMBERED:
@@ -64,14 +63,14 @@ class OwnSession:
         self.tried.add(name)
 
 
-@dataclass(slots=True)
 class Retired:
     """A session that was given up: it is closed as soon as the store answers, which frees whatever it holds."""
 
-    stamp: Stamp
-    opened: bool
-    delete: bool
-    failures: int = 0
+    def __init__(self, stamp: Stamp, *, opened: bool, delete: bool) -> None:
+        self.stamp = stamp
+        self.opened = opened
+        self.delete = delete
+        self.failures = 0
 
 
 class Sessions:
@@ -213,7 +212,7 @@ class Sessions:
         for timer in (RENEW, DEADLINE, VERIFY):
             self._setting.say(Disarm(timer))
         if not known_ended:
-            self.retired[mine.id] = Retired(mine.stamp, mine.opened, delete)
+            self.retired[mine.id] = Retired(mine.stamp, opened=mine.opened, delete=delete)
 
     def close_retired(self, session: str, now: Instant) -> None:
         """Rule 5: swap it to closed, or, where nothing can still name it, away."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from leaderlock._protocol.clocks import Instant, Timing
 from leaderlock._protocol.events import Effect
@@ -12,18 +11,31 @@ from leaderlock._protocol.records import Boot, Holder
 __all__ = ["Setting"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    timing: Timing
-    holder: Holder
-    durability: str
-    """How durable this client takes the store to be; all clients of a namespace must agree (rule 15)."""
-    keeps_memory: bool
-    kernel: tuple[str, str] | None
-    """Whose boot clock this is (boot id, time namespace); ``None`` where that cannot be told."""
-    new_id: Callable[[], str]
-    """A random id that nobody ever gets again."""
-    effects: list[Effect] = field(default_factory=list[Effect])
+    """Never changed, but for the effects that pile up."""
+
+    __slots__ = ("durability", "effects", "holder", "keeps_memory", "kernel", "new_id", "timing")
+
+    def __init__(
+        self,
+        *,
+        timing: Timing,
+        holder: Holder,
+        durability: str,
+        keeps_memory: bool,
+        kernel: tuple[str, str] | None,
+        new_id: Callable[[], str],
+    ) -> None:
+        self.timing = timing
+        self.holder = holder
+        self.durability = durability
+        """How durable this client takes the store to be; all clients of a namespace must agree (rule 15)."""
+        self.keeps_memory = keeps_memory
+        self.kernel = kernel
+        """Whose boot clock this is (boot id, time namespace); ``None`` where that cannot be told."""
+        self.new_id = new_id
+        """A random id that nobody ever gets again."""
+        self.effects: list[Effect] = []
 
     def say(self, effect: Effect) -> None:
         self.effects.append(effect)

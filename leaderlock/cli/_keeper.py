@@ -10,7 +10,6 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, NoReturn
 
 from leaderlock._clock import SteadyClock
@@ -75,18 +74,18 @@ def run_keeper(channel: socket.socket) -> NoReturn:
         os._exit(code)  # never back into the wrapper's code, its exit handlers and its buffered output
 
 
-@dataclass(slots=True)
 class _Job:
-    pid: int
-    deadline: Deadline
-    grace: float
-    margin: float
-    why: Why = Why.EXITED
-    status: int | None = None
-    """Set once the command itself has ended and been reaped; from then on its number may be another's."""
-    kill_at: Deadline | None = None
-    """Set once the end is decided."""
-    kills: int = 0
+    def __init__(self, pid: int, deadline: Deadline, grace: float, margin: float) -> None:
+        self.pid = pid
+        self.deadline = deadline
+        self.grace = grace
+        self.margin = margin
+        self.why = Why.EXITED
+        self.status: int | None = None
+        """Set once the command itself has ended and been reaped; from then on its number may be another's."""
+        self.kill_at: Deadline | None = None
+        """Set once the end is decided."""
+        self.kills = 0
 
 
 class _Keeper:

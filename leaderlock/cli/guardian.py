@@ -32,8 +32,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from leaderlock._clock import SteadyClock
 from leaderlock._protocol.clocks import FOREVER, Deadline
@@ -58,8 +57,7 @@ FORWARDED: Final = (
 _MARGIN: Final = 0.25
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """The end of one run."""
 
     why: Why
