@@ -35,6 +35,9 @@ _EXTRAS: Final = {
     "unix": "redis",
     "valkey": "redis",
     "valkeys": "redis",
+    **{
+        f"{kind}+{how}": "redis" for how in ("sentinel", "cluster") for kind in ("redis", "rediss", "valkey", "valkeys")
+    },
     "zk": "zookeeper",
     "zookeeper": "zookeeper",
     "etcd": "etcd",

@@ -25,11 +25,13 @@ from typing import Final
 from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
+from leaderlock_redis._clients import master_of_client
 from leaderlock_redis._durability import Durability
 from leaderlock_redis._errors import refusal
 from leaderlock_redis._links import Links
+from leaderlock_redis._masters import Master
 from leaderlock_redis._scripts import READ, SWAP
-from leaderlock_redis._settings import Settings, settings_of_client, settings_of_url
+from leaderlock_redis._url import master_of_url
 from leaderlock_redis._watch import Watcher
 from leaderlock_redis._wire import Reply, ServerError, pack
 
@@ -50,21 +52,29 @@ def open_backend(url: str, *, namespace: str, durability: str = "memory", **opti
     """
     if options:
         raise TypeError(f"redis has no option {sorted(options)[0]!r}; it has durability, and what the URL's query says")
-    return RedisBackend(settings_of_url(url), namespace=namespace, durability=durability)
+    return RedisBackend(master_of_url(url), namespace=namespace, durability=durability)
 
 
 def from_client(client: object, *, namespace: str = "default", durability: str = "memory") -> Backend:
-    """A backend with the settings of a client that is there: address, user, TLS. Its sockets are not used."""
-    return RedisBackend(settings_of_client(client), namespace=namespace, durability=durability)
+    """A backend with the settings of a client that is there: address, user, TLS. Its sockets are not used.
+
+    ``client`` is a ``redis.Redis``, a Sentinel's ``master_for(name)``, a ``redis.RedisCluster``, or the same of valkey.
+    """
+    return RedisBackend(master_of_client(client), namespace=namespace, durability=durability)
 
 
 class RedisBackend(Backend):
     """Registers of one namespace on one Redis or Valkey master."""
 
-    def __init__(self, settings: Settings, *, namespace: str, durability: str = "memory") -> None:
+    def __init__(self, master: Master, *, namespace: str, durability: str = "memory") -> None:
         kept = Durability.parse(durability)
+        if kept.is_disk and master.can_move:
+            raise ValueError(
+                "durability='disk' is about one server's restarts, and a failover loses what no replica has; where"
+                " servers take over from each other use 'replicas:k', or leave it out"
+            )
         self._space = _space(namespace)
-        self._links = Links(settings, self._space, kept)
+        self._links = Links(master, self._space, kept)
         self._is_disk = kept.is_disk
         self._highest = 0
         self._watches = Watches("redis-watch", self._watcher, check=self._links.check)

@@ -40,16 +40,18 @@ def facts_of(info: bytes) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
-def check_server(facts: dict[str, str], durability: Durability, place: str) -> bool:
+def check_server(facts: dict[str, str], durability: Durability, place: str, *, is_in_cluster: bool = False) -> bool:
     """Raise ``BackendRefused`` unless this server can keep leases; whether it has WAITAOF."""
     if facts.get("role") != "master":
         raise BackendRefused(
             f"{place}: it is a replica ({facts.get('role', 'its role is hidden')}), and only a master can be asked;"
             " name the master"
         )
-    if facts.get("cluster_enabled") == "1":
+    if (facts.get("cluster_enabled") == "1") != is_in_cluster:
         raise BackendRefused(
-            f"{place}: it is a node of a cluster, which this driver does not support; use a server of its own"
+            f"{place}: it is no node of a cluster; leave +cluster out of the URL"
+            if is_in_cluster
+            else f"{place}: it is a node of a cluster; begin the URL with redis+cluster: (or rediss+cluster:)"
         )
     policy = facts.get("maxmemory_policy", "")
     if policy.startswith("allkeys"):

@@ -29,13 +29,11 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "NOREPLICAS": "it has fewer replicas than min-replicas-to-write asks for, and so takes no writes",
     "WRONGTYPE": "another program's data has one of our keys, of another type; delete that key, or use another"
     " namespace",
-    "MOVED": "it is one node of a cluster, and this driver does not follow redirections; use a server of its own",
-    "CROSSSLOT": "it is a cluster, and this driver does not use one; use a server of its own",
-    "CLUSTERDOWN": "it is a cluster, and is down",
+    "MOVED": "it is one node of a cluster; begin the URL with redis+cluster: (or rediss+cluster:)",
 }
 """Codes of errors that say no before anything is done, and will say it again until somebody acts."""
 
-_BUSY: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN"})
+_BUSY: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "ASK", "CLUSTERDOWN", "MOVED"})
 """Codes of errors that say "not now", before anything is done."""
 
 # Redis 6 wraps the error of a command inside a script in one of its own.

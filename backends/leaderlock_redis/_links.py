@@ -12,6 +12,7 @@ from typing import Any, Final
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown, UsageError
 from leaderlock_redis._durability import Durability, check_server, facts_of
 from leaderlock_redis._errors import connecting_failed, refusal
+from leaderlock_redis._masters import Master
 from leaderlock_redis._scripts import CHECK
 from leaderlock_redis._settings import Settings
 from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
@@ -19,6 +20,8 @@ from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 __all__ = ["Link", "Links"]
 
 _MOST_IDLE: Final = 4
+_LEAVE: Final = ("READONLY ", "MOVED ", "ASK ", "CLUSTERDOWN ")
+"""Errors of a server that no longer is the one to ask."""
 
 # What must be known to the whole process, as a fork is of the whole process.
 _all: Final[weakref.WeakSet[Links]] = weakref.WeakSet()
@@ -27,10 +30,11 @@ _all: Final[weakref.WeakSet[Links]] = weakref.WeakSet()
 class Link:
     """One connection to a server that has been found fit."""
 
-    __slots__ = ("_connection", "has_waitaof", "wire")
+    __slots__ = ("_connection", "has_waitaof", "settings", "wire")
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, settings: Settings) -> None:
         self._connection = connection
+        self.settings = settings
         # There is no public way to the socket, in any version; both ends of our range have it under this name.
         self.wire = Wire(connection._sock)
         self.has_waitaof = False
@@ -41,11 +45,11 @@ class Link:
 
 
 class Links:
-    """Lends connections to one server. Nobody waits for one: where none is idle, another is made."""
+    """Lends connections to the master. Nobody waits for one: where none is idle, another is made."""
 
-    def __init__(self, settings: Settings, space: bytes, durability: Durability) -> None:
-        self.settings = settings
-        self.place = settings.place
+    def __init__(self, master: Master, space: bytes, durability: Durability) -> None:
+        self._master = master
+        self.place = master.place
         self._space = space
         self._durability = durability
         # Its methods are atomic, so that no lock can be left behind by a fork or an interrupt.
@@ -61,12 +65,23 @@ class Links:
     def ask(self, requests: Sequence[bytes], timeout: float) -> list[Reply]:
         """A reply to each request. Errors that the server answers with are replies; all others are raised."""
         deadline = time.monotonic() + timeout
-        return self._ask(self.take(deadline), requests, deadline)
+        while True:
+            link = self.take(deadline)
+            replies = self._ask(link, requests, deadline)
+            if not self._master.follow(replies[0], link.settings):
+                return replies
 
     def write(self, request: bytes, timeout: float) -> tuple[Reply, str]:
         """The reply to a request that writes, and what is missing of the durability it was to have."""
         deadline = time.monotonic() + timeout
-        link = self.take(deadline)
+        while True:
+            link = self.take(deadline)
+            reply, missing = self._write(link, request, deadline)
+            # Who keeps the namespace no longer has done nothing; so this is no repetition.
+            if not self._master.follow(reply, link.settings):
+                return reply, missing
+
+    def _write(self, link: Link, request: bytes, deadline: float) -> tuple[Reply, str]:
         # The server is to say "too few" while we still listen; it looks at its clock ten times a second.
         patience = b"%d" % max(1, (deadline - time.monotonic()) * 700)
         if self._durability.replicas:
@@ -91,20 +106,29 @@ class Links:
             # An interrupt between sending and reading: the late answer must not be met by the next request.
             link.close()
             raise
-        self._give_back(link)
+        if any(isinstance(reply, ServerError) and str(reply).startswith(_LEAVE) for reply in replies):
+            # The next connection may lead to the right one: a name or an address that has moved on.
+            link.close()
+        else:
+            self._give_back(link)
         return replies
 
+    def has_moved(self, link: Link, deadline: float) -> bool:
+        """Whether another server is the master now, as far as is known."""
+        return self._master.has_moved(link.settings, deadline)
+
     def take(self, deadline: float) -> Link:
-        """A connection that was open a moment ago."""
+        """A connection to the master that was open a moment ago."""
         self.check()
         while True:
             try:
                 link = self._idle.pop()
             except IndexError:
                 return self.connect(deadline)
-            if link.wire.is_quiet():
-                return link
-            link.close()
+            if not link.wire.is_quiet() or self.has_moved(link, deadline):
+                link.close()
+                continue
+            return link
 
     def _give_back(self, link: Link) -> None:
         if len(self._idle) >= _MOST_IDLE:
@@ -116,29 +140,47 @@ class Links:
             self._close_idle()
 
     def connect(self, deadline: float) -> Link:
-        """A new connection, to a server that was found fit."""
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise BackendUnavailable(f"{self.place}: no time is left to send anything")
+        """A new connection, to a master that was found fit."""
+        while True:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise BackendUnavailable(f"{self.place}: no time is left to send anything")
+            settings = self._master.settings(deadline)
+            try:
+                link = self._connect(settings, deadline)
+            except BaseException:
+                self._master.failed(settings)
+                raise
+            if link is not None:
+                return link
+
+    def _connect(self, settings: Settings, deadline: float) -> Link | None:
+        """``None`` where another server was named."""
         # Connecting and the first answer get half each: a server that is frozen accepts, and then is silent.
-        connection = self.settings.connection(remaining / 2)
+        connection = settings.connection(max(0.001, (deadline - time.monotonic()) / 2))
         try:
             connection.connect()
-            link = Link(connection)
-            self._examine(link, deadline)
+            link = Link(connection, settings)
+            if self._examine(link, deadline):
+                return link
+            connection.disconnect()
         except Exception as error:
             connection.disconnect()
             if isinstance(error, BackendError):
                 raise
             # Whatever the client library, a credential provider of the user's or the socket says: nothing was sent.
-            raise connecting_failed(error, self.place) from error
+            raise connecting_failed(error, self._shown(settings)) from error
         except BaseException:
             connection.disconnect()
             raise
-        return link
+        return None
 
-    def _examine(self, link: Link, deadline: float) -> None:
-        """Raise ``BackendRefused`` unless leases can be kept there by this user."""
+    def _shown(self, settings: Settings) -> str:
+        return f"{self.place} (now {settings.place})" if self._master.can_move else self.place
+
+    def _examine(self, link: Link, deadline: float) -> bool:
+        """Whether it is the right server. Raises ``BackendError`` unless leases can be kept there by this user."""
+        place = self._shown(link.settings)
         requests = [pack(b"INFO"), pack(b"EVAL", CHECK, b"1", self._space + b"\0check", self._space)]
         if self._durability.is_disk:
             requests.append(pack(b"CONFIG", b"GET", b"appendfsync"))
@@ -147,17 +189,23 @@ class Links:
             requests.append(pack(b"WAIT", b"0", b"1"))
         replies = link.wire.ask(requests, deadline)
         info = replies[0]
+        if self._master.follow(replies[1], link.settings):
+            return False
         if isinstance(info, bytes):
-            is_new = check_server(facts_of(info), self._durability, self.place)
+            facts = facts_of(info)
+            if self._master.can_move and facts.get("role") not in (None, "master"):
+                raise BackendUnavailable(f"{place}: it is a replica; who is the master now has yet to get about")
+            is_new = check_server(facts, self._durability, place, is_in_cluster=self._master.is_in_cluster)
             link.has_waitaof = is_new and self._durability.is_disk
         for reply in replies:
             if isinstance(reply, ServerError):
-                raise refusal(reply, self.place, wrote=False)
+                raise refusal(reply, place, wrote=False)
         if self._durability.is_disk and replies[-1] != [b"appendfsync", b"always"]:
             raise BackendRefused(
-                f"{self.place}: durability='disk' needs `appendfsync always`, and it is {replies[-1]!r}; set it,"
+                f"{place}: durability='disk' needs `appendfsync always`, and it is {replies[-1]!r}; set it,"
                 " or leave durability out"
             )
+        return True
 
     def close(self) -> bool:
         """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""

@@ -69,7 +69,7 @@ class Watcher(Listener[bytes]):
             if link.wire.has_more() or self._ending.wait(_ASK_EVERY, link.wire.fileno()):
                 wake(_changed(link.wire.receive(time.monotonic() + _CONNECT_TIMEOUT)))
                 asked = False
-            elif asked:
+            elif asked or self._links.has_moved(link, time.monotonic() + _CONNECT_TIMEOUT):
                 return
             elif not self._ending.is_set:
                 link.wire.send(pack(b"PING"), time.monotonic() + _CONNECT_TIMEOUT)

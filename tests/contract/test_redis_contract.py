@@ -1,10 +1,12 @@
-"""The Redis driver keeps the contract, on a server of its own."""
+"""The Redis driver keeps the contract: on a server of its own, by Sentinel, in a cluster, and with clients lent."""
 
 import pytest
+import redis
 
 from leaderlock.testing import BackendContract
-from leaderlock_redis import open_backend
-from tests.contract.redis_server import RedisServer
+from leaderlock_redis import from_client, open_backend
+from tests.contract.redis_server import RedisServer, until
+from tests.stores.redis_groups import Cluster, Group
 
 
 @pytest.fixture(scope="module")
@@ -76,3 +78,67 @@ class TestRedisOnDisk(OnAServer):
     @pytest.fixture
     def server(self, durable):
         return durable
+
+
+class TestClientHandedIn(OnAServer):
+    """With the settings of a client that decodes, retries and pools; none of which is used."""
+
+    @pytest.fixture
+    def server(self, forgetful):
+        return forgetful
+
+    @pytest.fixture
+    def make_backend(self, server):
+        client = redis.Redis(port=server.port, decode_responses=True, health_check_interval=1)
+        return lambda namespace: from_client(client, namespace=namespace)
+
+
+class TestValkeyClientHandedIn(TestClientHandedIn):
+    @pytest.fixture
+    def make_backend(self, server):
+        valkey = pytest.importorskip("valkey")
+        client = valkey.Valkey(port=server.port, decode_responses=True, health_check_interval=1)
+        return lambda namespace: from_client(client, namespace=namespace)
+
+
+@pytest.fixture(scope="module")
+def group(tmp_path_factory):
+    # Nobody can take over from the one server: what fails over is tested in tests/stores.
+    with Group(tmp_path_factory.mktemp("group"), "--save", "3600", "1", replicas=0, sentinels=1) as group:
+        yield group
+
+
+class TestRedisBySentinel(OnAServer):
+    @pytest.fixture
+    def server(self, group):
+        return group.servers[0]
+
+    @pytest.fixture
+    def make_backend(self, group):
+        return lambda namespace: open_backend(group.url, namespace=namespace)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    with Cluster(tmp_path_factory.mktemp("cluster"), "--save", "3600", "1", masters=1) as cluster:
+        yield cluster
+
+
+class TestRedisCluster(OnAServer):
+    @pytest.fixture
+    def server(self, cluster):
+        return cluster.nodes[0]
+
+    @pytest.fixture
+    def make_backend(self, cluster):
+        return lambda namespace: open_backend(cluster.url, namespace=namespace)
+
+    @pytest.fixture
+    def restart_store(self, server, cluster):
+        def restart() -> None:
+            server.kill()
+            server.start()
+            # A node that comes back waits a moment before it takes writes.
+            until(lambda: cluster.is_ok(server), "the cluster is whole")
+
+        return restart

@@ -5,13 +5,16 @@ import sys
 import pytest
 import redis
 import redis.asyncio
+import redis.asyncio.cluster
+import redis.sentinel
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from leaderlock import errors
 from leaderlock_redis import from_client, open_backend
+from leaderlock_redis._clients import master_of_client
 from leaderlock_redis._durability import Durability, check_server
-from leaderlock_redis._settings import settings_of_client, settings_of_url
+from leaderlock_redis._url import master_of_url
 
 
 @pytest.mark.parametrize(
@@ -24,29 +27,56 @@ from leaderlock_redis._settings import settings_of_client, settings_of_url
         ("valkey://db.example", "redis://db.example:6379/0"),
         ("valkeys://db.example", "rediss://db.example:6379/0"),
         ("unix://user:secret@/run/redis.sock?db=2", "unix:///run/redis.sock?db=2"),
+        ("redis+sentinel://user:secret@h1,h2:7,[::1]/main", "redis+sentinel://h1:26379,h2:7,[::1]:26379/main/0"),
+        ("redis+sentinel://:secret@h1/main?db=2&sentinel_password=secret", "redis+sentinel://h1:26379/main/2"),
+        ("valkeys+sentinel://h1/main/3", "rediss+sentinel://h1:26379/main/3"),
+        ("redis+cluster://user:secret@h1,h2:7,[::1]", "redis+cluster://h1:6379,h2:7,[::1]:6379"),
+        ("rediss+cluster://h1/0", "rediss+cluster://h1:6379"),
     ],
 )
 def test_messages_name_the_address_without_secrets(url, place):
-    assert settings_of_url(url).place == place
+    assert master_of_url(url).place == place
 
 
-@pytest.mark.parametrize("url", ["redis:", "redis:/x", "http://x", "redis://host:port", "redis://host?colour=red"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis:", "redis:/x", "http://x", "redis://host:port", "redis://host?colour=red"),
+        *("redis+sentinel://h1", "redis+sentinel://h1/", "redis+sentinel://h1/main/x", "redis+sentinel://h1/main/0/1"),
+        *(
+            "redis+sentinel:///main",
+            "redis+sentinel://h1,/main",
+            "redis+sentinel://h1:0/main",
+            "redis+sentinel://h:p/m",
+        ),
+        *("redis+sentinel://h1/main?colour=red", "unix+sentinel://h1/main", "redis+quorum://h1/main"),
+        *("redis+cluster://", "redis+cluster://h1/1", "redis+cluster://h1?db=1", "redis+cluster://h1#x"),
+        *("redis+cluster://h1?sentinel_password=x",),
+    ],
+)
 def test_a_url_that_cannot_work_is_a_value_error(url):
     with pytest.raises(ValueError):
-        settings_of_url(url)
+        master_of_url(url)
 
 
-@pytest.mark.parametrize("url", ["redis://user:secret@host:port/0", "redis://user:secret/with/slashes@host"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("redis://user:secret@host:port/0", "redis://user:secret/with/slashes@host"),
+        *("redis+sentinel://user:secret@h:p/main", "redis+sentinel://user:secret/x@h1/main"),
+        "redis+cluster://user:secret#x@host",
+    ],
+)
 def test_a_bad_url_does_not_show_its_password(url):
     with pytest.raises(ValueError) as raised:
-        settings_of_url(url)
+        master_of_url(url)
 
     assert "secret" not in f"{raised.value} {raised.value.__cause__}"
 
 
 @pytest.mark.parametrize("protocol", ["", "?protocol=2", "?protocol=3"])
 def test_our_connections_speak_the_older_protocol_and_never_retry(protocol):
-    connection = settings_of_url(f"redis://user:secret@host/3{protocol}").connection(0.5)
+    connection = master_of_url(f"redis://user:secret@host/3{protocol}").settings(0.0).connection(0.5)
 
     assert connection.protocol == 2
     assert connection.retry._retries == 0
@@ -59,7 +89,7 @@ def test_a_client_lends_its_settings_and_not_its_retries():
     retry = Retry(NoBackoff(), 3)
     client = redis.Redis(host="db.example", port=7000, password="secret", retry=retry, health_check_interval=9)
 
-    connection = settings_of_client(client).connection(0.5)
+    connection = master_of_client(client).settings(0.0).connection(0.5)
 
     assert (connection.host, connection.port, connection.password) == ("db.example", 7000, "secret")
     assert connection.retry._retries == 0
@@ -78,13 +108,55 @@ def test_a_client_that_decodes_can_lend_its_settings():
     [
         object(),
         redis.asyncio.Redis(),
-        redis.sentinel.Sentinel([("localhost", 26379)]).master_for("mymaster"),
+        redis.asyncio.cluster.RedisCluster(host="localhost"),
+        redis.sentinel.Sentinel([("localhost", 26379)]),
+        redis.sentinel.Sentinel([("localhost", 26379)]).slave_for("mymaster"),
     ],
-    ids=["no client", "asyncio", "Sentinel"],
+    ids=["no client", "asyncio", "asyncio's cluster", "Sentinel itself", "a replica's"],
 )
 def test_a_client_that_cannot_lend_its_settings_is_a_type_error(client):
     with pytest.raises(TypeError):
         from_client(client)
+
+
+def test_a_sentinel_url_has_a_login_for_the_servers_and_one_for_the_sentinels():
+    url = "rediss+sentinel://user:secret@h1,h2:7/main/3?sentinel_username=u&sentinel_password=p&ssl_ca_certs=/ca.pem"
+    master = master_of_url(url)
+
+    server = master._settings.at(("db.example", 7000)).connection(0.5)
+    first, second = (one.connection(0.5) for one in master._sentinels)
+
+    assert (server.host, server.port, server.username, server.password, server.db) == (
+        *("db.example", 7000, "user", "secret", 3),
+    )
+    assert [(one.host, one.port, one.username, one.password, one.db) for one in (first, second)] == [
+        ("h1", 26379, "u", "p", 0),
+        ("h2", 7, "u", "p", 0),
+    ]
+    assert {one.ca_certs for one in (server, first, second)} == {"/ca.pem"}
+
+
+@pytest.mark.parametrize("library", [redis, pytest.importorskip("valkey")], ids=lambda library: library.__name__)
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_sentinels_client_lends_its_servers_settings_and_its_sentinels(library, tls):
+    sentinel = library.sentinel.Sentinel([("h1", 7), ("h2", 8)], sentinel_kwargs={"password": "p"})
+    master = master_of_client(sentinel.master_for("main", username="user", password="secret", db=3, ssl=tls))
+
+    server = master._settings.at(("db.example", 7000)).connection(0.5)
+    sentinels = [one.connection(0.5) for one in master._sentinels]
+
+    assert master.place == f"{'rediss' if tls else 'redis'}+sentinel://h1:7,h2:8/main/3"
+    assert (server.host, server.port, server.username, server.password, server.db) == (
+        *("db.example", 7000, "user", "secret", 3),
+    )
+    assert not hasattr(server, "connection_pool")
+    assert [(one.host, one.port, one.password) for one in sentinels] == [("h1", 7, "p"), ("h2", 8, "p")]
+
+
+@pytest.mark.parametrize("url", ["redis+sentinel://h1/main", "redis+cluster://h1"])
+def test_servers_that_take_over_from_each_other_are_not_durable_by_their_disks(url):
+    with pytest.raises(ValueError, match="replicas:k"):
+        open_backend(url, namespace="x", durability="disk")
 
 
 def test_an_option_that_does_not_exist_is_a_type_error():

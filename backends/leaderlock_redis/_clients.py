@@ -1,0 +1,54 @@
+"""Borrowing from a client that the user has already made: its settings, never its sockets."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from leaderlock_redis._masters import BySentinel, InCluster, Master, OneServer
+from leaderlock_redis._settings import Address, Settings
+
+__all__ = ["master_of_client"]
+
+
+def master_of_client(client: object) -> Master:
+    """Where the master of a client of redis-py's or valkey-py's is: a server's, a Sentinel's, or a cluster's."""
+    if hasattr(client, "nodes_manager"):
+        return _cluster(client)
+    if hasattr(client, "master_for"):
+        raise TypeError("a Sentinel serves many masters: give the client of one, sentinel.master_for(name)")
+    pool: Any = getattr(client, "connection_pool", None)
+    if pool is None or not hasattr(pool, "connection_class"):
+        raise TypeError(f"from_client takes a client of redis or valkey, not a {type(client).__name__}")
+    return _sentinel(pool) if hasattr(pool, "sentinel_manager") else OneServer(_checked(pool))
+
+
+def _sentinel(pool: Any) -> Master:
+    if not pool.is_master:
+        raise TypeError("a replica's client cannot elect: give the master's, sentinel.master_for(name)")
+    manager = pool.sentinel_manager
+    sentinels = [_checked(sentinel.connection_pool) for sentinel in manager.sentinels]
+    forced = getattr(manager, "_force_master_ip", None)
+    return BySentinel(pool.service_name, _checked(pool), sentinels, forced_host=forced or "")
+
+
+def _cluster(client: Any) -> Master:
+    nodes: list[Any] = client.get_nodes()
+    if inspect.iscoroutinefunction(getattr(client, "execute_command", None)) or not nodes:
+        raise TypeError("an asyncio client cannot be borrowed from; give its URL: redis+cluster://…")
+    connection: Any = getattr(client, "get_redis_connection", None) or client.get_valkey_connection
+    settings = _checked(connection(nodes[0]).connection_pool)
+    remap: Callable[[Address], Address] | None = getattr(client.nodes_manager, "address_remap", None)
+    return InCluster(settings, [(node.host, int(node.port)) for node in nodes], remap=remap)
+
+
+def _checked(pool: Any) -> Settings:
+    if inspect.iscoroutinefunction(getattr(pool.connection_class, "connect", None)):
+        raise TypeError(
+            "an asyncio client cannot be borrowed from; give its URL, or a blocking client with its settings"
+        )
+    settings = Settings(pool)
+    # Not to connect: a class of the user's own may not take what it is given here, and says so now.
+    settings.connection(1.0)
+    return settings
