@@ -60,7 +60,7 @@ def _hint(failed: CallFailed, shown: str) -> str:
     if failed.code != "UNAVAILABLE":
         return ""
     if shown.startswith("etcds:"):
-        return " TLS? look at ca=, cert= and key=, and at the names in the server's certificate"
+        return " TLS? look at ca=, cert= and key=, and at the dates and the names in the server's certificate"
     if any(words in failed.details for words in ("refused", "resolution", "etcdserver", "unreachable")):
         return ""
     return " TLS? a server that wants it is etcds://"

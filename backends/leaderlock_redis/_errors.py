@@ -68,4 +68,18 @@ def connecting_failed(error: Exception, place: str) -> BackendError:
         return BackendRefused(
             f"{place}: the server refuses this client; look at user name, password and rights ({detail})"
         )
-    return BackendUnavailable(f"{place}: no connection ({detail})")
+    if "CERTIFICATE_VERIFY_FAILED" in detail:
+        return BackendRefused(
+            f"{place}: its certificate is not accepted; look at its dates, at the names in it, and whether ssl_ca_certs"
+            f" has who signed it ({detail})"
+        )
+    return BackendUnavailable(f"{place}: no connection{_hint(detail, place)} ({detail})")
+
+
+def _hint(detail: str, place: str) -> str:
+    """What may be the matter where the other side was reached, and broke off or fell silent in the greeting."""
+    if place.startswith("rediss") and any(sign in detail for sign in ("SSL", "ssl", "Timeout", "closed", "reset")):
+        return "; TLS? a server without it is redis://, one that asks for a certificate needs ssl_certfile, ssl_keyfile"
+    if any(sign in detail for sign in ("closed", "reset")):
+        return "; is it Redis, and without TLS? with it the URL begins with rediss://"
+    return ""

@@ -67,7 +67,9 @@ class Sentinel:
 class Group:
     """A master, its replicas, and the Sentinels that appoint another when it is away."""
 
-    def __init__(self, directory: Path, *settings: str, replicas: int = 1, sentinels: int = 3, lines=()) -> None:
+    def __init__(
+        self, directory: Path, *settings: str, replicas: int = 1, sentinels: int = 3, lines=(), master_port: int = 0
+    ) -> None:
         self._stack = ExitStack()
         self.servers: list[RedisServer] = []
         for number in range(1 + replicas):
@@ -77,7 +79,7 @@ class Group:
             quick = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
             self.servers.append(RedisServer(place, *quick, *following, *settings))
         self.sentinels = [
-            Sentinel(directory / f"sentinel{number}", self.servers[0].port, sentinels // 2 + 1, *lines)
+            Sentinel(directory / f"sentinel{number}", master_port or self.servers[0].port, sentinels // 2 + 1, *lines)
             for number in range(sentinels)
         ]
 
