@@ -51,7 +51,10 @@ def from_client(client: EtcdClient, *, namespace: str = "default", prefix: str =
 
 
 def _check_installed() -> None:
+    needed = "`pip install 'leaderlock[etcd]'`"
     try:
-        import_module("grpc")
+        version: str = import_module("grpc").__version__
     except ImportError as error:
-        raise BackendNotInstalled(f"etcd needs grpcio ({error}); `pip install 'leaderlock[etcd]'`") from error
+        raise BackendNotInstalled(f"etcd needs grpcio ({error}); {needed}") from error
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (1, 60):
+        raise BackendNotInstalled(f"grpcio {version} is too old; 1.60 or later is needed: {needed}")

@@ -38,7 +38,7 @@ _RECONNECT: Final = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 
 def open_backend(url: str, *, namespace: str, **options: object) -> ZooKeeperBackend:
     """A backend on the ensemble that ``url`` names. No server is asked before the first use."""
     place = place_of_url(url, options)
-    link = Link(lambda: _client_of(place), place=str(place), is_lent=False)
+    link = Link(lambda: _client_of(place), place=str(place), is_lent=False, uses_tls=place.uses_tls)
     return ZooKeeperBackend(link, Layout(place.root, namespace))
 
 
@@ -87,7 +87,9 @@ class ZooKeeperBackend(Backend):
         while True:
             life = self._life or self._marks.find(deadline, least=self._floor + 1)
             if life in self._gone:
-                raise BackendUnavailable("this ZooKeeper server lags behind what another has shown already; read again")
+                raise BackendUnavailable(
+                    f"{self._link.place}: this server lags behind what another has shown; read again"
+                )
             seen, mark, zxid = self._look(life, wanted, deadline)
             if mark is None:
                 self._gone.add(life)
@@ -123,7 +125,7 @@ class ZooKeeperBackend(Backend):
         """The registers, the mark (``None``: that life is gone), and a zxid no older than them."""
         client = self._link.ready(deadline)
         session = client.client_id
-        with looking():
+        with looking(self._link.place):
             sent = {key: self._link.now().get_async(self._layout.register(life, key)) for key in keys}
             # Asked last: where the mark still stands, everything before it was read in its life.
             marked = self._link.now().get_async(self._layout.life(life))
@@ -136,7 +138,7 @@ class ZooKeeperBackend(Backend):
         # kazoo forgets the zxid when a session ends, and the next server may lag behind: then this one is of another
         # session. Its number is taken away before the zxid is, so that looking at it afterwards is enough.
         if session is None or client.client_id != session:
-            raise BackendUnavailable("the session with ZooKeeper ended during a read; read again")
+            raise BackendUnavailable(f"{self._link.place}: the session ended during a read; read again")
         return seen, Mark.of(data, stat), zxid
 
     def _risen(self, floor: int) -> int:
@@ -163,7 +165,7 @@ class ZooKeeperBackend(Backend):
         deadline = time.monotonic() + timeout
         self._link.ready(deadline)
         names: list[str] = []
-        with looking():
+        with looking(self._link.place):
             sent = [self._link.now().get_children_async(path) for path in paths]
             for result in sent:
                 try:
@@ -175,7 +177,7 @@ class ZooKeeperBackend(Backend):
     def _registers(self, page: Sequence[tuple[str, str]], timeout: float) -> list[tuple[str, Seen]]:
         deadline = time.monotonic() + timeout
         self._link.ready(deadline)
-        with looking():
+        with looking(self._link.place):
             sent = [(key, self._link.now().get_async(path)) for key, path in page]
             found = [(key, seen_in(result, deadline)) for key, result in sent]
         return [(key, seen) for key, seen in found if seen.value is not None]

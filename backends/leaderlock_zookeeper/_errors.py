@@ -21,37 +21,37 @@ _REFUSALS: Final = {
 """Answers that the server gave instead of doing anything."""
 
 
-def refusal_of(error: BaseException) -> BackendRefused | None:
+def refusal_of(error: BaseException, place: str) -> BackendRefused | None:
     """The error as a refusal, if it is one."""
     words = _REFUSALS.get(type(error))
-    return BackendRefused(f"ZooKeeper refused: {words} ({type(error).__name__})") if words else None
+    return BackendRefused(f"{place}: refused; {words} ({type(error).__name__})") if words else None
 
 
 @contextmanager
-def looking() -> Generator[None]:
+def looking(place: str) -> Generator[None]:
     """Says of a read that failed what is true: nothing was asked to change."""
     try:
         yield
     except exceptions.AuthFailedError as error:
-        raise BackendRefused("ZooKeeper did not accept the credentials; mend them, then try again") from error
+        raise BackendRefused(f"{place}: the credentials were not accepted; mend them, then try again") from error
     except (exceptions.KazooException, timed_out) as error:
-        raise refusal_of(error) or BackendUnavailable(f"ZooKeeper did not answer ({_told(error)})") from error
+        raise refusal_of(error, place) or BackendUnavailable(f"{place}: no answer ({_told(error)})") from error
 
 
 @contextmanager
-def writing() -> Generator[None]:
+def writing(place: str) -> Generator[None]:
     """Says of writes that failed after the first was handed to kazoo what is true: in doubt, unknown."""
     try:
         yield
     # Also a connection that is said to be closed: kazoo says so when it cannot wake its own thread, after it has put
     # the request into its queue. And failed credentials: the last of a queue, part of which may have been sent.
     except (exceptions.KazooException, timed_out) as error:
-        raise _after_sending(error) from error
+        raise _after_sending(error, place) from error
 
 
-def _after_sending(error: BaseException) -> BackendError:
-    return refusal_of(error) or OutcomeUnknown(
-        f"ZooKeeper's answer to a write is missing ({_told(error)}); it may have been applied, or still be; read it"
+def _after_sending(error: BaseException, place: str) -> BackendError:
+    return refusal_of(error, place) or OutcomeUnknown(
+        f"{place}: the answer to a write is missing ({_told(error)}); it may have been applied, or still be; read it"
     )
 
 

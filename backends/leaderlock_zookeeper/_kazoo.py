@@ -12,7 +12,18 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from leaderlock.errors import BackendNotInstalled
 
-__all__ = ["Client", "Event", "Result", "Stat", "Transaction", "digest_acl", "exceptions", "new_client", "timed_out"]
+__all__ = [
+    "Client",
+    "Event",
+    "Result",
+    "Stat",
+    "Transaction",
+    "check_version",
+    "digest_acl",
+    "exceptions",
+    "new_client",
+    "timed_out",
+]
 
 
 def _module(name: str) -> Any:
@@ -24,6 +35,15 @@ def _module(name: str) -> Any:
         ) from error
 
 
+def check_version(version: str) -> None:
+    """Raise ``BackendNotInstalled`` where this kazoo lacks what is used below."""
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (2, 9):
+        raise BackendNotInstalled(
+            f"kazoo {version} is too old; 2.9 or later is needed: `pip install 'leaderlock[zookeeper]'`"
+        )
+
+
+check_version(_module("kazoo.version").__version__)
 exceptions: Final[Any] = _module("kazoo.exceptions")
 timed_out: Final[Any] = _module("kazoo.handlers.threading").KazooTimeoutError
 

@@ -29,9 +29,10 @@ _CLOSE_PATIENCE: Final = 1.0
 class Link:
     """Gives out a connected client, or says in time that there is none."""
 
-    def __init__(self, make: Callable[[], Client], *, place: str, is_lent: bool) -> None:
+    def __init__(self, make: Callable[[], Client], *, place: str, is_lent: bool, uses_tls: bool = False) -> None:
         self._make = make
-        self._place = place
+        self._uses_tls = uses_tls
+        self.place = place
         self._is_lent = is_lent
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -72,7 +73,7 @@ class Link:
         is_ready = self._ready.wait(max(0.0, deadline - time.monotonic()))
         if self._was_denied:
             self._drop(client)
-            raise BackendRefused(f"{self._place}: ZooKeeper did not accept the credentials; mend them, then try again")
+            raise BackendRefused(f"{self.place}: the credentials were not accepted; mend them, then try again")
         if client is None or not is_ready:
             self.check()
             raise BackendUnavailable(self._why_not(client))
@@ -132,15 +133,23 @@ class Link:
 
     def _why_not(self, client: Client | None) -> str:
         if client is None:
-            return f"{self._place}: there is no client"
+            return f"{self.place}: there is no client"
         state = client.client_state
         if state in _ENDED and self._is_lent:
-            return f"{self._place}: the client that was handed in is {state.lower()}; start it"
+            return f"{self.place}: the client that was handed in is {state.lower()}; start it"
         if state in _ENDED and time.monotonic() - self._made_at > _STARTING:
             # kazoo's thread ends for good when it meets what it did not expect, such as a server of another kind.
             self._drop(client)
+        # kazoo keeps the reason to itself, and tries again.
+        return f"{self.place}: no ZooKeeper server could be reached in time; is it one, {self._doubts}has it a quorum?"
+
+    @property
+    def _doubts(self) -> str:
+        if not self._uses_tls:
+            return "does it want TLS (?tls=true), "
         return (
-            f"{self._place}: no ZooKeeper server could be reached in time; is it one, does it use TLS, has it a quorum?"
+            "does its port speak TLS, are its certificate's dates and names right, has ca= who signed it, does it want"
+            " one of ours (certfile=, keyfile=), "
         )
 
     def _drop(self, client: Client | None) -> None:

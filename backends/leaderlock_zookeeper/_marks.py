@@ -74,7 +74,7 @@ class Marks:
         """The current life; lays one, with a floor of at least ``least``, where there is none."""
         while True:
             client = self._link.ready(deadline)
-            with looking():
+            with looking(self._link.place):
                 try:
                     data, stat = client.get_async(self._layout.pointer).get(timeout=_left(deadline))
                 except exceptions.NoNodeError:
@@ -88,7 +88,7 @@ class Marks:
     def rewrite(self, life: str, mark: Mark, deadline: float) -> None:
         """Begin the next span; somebody else may have been faster, or the life be gone."""
         client = self._link.ready(deadline)
-        with looking():
+        with looking(self._link.place):
             written = client.set_async(self._layout.life(life), b"%d" % (mark.base + SPAN), version=mark.version)
             try:
                 written.get(timeout=_left(deadline))
@@ -112,7 +112,7 @@ class Marks:
         transaction.create(self._layout.life(life), b"%d" % base)
         answers = transaction.commit_async().get(timeout=_left(deadline))
         for answer in answers:
-            if isinstance(answer, Exception) and (refusal := refusal_of(answer)):
+            if isinstance(answer, Exception) and (refusal := refusal_of(answer, self._link.place)):
                 raise refusal
         if gone is None and any(isinstance(answer, exceptions.NoNodeError) for answer in answers):
             self._make_ancestors(client, deadline)
@@ -125,18 +125,19 @@ class Marks:
             except exceptions.NodeExistsError:
                 continue
             except exceptions.NoNodeError as error:
-                raise BackendRefused("the chroot of the client handed in does not exist; create it") from error
+                raise BackendRefused(f"{self._link.place}: its chroot does not exist; create it") from error
             except exceptions.NoAuthError as error:
                 # Whoever may not touch the upper nodes may still be given one of his own: which of them is missing,
                 # if any, the next step will tell.
                 if path == self._layout.ancestors[-1]:
-                    raise refusal_of(error) or error from error
+                    raise refusal_of(error, self._link.place) or error from error
 
     def _named(self, data: bytes) -> str:
         life = data.decode(errors="replace")
         if not is_life(life):
             raise BackendRefused(
-                f"{self._layout.pointer} holds {data[:40]!r}, which leaderlock did not write; name another root"
+                f"{self._link.place}: {self._layout.pointer} holds {data[:40]!r}, which leaderlock did not write; name"
+                " another root"
             )
         return life
 

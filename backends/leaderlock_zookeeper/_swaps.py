@@ -51,7 +51,7 @@ class Swaps:
         answers: list[Answer] = []
         for group in _groups(writes):
             try:
-                with writing():
+                with writing(self._link.place):
                     answers += self._swap_group(group, memory, deadline)
             except BackendRefused as error:
                 if answers:
@@ -86,7 +86,7 @@ class Swaps:
         if not any(isinstance(result, Exception) for result in results):
             return [_swapped(write, result) for write, result in zip(writes, results, strict=True)]
         for result in results:
-            if isinstance(result, Exception) and (refusal := refusal_of(result)):
+            if isinstance(result, Exception) and (refusal := refusal_of(result, self._link.place)):
                 raise refusal
         pending = [self._send(write, memory) for write in writes]
         outcomes: list[_Outcome] = []

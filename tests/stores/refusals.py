@@ -20,13 +20,21 @@ GRACE = 2.0
 """Seconds that it may be late on a busy machine."""
 
 
-def is_told(open_backend: Callable[[], Backend], url: str, error: type[BackendError], says: str) -> None:
+def is_told(
+    open_backend: Callable[[], Backend],
+    url: str,
+    error: type[BackendError],
+    says: str,
+    *,
+    memory: str = "0" * 32,
+    timeout: float = TIMEOUT,
+) -> None:
     """Both kinds of call raise just this error, name the place without the password, and say this."""
     backend = open_backend()
     try:
         for call in (
-            lambda: backend.read(["name/a"], timeout=TIMEOUT),
-            lambda: backend.swap([Write("name/a", ABSENT, b"x")], f"{'0' * 32}@1", timeout=TIMEOUT),
+            lambda: backend.read(["name/a"], timeout=timeout),
+            lambda: backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=timeout),
         ):
             began = time.monotonic()
             with pytest.raises(BackendError) as raised:
@@ -36,7 +44,7 @@ def is_told(open_backend: Callable[[], Backend], url: str, error: type[BackendEr
 
             assert type(raised.value) is error, text
             assert not isinstance(raised.value, OutcomeUnknown), text
-            assert took < TIMEOUT + GRACE
+            assert took < timeout + GRACE
             assert re.search(says, text), text
             parts = urlsplit(url)
             authority = parts.netloc.rpartition("@")[2]
@@ -44,6 +52,6 @@ def is_told(open_backend: Callable[[], Backend], url: str, error: type[BackendEr
             for secret in ("s3cret", "wr0ng", "wr%30ng"):
                 assert secret not in text
             if error is BackendRefused:
-                assert took < TIMEOUT, "what is refused is said at once"
+                assert took < timeout, "what is refused is said at once"
     finally:
         backend.close()

@@ -1,5 +1,8 @@
 """What an etcd URL means."""
 
+import contextlib
+
+import grpc
 import pytest
 
 from leaderlock.errors import BackendNotInstalled
@@ -83,6 +86,14 @@ def test_without_grpcio_the_message_says_what_to_install(monkeypatch):
 
     with pytest.raises(BackendNotInstalled, match=r"pip install 'leaderlock\[etcd\]'"):
         open_backend("etcd://h", namespace="n")
+
+
+@pytest.mark.parametrize(("version", "is_fit"), [("1.59.3", False), ("1.60.0", True), ("2.0.0rc1", True)])
+def test_a_grpcio_that_is_too_old_is_refused(monkeypatch, version, is_fit):
+    monkeypatch.setattr(grpc, "__version__", version)
+
+    with contextlib.nullcontext() if is_fit else pytest.raises(BackendNotInstalled, match=rf"{version} is too old"):
+        open_backend("etcd://h", namespace="n").close()
 
 
 def test_what_is_no_client_is_refused():

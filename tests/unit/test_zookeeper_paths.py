@@ -1,13 +1,18 @@
 """Where the ZooKeeper driver puts what, and which place a URL means."""
 
+import contextlib
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 pytest.importorskip("kazoo")
 
-from leaderlock.errors import BackendRefused, BackendUnavailable
+from leaderlock.errors import BackendNotInstalled, BackendRefused, BackendUnavailable
 from leaderlock_zookeeper import from_client, open_backend
+from leaderlock_zookeeper._kazoo import check_version
 from leaderlock_zookeeper._marks import SPAN, Mark
 from leaderlock_zookeeper._paths import Layout, escape, is_life, unescape
 from leaderlock_zookeeper._url import place_of_url
@@ -155,3 +160,24 @@ def test_a_mark_that_somebody_else_wrote_is_refused():
 
     with pytest.raises(BackendRefused, match="did not write"):
         Mark.of(b"hello", Stat())
+
+
+@pytest.mark.parametrize(("version", "is_fit"), [("2.8.0", False), ("2.9.0", True), ("2.11.0", True), ("3.0rc1", True)])
+def test_a_kazoo_that_is_too_old_is_refused(version, is_fit):
+    with contextlib.nullcontext() if is_fit else pytest.raises(BackendNotInstalled, match=rf"{version} is too old"):
+        check_version(version)
+
+
+def test_without_kazoo_the_message_says_what_to_install():
+    body = """
+import sys
+sys.modules["kazoo"] = None
+import leaderlock
+with leaderlock.connect("zk://127.0.0.1:1") as client:
+    client.election("job").campaign(timeout=0.1)
+"""
+
+    done = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True, check=False)
+
+    assert "BackendNotInstalled" in done.stderr
+    assert "pip install 'leaderlock[zookeeper]'" in done.stderr
