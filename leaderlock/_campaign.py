@@ -10,7 +10,7 @@ from leaderlock._bell import Bell
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
-from leaderlock._protocol.candidacy import Denied, Elected, Failed, News, Waiting, Why, Withdrawn
+from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
@@ -31,13 +31,21 @@ def check_timeout(timeout: float | None) -> float | None:
 class Campaigning:
     """One campaign, from its first request to its one outcome."""
 
-    def __init__(self, engine: Engine, name: str, *, patient: bool, on_waiting: Callable[[str], object] | None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        *,
+        patient: bool,
+        on_waiting: Callable[[str], object] | None,
+        errand: Errand | None = None,
+    ) -> None:
         self._engine = engine
         self._patient = patient
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
         self._trouble: tuple[str, float] | None = None
-        self.lease = Lease(engine, name, patient=patient, listener=self._hear)
+        self.lease = Lease(engine, name, patient=patient, listener=self._hear, errand=errand)
 
     def run(self, timeout: float | None) -> Lease:
         lease = self.lease

@@ -98,6 +98,8 @@ class Engine:
         self.is_closed = False
         self.tenures: dict[str, Any] = {}
         """For the decorators: the standing candidates, by name."""
+        self.jobs: dict[str, Any] = {}
+        """For the ticks: what this process does about each job, by name."""
         self.callbacks = Callbacks()
         self._journal = Journal(self.callbacks)
         self._backend = backend
@@ -361,6 +363,10 @@ class Engine:
                 return False
             self.clock.wait(bell, left)
         return True
+
+    def floor_seen(self) -> tuple[int, Instant, Instant] | None:
+        """The store's highest floor so far, and when the read that brought it left and was answered."""
+        return self._machine.floor_seen
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""

@@ -11,6 +11,7 @@ from leaderlock._engine import Engine
 from leaderlock._protocol.candidacy import (
     Candidacy,
     Elected,
+    Errand,
     LossReason,
     Lost,
     News,
@@ -42,9 +43,17 @@ class Lease:
 
     __slots__ = ("__weakref__", "_boot", "_candidacy", "_engine", "_is_released", "_listeners", "_note", "_on_lost")
 
-    def __init__(self, engine: Engine, name: str, *, patient: bool, listener: Listener | None = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        name: str,
+        *,
+        patient: bool,
+        listener: Listener | None = None,
+        errand: Errand | None = None,
+    ) -> None:
         self._engine = engine
-        self._candidacy = Candidacy(name, patient=patient, audience=self)
+        self._candidacy = Candidacy(name, patient=patient, audience=self, errand=errand)
         self._boot = engine.clock.boot
         self._note = b""
         self._is_released = False
@@ -171,10 +180,7 @@ class Lease:
             BackendRefused: the store said no; the lease goes on, with the note that it had.
             TypeError, ValueError: not bytes, or more than 64 KiB.
         """
-        if not isinstance(note, bytes):
-            raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
-        if len(note) > MAX_NOTE:
-            raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")
+        _check_note(note)
         self.check()
         ticket = next(_tickets)
         answers: list[NoteSaved | NoteLost] = []
@@ -201,8 +207,8 @@ class Lease:
             case _:
                 pass
 
-    def resign(self, *, timeout: float | None = None) -> bool:
-        """Stop leading, now, and free the name in the store.
+    def resign(self, *, timeout: float | None = None, note: bytes | None = None) -> bool:
+        """Stop leading, now, and free the name in the store; with ``note``, save that in the same write.
 
         The claim ends before the store is told. Returns whether the store has acknowledged the release within
         ``timeout`` seconds (default: a ttl); if not, it is told as soon as it answers, and the name is free at the
@@ -210,18 +216,22 @@ class Lease:
 
         Raises:
             UsageError: in a forked child, where the lease is its parent's.
+            TypeError, ValueError: the note is not bytes, or more than 64 KiB.
         """
+        if note is not None:
+            _check_note(note)
         if self._engine.is_forked:
             self._engine.refuse()
         if self._engine.is_closed:
             return self._candidacy.state is State.RESIGNED
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
         until = self._engine.clock.boot() + budget
+        farewell = Resign(self._candidacy, note)
         try:
-            self._engine.drive(Resign(self._candidacy), self.name, budget)
+            self._engine.drive(farewell, self.name, budget)
             return self.wait_for(lambda: self._is_released, until)
         except BaseException:
-            self._engine.post(Resign(self._candidacy))  # Ctrl-C before it came to that: a lease nobody holds any more
+            self._engine.post(farewell)  # Ctrl-C before it came to that: a lease nobody holds any more
             raise
 
     def wait_lost(self, timeout: float | None = None) -> LossReason | None:
@@ -295,3 +305,10 @@ class Lease:
             return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)
+
+
+def _check_note(note: object) -> None:
+    if not isinstance(note, bytes):
+        raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")

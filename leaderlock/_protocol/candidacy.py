@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from leaderlock._protocol.clocks import PAST, Deadline
+from leaderlock._protocol.clocks import PAST, Deadline, Instant
 
 __all__ = [
     "NEXT",
@@ -19,6 +19,7 @@ __all__ = [
     "Cause",
     "Denied",
     "Elected",
+    "Errand",
     "Failed",
     "LossReason",
     "Lost",
@@ -30,6 +31,7 @@ __all__ = [
     "State",
     "Waiting",
     "Why",
+    "Wish",
     "Withdrawn",
 ]
 
@@ -122,15 +124,57 @@ NOBODY: Final = Standing()
 """The standing of whoever holds nothing. Never renewed."""
 
 
+class Wish(Enum):
+    """What a candidate with an errand does about a name that somebody leads."""
+
+    WAIT = "wait"
+    TRY = "try"
+    """Go, if the leader is alive; if it is dead, follow it (rule 14)."""
+    LEAVE = "leave"
+
+
+class Errand(Protocol):
+    """What a candidate wants a name for, where the name's note decides whether there is anything to do.
+
+    It reads the note and never the store, raises nothing, and may be asked any number of times.
+    """
+
+    def wish(self, note: bytes, now: Instant) -> Wish:
+        """Somebody leads, under this note."""
+        ...
+
+    def compose(self, note: bytes, token: int, now: Instant) -> bytes | None:
+        """The note that a take under ``token`` is to carry, made from the one under the stamp that the take expects
+        (rule 12); ``None``: there is nothing to do."""
+        ...
+
+
 class Candidacy:
     """One candidate, one name, at most one term. Its fields are written by the protocol alone."""
 
-    __slots__ = ("asked", "audience", "name", "patient", "reason", "standing", "state", "token", "waiting", "yields")
+    __slots__ = (
+        "asked",
+        "audience",
+        "errand",
+        "farewell",
+        "name",
+        "patient",
+        "reason",
+        "standing",
+        "state",
+        "token",
+        "waiting",
+        "yields",
+    )
 
-    def __init__(self, name: str, *, patient: bool, audience: object = None) -> None:
+    def __init__(self, name: str, *, patient: bool, audience: object = None, errand: Errand | None = None) -> None:
         self.name = name
         self.patient = patient
         """Whether it waits for a live leader to go (rule 14)."""
+        self.errand = errand
+        """What decides by the note whether to take, to wait or to go; ``patient`` follows it."""
+        self.farewell: bytes | None = None
+        """The note that the release carries (rule 12); ``None``: the note stays."""
         self.audience = audience
         """Whom the engine tells its news; the protocol never looks at it."""
         self.yields = True
@@ -182,7 +226,8 @@ class Elected(NamedTuple):
 
 
 class Denied(NamedTuple):
-    """Somebody else leads, and this candidate does not wait (rule 14)."""
+    """Somebody else leads, and this candidate does not wait (rule 14); or its errand says that there is nothing to do,
+    and then ``session`` may be nobody's."""
 
     session: str
 

@@ -187,6 +187,8 @@ class Withdraw(NamedTuple):
 
 class Resign(NamedTuple):
     candidacy: Candidacy
+    note: bytes | None = None
+    """The note that the release carries; ``None``: the note stays."""
 
 
 class SaveNote(NamedTuple):

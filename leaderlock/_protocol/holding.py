@@ -151,8 +151,10 @@ class Holding:
         assert isinstance(record, NameRecord)
         leaving = name.leaving
         how = "given back" if leaving is None else "yielded" if leaving.asked else "resigned"
+        # Rule 12: a release may carry a note. It is that of the term which the record shows, or it stays unsaid.
+        note = leaving.farewell if leaving is not None and leaving.token == record.token else None
         mark = self._setting.new_id()
-        self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall), now)
+        self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall, note=note), now)
 
     def asked_for(self, request: Request) -> Name | None:
         """The name that a request means, if it is held by the very term that the request saw."""

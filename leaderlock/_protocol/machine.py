@@ -137,8 +137,8 @@ class Machine:
                 self._campaign(candidacies, now)
             case Withdraw(candidacy):
                 self._names.withdraw(candidacy, now)
-            case Resign(candidacy):
-                self._names.resign(candidacy, now)
+            case Resign(candidacy, note):
+                self._names.resign(candidacy, now, note=note)
             case SaveNote():
                 self._names.save_note(event, now)
             case RenewNow(suspect):
@@ -405,6 +405,11 @@ class Machine:
     def memory(self) -> tuple[str, int]:
         """The store's memory as last seen, and how often it changed: for tests and reports."""
         return self._memory.id, self._memory.epoch
+
+    @property
+    def floor_seen(self) -> tuple[int, Instant, Instant] | None:
+        """The store's highest floor, and when the read that brought it left and was answered: for looking at clocks."""
+        return self._memory.floor_seen
 
     @property
     def is_suspect(self) -> bool:

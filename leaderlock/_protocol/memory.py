@@ -35,6 +35,7 @@ class Memory:
         self.id: str = ""
         self.epoch = 0
         self.floor = 0
+        self.floor_seen: tuple[int, Instant, Instant] | None = None
         self.settled = False
         self.refusal: BackendRefused | None = None
         """Set while the namespace was settled under other terms than this client's."""
@@ -44,6 +45,8 @@ class Memory:
 
     def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
         """Take note of the memory and the floor that an answer came with."""
+        if view.floor > self.floor:
+            self.floor_seen = view.floor, sent, now
         if view.memory == self.id:
             self.floor = max(self.floor, view.floor)
             return Admission.SAME

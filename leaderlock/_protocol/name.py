@@ -29,6 +29,7 @@ class Name:
         "record",
         "rival",
         "seen_at",
+        "seen_since",
         "stamp",
         "watched",
     )
@@ -44,6 +45,8 @@ class Name:
         self.floor = 0
         """For an absent name: the floor that came in the very answer which showed it absent (rule 8); 0: none did."""
         self.seen_at: Instant | None = None
+        self.seen_since = False
+        """Whether that was after the present campaign began."""
         self.candidacy: Candidacy | None = None
         """Who campaigns here, or leads."""
         self.leaving: Candidacy | None = None
@@ -61,6 +64,7 @@ class Name:
     def show(self, record: NameRecord | Foreign | None, stamp: Stamp, now: Instant, *, floor: int, epoch: int) -> None:
         """Take over what the register holds."""
         self.record, self.stamp, self.floor, self.epoch, self.seen_at = record, stamp, floor, epoch, now
+        self.seen_since = True
 
     @property
     def shown_session(self) -> str | None:

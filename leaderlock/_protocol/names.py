@@ -65,6 +65,7 @@ class Names:
             )
         candidacy.move(Cause.CAMPAIGN)
         name.candidacy = candidacy
+        name.seen_since = False
         name.failures, name.asking = 0, False
         self._wanted[name.name] = name
         self.advance(name, now)
@@ -80,12 +81,13 @@ class Names:
             self._setting.say(Tell(candidacy, Withdrawn()))
             self.advance(name, now)
 
-    def resign(self, candidacy: Candidacy, now: Instant) -> None:
+    def resign(self, candidacy: Candidacy, now: Instant, *, note: bytes | None = None) -> None:
         name = self._busy.get(candidacy.name)
         if not candidacy.leads or name is None:
             if name is None or name.leaving is not candidacy:  # else it is told when the store has acknowledged it
                 self._setting.say(Tell(candidacy, Released()))
             return
+        candidacy.farewell = note
         name.leaving = self._holding.end(name, Cause.RESIGN)
         self.advance(name, now)
 

@@ -208,15 +208,20 @@ class NameRecord(NamedTuple):
         )
         return line.encode("utf-8", "surrogatepass") + self.note
 
-    def taken(self, *, write: str, session: str, token: int, holder: str, at: float) -> NameRecord:
-        """The next term: what a take writes over this record."""
+    def taken(
+        self, *, write: str, session: str, token: int, holder: str, at: float, note: bytes | None = None
+    ) -> NameRecord:
+        """The next term: what a take writes over this record; the note stays, if there is no other."""
         stint = Stint(token, holder, at, None, _LEADS)
         history = (*self._ended("expired", None), stint.line())[-HISTORY:]
-        return NameRecord(write, session, token, self.note, at, history, self.extra)
+        return NameRecord(write, session, token, self.note if note is None else note, at, history, self.extra)
 
-    def released(self, *, write: str, how: str, at: float, token: int | None = None) -> NameRecord:
-        """The same name with nobody leading it: token and note stay."""
-        return NameRecord(write, None, token or self.token, self.note, at, self._ended(how, at), self.extra)
+    def released(
+        self, *, write: str, how: str, at: float, token: int | None = None, note: bytes | None = None
+    ) -> NameRecord:
+        """The same name with nobody leading it: the token stays, and the note, if there is no other."""
+        kept = self.note if note is None else note
+        return NameRecord(write, None, token or self.token, kept, at, self._ended(how, at), self.extra)
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
         return (*self.history[:-1], Stint.ended(self.history[-1], how, at)) if self.history else ()

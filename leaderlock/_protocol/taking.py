@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why
+from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
@@ -60,9 +60,9 @@ class Taking:
         elif isinstance(name.record, Foreign):
             self._wait(name, now, Waiting(Why.FOREIGN, name.record.why))
         elif name.record is not None and name.record.session is not None:
-            self._contend(name, candidacy, name.record.session, now)
+            self._contend(name, candidacy, name.record, name.record.session, now)
         else:
-            self._take(name, now)
+            self._take(name, candidacy, now)
             return
         if look and name.is_wanted and not name.asking and name.rival not in self._rivals.being_buried:
             self.ask(name)
@@ -83,23 +83,39 @@ class Taking:
 
     # -- a name that somebody holds
 
-    def _contend(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
+    def _contend(self, name: Name, candidacy: Candidacy, record: NameRecord, rival: str, now: Instant) -> None:
+        if candidacy.errand is not None:
+            wish = candidacy.errand.wish(record.note, now)
+            if wish is Wish.LEAVE:
+                self._leave_it(name, candidacy, rival)
+                return
+            candidacy.patient = wish is Wish.WAIT
         self._watch(name, rival)
         known = self._rivals.get(rival)
         if known is None:
             self._look(name)
         elif known.ended:
-            self._take(name, now)
+            self._take(name, candidacy, now)
         elif self._rivals.is_buriable(rival, now):
             self._rivals.bury(rival, now)
         elif not candidacy.patient and self._rivals.looks_alive(rival, now):
             # Rule 14: who will not wait for a live leader is told so at once. One that shows no life is observed.
-            candidacy.move(Cause.DENIED)
-            self._setting.say(Tell(candidacy, Denied(rival)))
-            name.candidacy = None
+            self._deny(name, candidacy, rival)
         else:
             detail = known.record.why if isinstance(known.record, Foreign) else ""
             self._wait(name, now, Waiting(Why.HELD, detail, rival, known.decides_at(self._setting)))
+
+    def _leave_it(self, name: Name, candidacy: Candidacy, rival: str) -> None:
+        """The note says that there is nothing to do; if it was seen before that was asked, look again."""
+        if name.seen_since:
+            self._deny(name, candidacy, rival)
+        else:
+            self._look(name)
+
+    def _deny(self, name: Name, candidacy: Candidacy, rival: str) -> None:
+        candidacy.move(Cause.DENIED)
+        self._setting.say(Tell(candidacy, Denied(rival)))
+        name.candidacy = None
 
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
         """Wait for the earliest of a wake-up, the end of the observation, and the next look."""
@@ -154,24 +170,31 @@ class Taking:
 
     # -- a name that is free
 
-    def _take(self, name: Name, now: Instant) -> None:
+    def _take(self, name: Name, candidacy: Candidacy, now: Instant) -> None:
         """Rule 8: swap the stamp seen to ours, with a token above every earlier one."""
         base = name.record if isinstance(name.record, NameRecord) else None
         if base is None and not name.floor:
             self._look(name)  # only an answer that shows it absent brings the floor that belongs to that
             return
-        mine = self._sessions.for_take(now)
-        if mine is None:
-            return  # its open or its verification is under way, and ends in another step of every campaign
         floor = self._memory.floor if base is not None else name.floor
         token = max(base.token + 1 if base is not None else 0, floor)
         if token > MAX_TOKEN:
             damaged = "the store's clock or this register is damaged"
             self.fail(name, BackendRefused(f"the token of {name.name!r} would exceed 2**53 - 1: {damaged}"))
             return
+        note = None
+        if candidacy.errand is not None:
+            # Rule 12: made from the note under the very stamp that the take expects, so nobody's note is overwritten.
+            note = candidacy.errand.compose(base.note if base is not None else b"", token, now)
+            if note is None:
+                self._leave_it(name, candidacy, base.session or "" if base is not None else "")
+                return
+        mine = self._sessions.for_take(now)
+        if mine is None:
+            return  # its open or its verification is under way, and ends in another step of every campaign
         mark = self._setting.new_id()
         record = (base or NameRecord("", None, 0)).taken(
-            write=mark, session=mine.id, token=token, holder=str(self._setting.holder), at=now.wall
+            write=mark, session=mine.id, token=token, holder=str(self._setting.holder), at=now.wall, note=note
         )
         mine.try_name(name.name)
         self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id, base=base, floor=name.floor)
