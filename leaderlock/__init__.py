@@ -17,6 +17,13 @@ if TYPE_CHECKING:
     from leaderlock._protocol.candidacy import LossReason
     from leaderlock._protocol.clocks import Deadline
     from leaderlock._protocol.records import Holder
+    from leaderlock._ticks.decorator import once_per_tick
+    from leaderlock._ticks.job import Job, Outcome
+    from leaderlock._ticks.record import Ending
+    from leaderlock._ticks.results import Ran, Skipped, Tick, current_tick
+    from leaderlock._ticks.rules import SkipReason
+    from leaderlock._ticks.schedule import Schedule
+    from leaderlock._ticks.ticking import Ticking
     from leaderlock.backend import ABSENT, DELETE, Backend, Conflict, Seen, Swapped, Traits, View, Write
     from leaderlock.errors import (
         BackendError,
@@ -30,6 +37,7 @@ if TYPE_CHECKING:
         NotLeader,
         OutcomeUnknown,
         StaleToken,
+        TickSkipped,
         UsageError,
     )
 
@@ -48,26 +56,38 @@ __all__ = [
     "Conflict",
     "Deadline",
     "Election",
+    "Ending",
     "Holder",
+    "Job",
     "LeaderLockError",
     "Lease",
     "LeaseLost",
     "LossReason",
     "MemoryGone",
     "NotLeader",
+    "Outcome",
     "OutcomeUnknown",
+    "Ran",
+    "Schedule",
     "Seen",
     "Session",
+    "SkipReason",
+    "Skipped",
     "StaleToken",
     "Status",
     "Swapped",
     "Term",
+    "Tick",
+    "TickSkipped",
+    "Ticking",
     "Traits",
     "UsageError",
     "View",
     "Write",
     "connect",
     "current",
+    "current_tick",
+    "once_per_tick",
     "only_on_leader",
 ]
 
@@ -90,6 +110,21 @@ _HOMES: Final = {
     "_protocol.candidacy": ("LossReason",),
     "_protocol.clocks": ("Deadline",),
     "_protocol.records": ("Holder",),
+    "_ticks.decorator": ("once_per_tick",),
+    "_ticks.job": (
+        "Job",
+        "Outcome",
+    ),
+    "_ticks.record": ("Ending",),
+    "_ticks.results": (
+        "Ran",
+        "Skipped",
+        "Tick",
+        "current_tick",
+    ),
+    "_ticks.rules": ("SkipReason",),
+    "_ticks.schedule": ("Schedule",),
+    "_ticks.ticking": ("Ticking",),
     "backend": (
         "ABSENT",
         "DELETE",
@@ -113,6 +148,7 @@ _HOMES: Final = {
         "NotLeader",
         "OutcomeUnknown",
         "StaleToken",
+        "TickSkipped",
         "UsageError",
     ),
 }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from contextvars import Token
 from types import TracebackType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leaderlock import _admin, _observe
 from leaderlock._campaign import Campaigning, campaign_all, check_timeout
@@ -23,6 +23,15 @@ from leaderlock._naming import check_name
 from leaderlock._observe import Status, Term
 from leaderlock.backend import Backend, Traits
 from leaderlock.errors import LeaseLost, UsageError
+
+if TYPE_CHECKING:
+    from datetime import datetime, tzinfo
+
+    from leaderlock._backoff import WaitStrategy
+    from leaderlock._ticks.job import Job
+    from leaderlock._ticks.rules import Misfire, Overlap, Runs
+    from leaderlock._ticks.schedule import Schedule, When
+    from leaderlock._ticks.ticking import Ticking
 
 __all__ = ["Client", "Election"]
 
@@ -86,6 +95,76 @@ class Client:
         wanted = list(dict.fromkeys(map(check_name, names)))
         return campaign_all(self.engine(), wanted, patient=wait, timeout=check_timeout(timeout))
 
+    def tick(
+        self,
+        schedule: Schedule | When | None = None,
+        *,
+        name: str,
+        now: bool = False,
+        zone: str | tzinfo | None = None,
+        runs: Runs = "at-most-once",
+        overlap: Overlap | None = None,
+        misfire: Misfire = "skip",
+        tolerance: float | None = None,
+        window: float | None = None,
+        hold_for: float = 0.0,
+        max_run: float | None = None,
+        retries: int = 0,
+        back_off: WaitStrategy | None = None,
+    ) -> Ticking:
+        """The tick of a job that is due now, to be run here if nobody else does. Costs nothing: no I/O.
+
+        ``with client.tick("0 3 * * *", name="report") as tick:`` runs its body once, on one host, or raises
+        :class:`TickSkipped`; :meth:`Ticking.run` returns :class:`Ran` or :class:`Skipped` instead. ``now`` runs the job
+        by hand, whatever its schedule says and though it is paused; then it needs no schedule. All else is as in
+        :func:`once_per_tick`; in a ``with`` statement, ``retries`` are made by the calls that come after.
+        """
+        from leaderlock._ticks.decorator import plan_of
+        from leaderlock._ticks.rules import Policy
+        from leaderlock._ticks.ticking import Ticking
+
+        if schedule is None and not now:
+            raise TypeError("tick() needs a schedule, such as '0 3 * * *', or now=True")
+        policy = Policy(
+            runs=runs,
+            overlap=overlap,
+            misfire=misfire,
+            tolerance=tolerance,
+            window=window,
+            hold_for=hold_for,
+            max_run=max_run,
+            retries=retries,
+        )
+        return Ticking(self, plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off), by_hand=now)
+
+    def job(self, name: str) -> Job | None:
+        """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
+        from leaderlock._ticks.job import look_at_job
+
+        return look_at_job(self.engine(), check_name(name))
+
+    def pause(self, name: str, *, timeout: float | None = None) -> bool:
+        """Let no tick of a job start until :meth:`resume`, anywhere; returns whether that is new.
+
+        A run that goes on is waited for, ``timeout`` seconds at most: only who leads a name can write its note.
+
+        Raises:
+            CampaignTimeout: the job still runs, and was not paused.
+            UsageError: it is no job's name.
+        """
+        from leaderlock._ticks.job import set_paused
+
+        return set_paused(self.engine(), check_name(name), is_paused=True, timeout=check_timeout(timeout))
+
+    def resume(self, name: str, *, timeout: float | None = None) -> bool:
+        """Let a paused job go on with its next tick; returns whether it was paused. Raises as :meth:`pause` does.
+
+        Ticks that a wrong clock has run ahead of their time are forgotten, by this host's clock.
+        """
+        from leaderlock._ticks.job import set_paused
+
+        return set_paused(self.engine(), check_name(name), is_paused=False, timeout=check_timeout(timeout))
+
     def status(self, name: str) -> Status:
         """Who leads that name, since when, and when it may be free: read once, as recorded."""
         return _observe.status(self.engine(), check_name(name))
@@ -139,6 +218,12 @@ class Client:
             # No I/O here: garbage is collected at any moment, on any thread. The session ends by itself.
             warnings.warn(f"{self!r} was not closed: use it as a context manager", ResourceWarning, stacklevel=1)
             self._engine.abandon()
+
+    def now(self) -> datetime:
+        """This host's wall clock, by which ticks are chosen, in UTC."""
+        from datetime import UTC, datetime
+
+        return datetime.fromtimestamp(self._clock.now().wall, UTC)
 
     def engine(self) -> Engine:
         """For leaderlock's other faces: the engine, which is another one in a forked child."""

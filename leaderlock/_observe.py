@@ -107,6 +107,8 @@ class Status(NamedTuple):
     settled: bool
     """Whether names may be taken on the store's present memory (rule 15)."""
     history: tuple[Stint, ...]
+    note: bytes = b""
+    """What the last leader left: ticks keep their record in it."""
 
 
 def _name_record(name: str, seen: Seen) -> NameRecord | None:
@@ -156,6 +158,7 @@ def status(engine: Engine, name: str) -> Status:
         free_in=free_in,
         settled=is_settled(sighting.view) is not None,
         history=record.stints if record is not None else (),
+        note=record.note if record is not None else b"",
     )
 
 

@@ -4,7 +4,8 @@
 
     LeaderLockError
     ├── NotLeader                 stop: somebody else leads
-    │   └── LeaseLost             stop now: you led, and do no longer (``.reason`` says why)
+    │   ├── LeaseLost             stop now: you led, and do no longer (``.reason`` says why)
+    │   └── TickSkipped           do nothing: this tick is not yours to run (``.skipped`` says why)
     ├── CampaignTimeout           try later: not elected within the time given (also a TimeoutError)
     ├── StaleToken                stop: the resource has seen a newer leader
     ├── UsageError                fix the program: used after close, in a forked child, twice at once
@@ -20,6 +21,11 @@ Bad arguments are ``ValueError`` or ``TypeError``, raised at once.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from leaderlock._ticks.results import Skipped
+
 __all__ = [
     "BackendError",
     "BackendNotInstalled",
@@ -32,6 +38,7 @@ __all__ = [
     "NotLeader",
     "OutcomeUnknown",
     "StaleToken",
+    "TickSkipped",
     "UsageError",
 ]
 
@@ -53,6 +60,14 @@ class LeaseLost(NotLeader):
     def __init__(self, message: str, *, reason: str) -> None:
         super().__init__(message)
         self.reason = reason
+
+
+class TickSkipped(NotLeader):
+    """There is nothing to run: ``.skipped`` says why. Raised by ``with client.tick(…)``, so that no body runs twice."""
+
+    def __init__(self, skipped: Skipped) -> None:
+        super().__init__(str(skipped))
+        self.skipped = skipped
 
 
 class CampaignTimeout(LeaderLockError, TimeoutError):

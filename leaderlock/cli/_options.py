@@ -20,6 +20,10 @@ __all__ = ["Options", "Parser", "add_name", "namespace_of", "open_client", "pars
 
 COMMANDS: Final = {
     "run": "run a command while leading",
+    "cron": "run a command once for each tick of a schedule, on one host",
+    "history": "show how the last runs of a job ended",
+    "pause": "let no tick of a job start",
+    "resume": "let a paused job go on",
     "status": "show who leads, and since when",
     "watch": "show who leads, whenever that changes",
     "resign": "ask whoever leads to yield",
@@ -28,6 +32,9 @@ COMMANDS: Final = {
     "demo": "see three workers, a crash, a pause, and a write that is refused",
 }
 
+RUNNING: Final = ("run", "cron")
+"""The commands that run a command, which stands behind ``--``."""
+
 EPILOG: Final = """\
 exit codes: the command's own, or 0; 64 usage; 69 the store cannot be reached or used; 70 leaderlock failed;
 75 not elected; 76 the lease was lost; 128+n ended by signal n
@@ -35,6 +42,7 @@ exit codes: the command's own, or 0; 64 usage; 69 the store cannot be reached or
 examples:
   export LEADERLOCK_URL=sqlite:        # the processes of one host; redis://…, zk://… or etcd://… for several
   leaderlock run nightly-report -- ./report.sh
+  leaderlock cron nightly-report "0 3 * * *" -- ./report.sh
   leaderlock status
   leaderlock demo
 
@@ -80,9 +88,9 @@ def parse(words: list[str]) -> Options:
     options, strangers = parser.parse_known_args(ours, namespace=Options())
     chosen = commands[options.chosen]
     if strangers:
-        way_out = "; a command to run stands behind --" if options.chosen == "run" else ""
+        way_out = "; a command to run stands behind --" if options.chosen in RUNNING else ""
         chosen.error(f"unrecognized arguments: {' '.join(strangers)}{way_out}")
-    if split < len(words) and options.chosen != "run":
+    if split < len(words) and options.chosen not in RUNNING:
         chosen.error("there is nothing to run here: no -- and no command behind it")
     options.argv = argv
     return options

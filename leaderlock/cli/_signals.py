@@ -36,6 +36,8 @@ class Signals:
         self._keeper = keeper
         self._mode = _Mode.WITHDRAW
         self._held: list[int] = []
+        self.was_told_to_end = False
+        """Whether the command was sent a signal that ends it."""
         for number in FORWARDED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)
@@ -53,12 +55,16 @@ class Signals:
         """From here on, signals are the command's; first those that were kept."""
         self._mode = _Mode.FORWARD
         while self._held:
-            self._keeper.forward(self._held.pop(0))
+            self._hand_on(self._held.pop(0))
+
+    def _hand_on(self, number: int) -> None:
+        self.was_told_to_end = self.was_told_to_end or number in _ENDING
+        self._keeper.forward(number)
 
     def _take(self, number: int, _: FrameType | None) -> None:
         match self._mode:
             case _Mode.FORWARD:
-                self._keeper.forward(number)
+                self._hand_on(number)
             case _Mode.HOLD:
                 self._held.append(number)
             case _Mode.WITHDRAW if number in _ENDING:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import json
+import logging
 import os
 import sys
 from typing import Any, Final, TextIO
@@ -36,6 +37,8 @@ class Exit(enum.IntEnum):
     """leaderlock itself failed; a command that ran was killed."""
     NOT_ELECTED = 75
     LOST = 76
+    TOO_LONG = 124
+    """The command ran for longer than it may, and was ended; as ``timeout`` says it."""
 
 
 def exit_code(error: BaseException) -> Exit | None:
@@ -83,9 +86,25 @@ class Talk:
         else:
             self.say(text)
 
+    def narrate_log(self) -> None:
+        """From here on, what the library warns of is narrated."""
+        logging.getLogger("leaderlock").addHandler(_Narration(self))
+
     def fail(self, error: BaseException, code: int) -> None:
         text = "" if self.is_quiet and code == Exit.NOT_ELECTED else str(error)
         self.tell("error", text, message=str(error), kind=type(error).__name__, exit_code=int(code))
+
+
+class _Narration(logging.Handler):
+    """What the library warns of, told like everything else."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__(logging.WARNING)
+        self._talk = talk
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        self._talk.tell("warning", text, message=text)
 
 
 def _write(text: str) -> None:

@@ -16,13 +16,13 @@ examples:
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, open_client, seconds, ttl_of
+from leaderlock.cli._options import Options, add_name, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
+from leaderlock.cli._supervisor import add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
 from leaderlock.cli._wrapper import Wrapper
 
@@ -41,12 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="give up (75) as soon as somebody who is alive leads; one who may be dead is watched for up to one ttl",
     )
     parser.add_argument("--restart", action="store_true", help="after a loss of the lease, campaign again")
-    parser.add_argument(
-        "--grace",
-        type=seconds,
-        metavar="S",
-        help="seconds from TERM to KILL when the lease ends; at most half the ttl (default: a quarter, at most 10)",
-    )
+    add_grace(parser)
     parser.add_argument("--label", help="who this is, for `leaderlock status` (default: the command's name)")
     parser.add_argument("--quiet", action="store_true", help="do not say why it waits, or that somebody else leads")
 
@@ -54,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def command(options: Options, talk: Talk) -> int:
     if not options.argv:
         raise Usage(f"there is no command to run; the form is: {FORM}")
-    grace = _grace(options.grace, ttl_of(options))
+    grace = grace_of(options)
     talk.is_quiet = options.quiet
     # First of all, while there is one thread: the guardian is forked from it.
     with guardian.start() as keeper:
@@ -62,33 +57,10 @@ def command(options: Options, talk: Talk) -> int:
         label = options.label or os.path.basename(options.argv[0])
         # The guardian ends before the client does: no name is freed while the command may live.
         with open_client(options, label=label) as client, keeper:
-            logging.getLogger("leaderlock").addHandler(_Narration(talk))
+            talk.narrate_log()
             wrapper = Wrapper(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
             try:
                 return wrapper.run()
             except Withdrawn as signal:
                 talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
                 return 128 + signal.number
-
-
-def _grace(grace: float | None, ttl: float) -> float:
-    if grace is None:
-        return min(10.0, ttl / 4)
-    if grace > ttl / 2:
-        raise Usage(
-            f"grace ({grace:g} s) leaves too little of the ttl ({ttl:g} s) for renewals: the command would be ended "
-            f"while the store may still answer. Use at most {ttl / 2:g} s, or --ttl {2 * grace:g}"
-        )
-    return grace
-
-
-class _Narration(logging.Handler):
-    """What the library warns of, told like everything else."""
-
-    def __init__(self, talk: Talk) -> None:
-        super().__init__(logging.WARNING)
-        self._talk = talk
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        self._talk.tell("warning", text, message=text)

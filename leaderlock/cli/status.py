@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from leaderlock.cli._options import Options, add_name, open_client
 from leaderlock.cli._talk import BOLD, Exit, Talk, ago, paint
+from leaderlock.cli.history import as_json as job_as_json
 from leaderlock.errors import BackendRefused
 
 if TYPE_CHECKING:
-    from leaderlock import Client, Status
+    from leaderlock import Client, Job, Status
     from leaderlock._protocol.records import Stint
 
 __all__ = ["add_arguments", "command"]
@@ -35,10 +36,11 @@ def command(options: Options, talk: Talk) -> int:
     with open_client(options) as client:
         if options.name is not None:
             status = client.status(options.name)
+            job = _job(client, status)
             if talk.as_json:
-                talk.data_json(_as_json(status))
+                talk.data_json(_as_json(status, job))
             else:
-                _show(status, client, talk)
+                _show(status, job, client, talk)
             return Exit.OK
         return _list(client, talk)
 
@@ -46,33 +48,51 @@ def command(options: Options, talk: Talk) -> int:
 def _list(client: Client, talk: Talk) -> int:
     """Every name; one that cannot be read does not hide the others."""
     code = Exit.OK
-    statuses: list[Status] = []
+    statuses: list[tuple[Status, Job | None]] = []
     names = client.names()
     for name in names:
         try:
-            statuses.append(client.status(name))
+            status = client.status(name)
+            statuses.append((status, _job(client, status)))
         except BackendRefused as error:
             code = Exit.STORE
             talk.fail(error, code)
     if talk.as_json:
-        talk.data_json([_as_json(status) for status in statuses])
+        talk.data_json([_as_json(status, job) for status, job in statuses])
         return code
     if not names:
         talk.say("no name was ever led here")
     width = max((len(name) for name in names), default=0)
-    for status in statuses:
-        talk.data(f"{status.name:<{width}}  {_in_short(status)}")
+    for status, job in statuses:
+        talk.data(f"{status.name:<{width}}  {_in_short(status, job)}")
     return code
 
 
-def _in_short(status: Status) -> str:
+def _job(client: Client, status: Status) -> Job | None:
+    """The job that the name's note tells of, if it does."""
+    if not status.note:
+        return None
+    from leaderlock._ticks.job import job_in  # it brings cronsim along
+
+    return job_in(status.name, status.note, client.now().timestamp())
+
+
+def _in_short(status: Status, job: Job | None) -> str:
     term = status.term
     if term is None:
-        return "nobody leads"
-    return f"{term.holder}, token {term.token}, since {_moment(term.since)}, {_liveness(status)}"
+        return f"nobody leads{_due(job)}"
+    return f"{term.holder}, token {term.token}, since {_moment(term.since)}, {_liveness(status)}{_due(job)}"
 
 
-def _show(status: Status, client: Client, talk: Talk) -> None:
+def _due(job: Job | None) -> str:
+    if job is None:
+        return ""
+    if job.paused_by:
+        return f"; paused by {job.paused_by}"
+    return "" if job.next is None else f"; next tick {_moment(job.next.timestamp())}"
+
+
+def _show(status: Status, job: Job | None, client: Client, talk: Talk) -> None:
     talk.data(paint(status.name, BOLD, sys.stdout))
     term = status.term
     if term is None:
@@ -84,9 +104,22 @@ def _show(status: Status, client: Client, talk: Talk) -> None:
         talk.data(f"  since     {_moment(term.since)}")
         talk.data(f"  session   {_liveness(status)}")
     talk.data(f"  store     {client.traits.store}, namespace {client.namespace}: {_settledness(status)}")
+    if job is not None:
+        _show_job(job, talk)
     for number, stint in enumerate(reversed(status.history)):
         label = "" if number else "history"
         talk.data(f"  {label:<9} {_span(stint)}: {stint.holder}, token {stint.token}, {stint.how}")
+
+
+def _show_job(job: Job, talk: Talk) -> None:
+    talk.data(f"  job       {job.schedule or 'run by hand'}" + (f" ({job.zone})" if job.schedule else ""))
+    if job.paused_by:
+        talk.data(f"  next      paused by {job.paused_by}")
+    elif job.next is not None:
+        talk.data(f"  next      {_moment(job.next.timestamp())}")
+    if job.history:
+        last = job.history[-1]
+        talk.data(f"  last      {_moment(last.tick.timestamp())}: {last.how.value}, on {last.host}")
 
 
 def _liveness(status: Status) -> str:
@@ -116,7 +149,7 @@ def _moment(at: float) -> str:
     return datetime.fromtimestamp(at).astimezone().isoformat(sep=" ", timespec="seconds")
 
 
-def _as_json(status: Status) -> dict[str, Any]:
+def _as_json(status: Status, job: Job | None) -> dict[str, Any]:
     term = status.term
     leader = None
     if term is not None:
@@ -137,4 +170,5 @@ def _as_json(status: Status) -> dict[str, Any]:
         "free_in": status.free_in,
         "settled": status.settled,
         "history": [stint._asdict() for stint in status.history],
+        "job": None if job is None else job_as_json(job),
     }

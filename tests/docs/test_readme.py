@@ -60,7 +60,8 @@ def test_the_readme_runs_from_top_to_bottom_and_does_what_it_says(reader, capsys
         "page 2",
     ]
     assert "refused token" in printed
-    [shell] = names["shell_output"]
+    [ticked, shell] = names["shell_output"]
+    assert re.fullmatch(r"the tick of \d{4}-\d\d-\d\dT\d\d:\d\d:00\+00:00\n", ticked)
     assert re.fullmatch(r"token \d+\n", shell)
     assert {path.name for path in reader.iterdir()} <= {
         "leader.db",

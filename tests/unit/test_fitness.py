@@ -11,6 +11,8 @@ import leaderlock
 PACKAGE = Path(leaderlock.__path__[0])
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROTOCOL = sorted((PACKAGE / "_protocol").glob("*.py"))
+TICKS = [PACKAGE / "_ticks" / f"{name}.py" for name in ("schedule", "record", "rules", "skew", "claim")]
+PURE_TICKS = tuple(f"leaderlock._ticks.{path.stem}" for path in TICKS)
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "itertools", "json", "math", "typing"}
 OURS = {"leaderlock.backend", "leaderlock.errors"}
 MAY_READ_THE_WALL_CLOCK = {"_clock.py"}
@@ -49,7 +51,14 @@ def test_the_protocol_imports_nothing_impure(path):
     assert others <= PURE | OURS
 
 
-@pytest.mark.parametrize("path", PROTOCOL, ids=name_of)
+@pytest.mark.parametrize("path", TICKS, ids=name_of)
+def test_the_rules_of_ticks_import_nothing_impure(path):
+    others = {module for module in imported(path) if not module.startswith(("leaderlock._protocol.", *PURE_TICKS))}
+
+    assert others <= PURE | {"cronsim", "datetime", "re", "zoneinfo"}
+
+
+@pytest.mark.parametrize("path", [*PROTOCOL, *TICKS], ids=name_of)
 def test_the_protocol_opens_imports_and_draws_nothing_by_the_back_door(path):
     assert not {"open", "__import__", "exec", "eval", "input"} & set(called(path))
 

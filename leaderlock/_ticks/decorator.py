@@ -1,0 +1,133 @@
+"""``@once_per_tick``: this function runs once for each tick, on one host."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from datetime import tzinfo
+from typing import Any, ParamSpec, TypeVar
+
+from leaderlock._backoff import WaitStrategy
+from leaderlock._client import Client
+from leaderlock._connect import default_client
+from leaderlock._naming import check_name
+from leaderlock._ticks.held import Plan
+from leaderlock._ticks.results import Ran, Skipped
+from leaderlock._ticks.rules import Misfire, Overlap, Policy, Runs
+from leaderlock._ticks.schedule import Schedule, When
+from leaderlock._ticks.ticking import Ticking
+
+__all__ = ["once_per_tick", "plan_of"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def once_per_tick(
+    schedule: Schedule | When,
+    *,
+    name: str,
+    client: Client | None = None,
+    zone: str | tzinfo | None = None,
+    runs: Runs = "at-most-once",
+    overlap: Overlap | None = None,
+    misfire: Misfire = "skip",
+    tolerance: float | None = None,
+    window: float | None = None,
+    hold_for: float = 0.0,
+    max_run: float | None = None,
+    retries: int = 0,
+    back_off: WaitStrategy | None = None,
+) -> Callable[[Callable[P, R]], Callable[P, Ran[R] | Skipped]]:
+    """Return a decorator under which a function runs once for each tick of ``schedule``, whoever calls it how often.
+
+    It does not call the function: cron, a scheduler or a loop does, on every host. A call returns :class:`Ran`, with
+    the function's result, or :class:`Skipped`, which is false and says why. Inside, :func:`current_tick` is the tick,
+    and :func:`current` its lease, with the token.
+
+    Not promised: that it runs exactly once; choose which side to err on with ``runs``.
+
+    Args:
+        schedule: a :class:`Schedule`, or what makes one.
+        name: what the job is called: the same on all hosts, and no other job's (nor any other election's).
+        client: from :func:`connect`; without one, the process's own at ``$LEADERLOCK_URL``, opened by the first call.
+        zone: the time zone in which a cron expression is read; UTC if not given.
+        runs: ``"at-most-once"`` marks a tick before it is run, ``"at-least-once"`` after: then a tick whose runner died
+            is run again by another host, under a higher token, as long as its window lasts.
+        overlap: while an earlier tick still runs, ``"skip"`` this one, or ``"queue"`` it (one at a time; a later tick
+            takes its place). By default, at-most-once skips and at-least-once queues.
+        misfire: a call that is near no tick runs none (``"skip"``), or the newest that was missed (``"run"``).
+        tolerance: how far, in seconds, a call may be from its tick; half an interval, at most 300, if not given.
+        window: for how many seconds after its instant a tick may be started: late, again, or after it was queued.
+            Until the next tick, if not given.
+        hold_for: the least number of seconds between two starts.
+        max_run: after how many seconds the lease is given up, so that ``current_tick().check()`` raises.
+        retries: how often the function is called again when it raises, with pauses, inside the window.
+        back_off: a ``tenacity.wait_*`` object that says how long those pauses are.
+
+    Raises:
+        TypeError, ValueError: the schedule, the name or an option cannot work; the text says what can.
+    """
+    plan = plan_of(
+        schedule,
+        name,
+        zone=zone,
+        policy=Policy(
+            runs=runs,
+            overlap=overlap,
+            misfire=misfire,
+            tolerance=tolerance,
+            window=window,
+            hold_for=hold_for,
+            max_run=max_run,
+            retries=retries,
+        ),
+        back_off=back_off,
+    )
+    if client is not None and not isinstance(client, Client):
+        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+
+    def decorate(function: Callable[P, R]) -> Callable[P, Ran[R] | Skipped]:
+        _check_function(function)
+
+        @functools.wraps(function)
+        def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
+            return Ticking(client or default_client(), plan, by_hand=False).run(function, *args, **kwargs)
+
+        return ticked
+
+    return decorate
+
+
+def plan_of(
+    schedule: Schedule | When | None,
+    name: str,
+    *,
+    zone: str | tzinfo | None,
+    policy: Policy,
+    back_off: WaitStrategy | None,
+) -> Plan:
+    """A job, checked."""
+    check_name(name, what="the name of a job")
+    if back_off is not None and not callable(back_off):
+        raise TypeError(f"back_off is one of tenacity's wait_* objects, not {type(back_off).__name__}")
+    if schedule is None or isinstance(schedule, Schedule):
+        if zone is not None:
+            raise ValueError("zone belongs to a cron expression: a Schedule has its own")
+    else:
+        schedule = Schedule(schedule, zone=zone or "UTC")
+    return Plan(name, schedule, policy, back_off)
+
+
+def _check_function(function: Any) -> None:
+    if not callable(function) or inspect.isclass(function) or isinstance(function, staticmethod | classmethod):
+        raise TypeError(f"once_per_tick runs a function, not {function!r}")
+    called: Any = function if inspect.isroutine(function) else type(function).__call__
+    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
+        raise TypeError(
+            f"once_per_tick cannot run the coroutine function {function!r} yet: decorate a function that calls "
+            "asyncio.run() inside"
+        )
+    if inspect.isgeneratorfunction(called):
+        raise TypeError(f"once_per_tick cannot run the generator {function!r}: its body runs after the call")

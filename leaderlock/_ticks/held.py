@@ -1,0 +1,82 @@
+"""A tick that was claimed here, until it is finished."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Final
+
+from leaderlock._backoff import WaitStrategy
+from leaderlock._bell import Bell
+from leaderlock._engine import Engine
+from leaderlock._protocol.events import Resign
+from leaderlock._ticks.record import Ending, Run, read_job
+from leaderlock._ticks.results import Tick
+from leaderlock._ticks.rules import Policy, finish
+from leaderlock._ticks.schedule import Schedule
+from leaderlock._ticks.slot import Slot
+
+__all__ = ["Held", "Plan"]
+
+_log: Final = logging.getLogger("leaderlock")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job: what it is called, when it is due, and how it is run."""
+
+    name: str
+    schedule: Schedule | None
+    policy: Policy
+    back_off: WaitStrategy | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Held:
+    """A tick that was claimed, until it is finished."""
+
+    tick: Tick
+    run: Run
+    slot: Slot
+    engine: Engine
+    policy: Policy
+    is_over: bool = False
+
+    def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
+        """The note that the release carries."""
+        record = read_job(self.tick.lease.note)
+        now = self.engine.clock.now().wall
+        return finish(record, how, now, self.policy, attempt=attempt, again=again).encode()
+
+    def finish(self, how: Ending, *, attempt: int, again: bool = False) -> None:
+        """Say how it ended, and free the job's name, in one write.
+
+        Raises:
+            LeaseLost: the lease was lost before, or given up: nothing was said, and others may run the tick.
+        """
+        self.is_over = True
+        try:
+            self.tick.check()
+            if not self.tick.lease.resign(note=self.farewell(how, attempt=attempt, again=again)):
+                _log.warning("the store has not acknowledged yet how %r ended (%s)", self.tick.name, how.value)
+        except BaseException:
+            self.tick.lease.resign(timeout=0)  # Ctrl-C on the way out: at least nobody waits for a ttl
+            raise
+        finally:
+            self.slot.leave()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait for so long, under the lease; returns whether it is still held then."""
+        clock = self.engine.clock
+        until = clock.boot() + seconds
+        bell = Bell()
+        while self.tick.is_held and (left := until - clock.boot()) > 0:
+            clock.wait(bell, left)
+        return self.tick.is_held
+
+    def cut(self) -> None:
+        """It runs for too long: give its lease up. With the engine's lock held."""
+        if not self.is_over and self.tick.is_held:
+            self.tick.overran = self.policy.max_run
+            farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
+            self.engine.post(Resign(self.tick.lease.candidacy, farewell))

@@ -1,0 +1,152 @@
+"""A job as people see it: what it did last, when it is due next, and whether it is paused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from leaderlock import _observe
+from leaderlock._campaign import Campaigning
+from leaderlock._engine import Engine
+from leaderlock._protocol.candidacy import Wish
+from leaderlock._protocol.clocks import Instant
+from leaderlock._ticks import record as records
+from leaderlock._ticks.record import Ending, JobRecord, Misread, read_job
+from leaderlock._ticks.rules import pause, resume
+from leaderlock._ticks.schedule import Schedule
+from leaderlock.errors import UsageError
+
+__all__ = ["Job", "Outcome", "job_in", "look_at_job", "set_paused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of one run of one tick. Instants are UTC, by the wall clock of the host that ran it."""
+
+    tick: datetime
+    """For when it was scheduled."""
+    token: int
+    host: str
+    started: datetime
+    finished: datetime | None
+    """``None``: nobody knows."""
+    how: Ending
+    attempt: int
+    by_hand: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job, as its name's note tells it."""
+
+    name: str
+    schedule: str
+    """When it is due, as whoever ran it last said."""
+    zone: str
+    next: datetime | None
+    """Its next tick by this host's clock; ``None``: that is not known."""
+    running: Outcome | None
+    """The run that has begun and not ended (``finished`` and ``how`` mean nothing yet); its runner may be dead."""
+    owed: tuple[datetime, ...]
+    """The ticks that are still to be run, where each is promised to be."""
+    paused_by: str
+    """Who paused it; empty: nobody."""
+    history: tuple[Outcome, ...]
+    """How its last runs ended, the newest last."""
+
+
+def look_at_job(engine: Engine, name: str) -> Job | None:
+    """Read the job; ``None``: there is none of that name."""
+    sighting = _observe.look(engine, name)
+    note = sighting.record.note if sighting.record is not None else b""
+    return job_in(name, note, engine.clock.now().wall)
+
+
+def job_in(name: str, note: bytes, now: float) -> Job | None:
+    """The job that a note tells of, if it does."""
+    try:
+        record = read_job(note)
+    except Misread:
+        return None
+    if not note:
+        return None
+    run = record.running
+    running = None
+    if run is not None:
+        begun = records.Outcome(
+            run.tick, run.token, run.host, run.started, None, Ending.INTERRUPTED, run.attempt, run.by_hand
+        )
+        running = _shown(begun)
+    return Job(
+        name=name,
+        schedule=record.schedule,
+        zone=record.zone,
+        next=_next(record, now),
+        running=running,
+        owed=tuple(_moment(owed.tick) for owed in record.owed),
+        paused_by=record.paused.by if record.paused is not None else "",
+        history=tuple(map(_shown, record.history)),
+    )
+
+
+def _next(record: JobRecord, now: float) -> datetime | None:
+    if not record.schedule or record.paused is not None:
+        return None
+    try:
+        return _moment(Schedule(record.schedule, zone=record.zone).around(max(now, record.newest))[1])
+    except ValueError:  # another host has a time zone that this one does not know
+        return None
+
+
+def _shown(outcome: records.Outcome) -> Outcome:
+    return Outcome(
+        tick=_moment(outcome.tick),
+        token=outcome.token,
+        host=outcome.host,
+        started=_moment(outcome.started),
+        finished=None if outcome.finished is None else _moment(outcome.finished),
+        how=outcome.how,
+        attempt=outcome.attempt,
+        by_hand=outcome.by_hand,
+    )
+
+
+def _moment(instant: float) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)
+
+
+class _Edit:
+    """The errand of who writes a job's note and runs nothing: it waits for a run to end."""
+
+    def __init__(self, by: str, *, is_paused: bool) -> None:
+        self._by = by
+        self._is_paused = is_paused
+        self.was_paused = False
+        self.error: Misread | None = None
+
+    def wish(self, note: bytes, now: Instant) -> Wish:
+        return Wish.WAIT
+
+    def compose(self, note: bytes, token: int, now: Instant) -> bytes | None:
+        try:
+            record = read_job(note)
+        except Misread as error:
+            self.error = error
+            return None
+        self.was_paused = record.paused is not None
+        edited = pause(record, self._by, now.wall) if self._is_paused else resume(record, now.wall)
+        return edited.encode()
+
+
+def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | None) -> bool:
+    """Pause the job, or let it go on; returns whether that changed anything."""
+    edit = _Edit(str(engine.terms.holder), is_paused=is_paused)
+    campaign = Campaigning(engine, name, patient=True, on_waiting=None, errand=edit)
+    try:
+        lease = campaign.run(timeout)
+    except Exception as error:
+        if edit.error is not None:
+            raise UsageError(f"{name!r} cannot be paused or resumed: {edit.error}") from error
+        raise
+    lease.resign()
+    return edit.was_paused != is_paused

@@ -1,0 +1,251 @@
+"""When a job is due: cron expressions and fixed intervals, as instants on which all hosts agree."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
+
+from cronsim import CronSim, CronSimError
+
+__all__ = ["Schedule", "When"]
+
+SHORTEST: Final = 0.01
+"""The shortest interval, in seconds: a round trip to a store takes a tenth of that, or all of it."""
+
+LONGEST: Final = 500
+"""How many characters a schedule may have: it is kept in a note of 64 KiB."""
+
+NAMED: Final = {
+    "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
+    "@monthly": "0 0 1 * *",
+    "@weekly": "0 0 * * 0",
+    "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *",
+    "@hourly": "0 * * * *",
+}
+
+_UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_FIFTY_YEARS: Final = 50 * 366 * 86_400.0
+
+
+class Schedule:
+    """The instants at which a job is due, the same on every host whatever its own time zone is.
+
+    Args:
+        when: a cron expression of five fields (names, ``L``, ``#``), ``"@daily"`` and friends, ``"@every 90s"``; or an
+            interval, in seconds or as a ``timedelta``, counted from 1970-01-01T00:00Z.
+        zone: the IANA time zone in which a cron expression is read, such as ``"Europe/Berlin"``. Intervals have none.
+
+    Where clocks change, a job at a fixed time runs once: when its time is skipped, at the end of the gap; when it comes
+    twice, the first time. Jobs of every hour or of every few minutes go by what really passes.
+
+    Raises:
+        ValueError, TypeError: it cannot be read, or never comes; the text says what can.
+    """
+
+    __slots__ = ("_around", "_every", "_expression", "_stride", "_text", "_zone", "_zone_name")
+
+    def __init__(self, when: When, *, zone: str | tzinfo = "UTC") -> None:
+        if isinstance(when, Schedule):
+            raise TypeError("this is a Schedule already: pass it on as it is")
+        self._zone, self._zone_name = _read_zone(zone)
+        self._every, self._expression = _read(when)
+        self._text = f"@every {self._every:g}s" if self._every else str(when).strip()
+        self._stride = self._every or 90.0
+        self._around: tuple[float, float] = (math.inf, -math.inf)
+        if self._expression:
+            self._refuse_if_never()
+
+    def __repr__(self) -> str:
+        return f"<Schedule {self}>"
+
+    def __str__(self) -> str:
+        return self._text if self._every else f"{self._text} ({self._zone_name})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Schedule) and str(self) == str(other)
+
+    def __hash__(self) -> int:
+        return hash(str(self))
+
+    @property
+    def text(self) -> str:
+        """What it was made from, as one word for a shell."""
+        return self._text
+
+    @property
+    def zone(self) -> str:
+        """The name of its time zone."""
+        return "UTC" if self._every else self._zone_name
+
+    def next(self, after: datetime) -> datetime:
+        """The first tick after that instant, in UTC."""
+        return _moment(self.around(_instant(after))[1])
+
+    def previous(self, before: datetime) -> datetime:
+        """The last tick before that instant, in UTC."""
+        instant = _instant(before)
+        tick = self.around(instant)[0]
+        return _moment(tick if tick < instant else self._last_until(math.nextafter(instant, -math.inf)))
+
+    def nearest(self, now: datetime) -> datetime:
+        """The tick nearest to that instant, in UTC: who is up to half an interval early or late means the same one."""
+        return _moment(self.nearest_to(_instant(now)))
+
+    # -- for leaderlock's own: instants as seconds since 1970, rounded to milliseconds
+
+    def nearest_to(self, now: float) -> float:
+        before, after = self.around(now)
+        return before if now - before <= after - now else after
+
+    def around(self, now: float) -> tuple[float, float]:
+        """The last tick that is not after ``now``, and the first that is."""
+        around = self._around
+        if not around[0] <= now < around[1]:
+            # Replaced as a whole: threads that race for it find one answer or the other, both true.
+            self._around = around = self._look_around(now)
+        return around
+
+    def _look_around(self, now: float) -> tuple[float, float]:
+        before = self._last_until(now)
+        after = next(tick for tick in self._ticks(before) if tick > now)
+        self._stride = max(after - before, 1.0)
+        return before, after
+
+    def _last_until(self, now: float) -> float:
+        # Forwards from a little before, and from ever further back: cronsim's way backwards finds ticks that its way
+        # forwards does not have (a change of half an hour, on Lord Howe Island).
+        back = self._stride
+        while back < _FIFTY_YEARS:
+            found = None
+            for tick in self._ticks(now - back):
+                if tick > now:
+                    break
+                found = tick
+            if found is not None:
+                return found
+            back *= 4
+        raise ValueError(f"{self} has no tick in the fifty years before {_moment(now).isoformat()}")
+
+    def _ticks(self, after: float) -> Iterator[float]:
+        if self._every:
+            number = math.floor(after / self._every) - 1
+            while True:
+                number += 1
+                tick = round(number * self._every, 3)
+                if tick > after:
+                    yield tick
+        start = datetime.fromtimestamp(math.floor(after), self._zone)
+        for found in CronSim(self._expression, start):
+            tick = found.timestamp()
+            # In the hour that comes twice, it may begin with a tick of the first time round.
+            if tick > after:
+                yield tick
+        raise ValueError(f"{self} has no tick in the fifty years after {_moment(after).isoformat()}")
+
+    def _refuse_if_never(self) -> None:
+        try:
+            next(self._ticks(0.0))
+        except CronSimError as error:
+            raise ValueError(_bad(self._expression, str(error))) from None
+        except ValueError:
+            raise ValueError(f"{self._text!r} never comes: no day in fifty years is like that") from None
+
+
+When: TypeAlias = str | float | timedelta
+"""What a :class:`Schedule` is made from."""
+
+
+def _read(when: object) -> tuple[float, str]:
+    """An interval, or an expression of five fields."""
+    if isinstance(when, timedelta):
+        return _interval(when.total_seconds()), ""
+    if isinstance(when, int | float) and not isinstance(when, bool):
+        return _interval(float(when)), ""
+    if not isinstance(when, str):
+        raise TypeError(f"a schedule is a cron expression or a number of seconds, not {type(when).__name__}")
+    text = when.strip()
+    if len(text) > LONGEST:
+        raise ValueError(f"a schedule has at most {LONGEST} characters, and this one {len(text)}")
+    if text.lower().startswith("@every"):
+        return _interval(_duration(text)), ""
+    if text.startswith("@"):
+        return 0.0, _named(text)
+    fields = text.split()
+    if len(fields) in (6, 7):
+        raise ValueError(
+            f"{when!r} has {len(fields)} fields: libraries disagree whether seconds come first or last, so five are "
+            "read (minute, hour, day of month, month, day of week); for seconds use an interval, such as '@every 10s'"
+        )
+    if len(fields) != 5:
+        raise ValueError(
+            f"{when!r} is no cron expression: five fields are read (minute, hour, day of month, month, day of week), "
+            f"here are {len(fields)}; '@daily' and '@every 90s' are understood too"
+        )
+    return 0.0, text
+
+
+def _named(text: str) -> str:
+    expression = NAMED.get(text.lower())
+    if expression is None:
+        why = " (a start is no instant on which hosts could agree)" if text.lower() == "@reboot" else ""
+        raise ValueError(f"{text!r} is not a schedule{why}: there are {', '.join(NAMED)} and '@every 90s'")
+    return expression
+
+
+def _interval(seconds: float) -> float:
+    if not SHORTEST <= seconds < _FIFTY_YEARS:
+        raise ValueError(
+            f"an interval of {seconds:g} s cannot be: use at least {SHORTEST:g} s, and less than fifty years"
+        )
+    return seconds
+
+
+def _duration(text: str) -> float:
+    words = text[len("@every") :].strip().lower()
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)", words)
+    if not parts or "".join(number + unit for number, unit in parts) != words:
+        raise ValueError(f"{text!r} is no interval: write '@every 90s', '@every 5m' or '@every 1h30m'")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+def _bad(expression: str, why: str) -> str:
+    names = ("minute", "hour", "day-of-month", "month", "day-of-week")
+    for name, field in zip(names, expression.split(), strict=True):
+        if name in why:
+            impossible = "; no month that is named has such a day" if name == "day-of-month" and field.isdigit() else ""
+            return f"{expression!r} is no cron expression: bad {name} {field!r}{impossible}"
+    return f"{expression!r} is no cron expression: {why}"
+
+
+def _read_zone(zone: object) -> tuple[tzinfo, str]:
+    if isinstance(zone, tzinfo):
+        return zone, str(zone)
+    if not isinstance(zone, str):
+        raise TypeError(f"a time zone is a name such as 'Europe/Berlin', not {type(zone).__name__}")
+    if zone == "UTC":
+        return UTC, zone
+    try:
+        return ZoneInfo(zone), zone
+    except (KeyError, ValueError, OSError):
+        raise ValueError(
+            f"there is no time zone {zone!r} here: use a name of the IANA database, such as 'Europe/Berlin' or 'UTC' "
+            "(a system without that database needs `pip install tzdata`)"
+        ) from None
+
+
+def _instant(moment: datetime) -> float:
+    if not isinstance(moment, datetime):
+        raise TypeError(f"an instant is a datetime, not {type(moment).__name__}")
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment.isoformat()} has no time zone, so it is no instant: datetime.now(UTC) has one")
+    return moment.timestamp()
+
+
+def _moment(instant: float) -> datetime:
+    return datetime.fromtimestamp(instant, UTC)

@@ -1,0 +1,72 @@
+"""What this process does about one job: one call at a time seeks its tick, or runs it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from leaderlock._engine import Engine
+from leaderlock._ticks.rules import SkipReason
+from leaderlock._ticks.schedule import Schedule
+from leaderlock.errors import UsageError
+
+__all__ = ["Slot", "slot_of"]
+
+LOOK_EVERY = 1.0
+"""Seconds after which who waits here looks at the clock again."""
+
+
+class Slot:
+    """Two calls of one process must not campaign for one name, nor judge each other by the store."""
+
+    def __init__(self, schedule: Schedule | None) -> None:
+        self.schedule = schedule
+        self.warned: set[str] = set()
+        """What was said once already."""
+        self._condition = threading.Condition()
+        self._is_busy = False
+        self._running: float | None = None
+
+    def enter(self, tick: float, *, queues: bool, too_late: Callable[[], SkipReason | None]) -> SkipReason | None:
+        """Wait for one's turn; ``None``: it has come, and :meth:`leave` ends it. Else why there is none."""
+        with self._condition:
+            while self._is_busy:
+                if self._running == tick:
+                    return SkipReason.RUNNING
+                if self._running is not None and not queues:
+                    return SkipReason.OVERLAP
+                reason = too_late()
+                if reason is not None:
+                    return reason
+                self._condition.wait(LOOK_EVERY)
+            self._is_busy = True
+            return None
+
+    def runs(self, tick: float) -> None:
+        """From here on this tick runs; before, it was only sought."""
+        with self._condition:
+            self._running = tick
+            self._condition.notify_all()
+
+    def leave(self) -> None:
+        with self._condition:
+            self._is_busy, self._running = False, None
+            self._condition.notify_all()
+
+
+def slot_of(engine: Engine, name: str, schedule: Schedule | None) -> Slot:
+    """The one slot of that job in this process.
+
+    Raises:
+        UsageError: another job of this client's has that name: they would take each other's ticks for their own.
+    """
+    slot: Slot = engine.jobs.setdefault(name, Slot(schedule))
+    if schedule is None:
+        return slot
+    slot.schedule = slot.schedule or schedule
+    if slot.schedule != schedule:
+        raise UsageError(
+            f"two jobs are called {name!r}, one at {slot.schedule} and one at {schedule}: each would take the other's "
+            "ticks for its own, so give one of them another name"
+        )
+    return slot

@@ -1,0 +1,281 @@
+"""``leaderlock cron`` with real processes: once for each tick, silent elsewhere, and loud where something failed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from leaderlock.cli._zone import local_zone
+
+FAR = "@every 10000d"
+"""A schedule whose nearest tick is, within its tolerance, not now: 2024 and 2052 are years away."""
+
+DAY = ("@every 1d", "--tolerance", "43200")
+"""A schedule of which every moment belongs to a tick, and (but for noon) to the same one during a test."""
+
+
+def count(log: Path) -> int:
+    return len(log.read_text().splitlines()) if log.exists() else 0
+
+
+def appending(log: Path, *more: str) -> list[str]:
+    return ["--", "sh", "-c", f"echo $LEADERLOCK_TICK $LEADERLOCK_ATTEMPT $LEADERLOCK_TOKEN >> {log}; {';'.join(more)}"]
+
+
+def until(is_true, within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+def events(stderr: str) -> dict[str, dict[str, object]]:
+    return {event["leaderlock"]: event for event in map(json.loads, stderr.splitlines())}
+
+
+def test_a_tick_is_run_once_and_skipped_in_silence(cli, tmp_path):
+    log = tmp_path / "log"
+
+    ended = [cli("cron", "job", *DAY, *appending(log)) for _ in range(3)]
+
+    assert [(one.returncode, one.stdout, one.stderr) for one in ended] == [(0, "", "")] * 3
+    assert count(log) == 1
+    tick, attempt, token = log.read_text().split()
+    assert tick.endswith("T00:00:00+00:00")
+    assert attempt == "1"
+    assert int(token) > 0
+
+
+def test_it_says_why_when_it_is_asked(cli):
+    cli("cron", "job", *DAY, "--label", "first", "--", "true")
+
+    assert "is not run here: done (first (" in cli("cron", "job", *DAY, "-v", "--", "true").stderr
+    told = events(cli("cron", "job", *DAY, "--json", "--", "true").stderr)
+    assert told["skipped"]["reason"] == "done"
+
+
+def test_without_a_schedule_a_tick_is_a_minute(cli, tmp_path):
+    log = tmp_path / "log"
+
+    cli("cron", "job", *appending(log))
+
+    assert log.read_text().split()[0][16:] == ":00+00:00"
+
+
+def test_the_commands_own_exit_code_is_passed_on(cli):
+    assert cli("cron", "job", *DAY, "--", "sh", "-c", "exit 3").returncode == 3
+    assert cli("cron", "other", *DAY, "--", "/no/such/command").returncode == 127
+    history = json.loads(cli("history", "job", "--json").stdout)
+    assert [(run["how"], run["attempt"]) for run in history["history"]] == [("failed", 1)]
+
+
+def test_what_fails_is_run_again_and_told(cli, tmp_path):
+    log = tmp_path / "log"
+    ended = cli("cron", "job", *DAY, "--at-least-once", "--retries", "1", *appending(log, "exit 4"))
+
+    assert ended.returncode == 4
+    assert "is run again in" in ended.stderr
+    assert [line.split()[1] for line in log.read_text().splitlines()] == ["1", "2"]
+
+
+def test_a_command_that_runs_for_too_long_is_ended_with_124(cli):
+    began = time.monotonic()
+    ended = cli("cron", "job", *DAY, "--max-run", "0.3", "--grace", "0.3", "--", "sleep", "60")
+
+    assert ended.returncode == 124
+    assert "more than 0.3 s" in ended.stderr
+    assert time.monotonic() - began < 30
+    assert json.loads(cli("history", "job", "--json").stdout)["history"][0]["how"] == "too long"
+
+
+def test_a_start_near_no_tick_is_a_mistake_in_the_line(cli, tmp_path):
+    ended = cli("cron", "job", FAR, *appending(tmp_path / "log"))
+
+    assert ended.returncode == 64
+    assert "is near enough to now" in ended.stderr
+    assert "--zone" in ended.stderr
+    assert count(tmp_path / "log") == 0
+
+
+def test_a_missed_tick_is_run_where_that_is_asked_for(cli, tmp_path):
+    log = tmp_path / "log"
+
+    assert cli("cron", "job", FAR, "--misfire", "run", *appending(log)).returncode == 0
+
+    assert log.read_text().startswith("2024-10-04T00:00:00")
+
+
+def test_by_hand_it_runs_whatever_the_schedule_says(cli, tmp_path):
+    log = tmp_path / "log"
+
+    for _ in range(2):
+        assert cli("cron", "job", "--now", *appending(log)).returncode == 0
+    assert cli("cron", "job", *DAY, *appending(log)).returncode == 0
+
+    assert count(log) == 3
+
+
+def test_by_hand_it_does_not_run_beside_itself(cli):
+    running = cli.start("cron", "job", *DAY, "--", "sh", "-c", "echo begun; sleep 60")
+    assert running.stdout.readline() == "begun\n"
+
+    ended = cli("cron", "job", "--now", "--", "true")
+
+    assert ended.returncode == 75
+    assert "overlap" in ended.stderr
+    assert cli("cron", "job", *DAY, "--", "true").returncode == 0
+
+
+def test_a_paused_job_is_not_run(cli, tmp_path):
+    log = tmp_path / "log"
+
+    assert cli("pause", "job").stdout == "job: is paused\n"
+    assert cli("pause", "job").stdout == "job: was paused already\n"
+    assert cli("cron", "job", *DAY, *appending(log)).returncode == 0
+    assert count(log) == 0
+    assert "paused by" in cli("status", "job").stdout
+    assert cli("resume", "job").stdout == "job: goes on\n"
+    assert json.loads(cli("resume", "job", "--json").stdout) == {"name": "job", "changed": False}
+    assert cli("cron", "job", *DAY, *appending(log)).returncode == 0
+    assert count(log) == 1
+
+
+def test_a_job_that_runs_cannot_be_paused_in_no_time(cli):
+    running = cli.start("cron", "job", *DAY, "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+
+    assert cli("pause", "job", "--timeout", "0.3").returncode == 75
+
+
+def test_history_and_status_tell_of_it(cli):
+    assert cli("history", "job").stdout == ""
+    assert json.loads(cli("history", "job", "--json").stdout) is None
+    cli("cron", "job", *DAY, "--label", "me", "--", "true")
+
+    table = cli("history", "job").stdout.splitlines()
+    assert table[0].split()[:2] == ["TICK", "STARTED"]
+    assert " ok " in table[1]
+    assert "me (" in table[1]
+    shown = cli("status", "job").stdout
+    assert "@every 86400s" in shown
+    assert "next" in shown
+    assert "next tick" in cli("status").stdout
+    assert json.loads(cli("status", "job", "--json").stdout)["job"]["next"].endswith("+00:00")
+
+
+def test_a_store_that_cannot_be_used_is_told(cli):
+    ended = cli("cron", "job", *DAY, "--url", "sqlite:////no/such/folder/x.db", "--", "true")
+
+    assert ended.returncode == 69
+    assert ended.stderr
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the guardian's group in /proc")
+@pytest.mark.slow
+def test_a_runner_killed_with_9_is_taken_over_under_a_higher_token_and_its_late_write_refused(cli, tmp_path):
+    """A standby takes the tick over inside its window; what the dead one's command still writes, a fence refuses."""
+    log, report = tmp_path / "log", tmp_path / "report"
+    late = (
+        "import os, sys, time, signal\n"
+        "from leaderlock import StaleToken\n"
+        "from leaderlock.fences.file import FencedFile\n"
+        "token = int(os.environ['LEADERLOCK_TOKEN'])\n"
+        "report = FencedFile(sys.argv[2])\n"
+        "report.stamp(token)\n"
+        "with open(sys.argv[1], 'a') as log: print(token, os.environ['LEADERLOCK_ATTEMPT'], file=log, flush=True)\n"
+        "if os.environ['LEADERLOCK_ATTEMPT'] == '1': time.sleep(600)\n"
+        "report.write(b'by %d' % token, token=token)\n"
+    )
+    line = ["cron", "job", *DAY, "--at-least-once", "--ttl", "2", "--", sys.executable, "-c", late, log, report]
+    first = cli.start(*line)
+    until(lambda: count(log) == 1)
+    second = cli.start(*line)
+    time.sleep(0.3)  # chaos: it stands by, most likely; if it comes later, it finds the same
+    assert count(log) == 1
+    os.kill(first.pid, signal.SIGKILL)
+    killed = time.monotonic()
+
+    assert second.wait(30) == 0
+
+    assert time.monotonic() - killed < 10
+    tokens = [int(text.split()[0]) for text in log.read_text().splitlines()]
+    assert [text.split()[1] for text in log.read_text().splitlines()] == ["1", "2"]
+    assert tokens[0] < tokens[1]
+    from leaderlock import StaleToken
+    from leaderlock.fences.file import FencedFile
+
+    with pytest.raises(StaleToken):
+        FencedFile(report).write(b"by the dead one", token=tokens[0])
+    assert FencedFile(report).read() == b"by %d" % tokens[1]
+    history = json.loads(cli("history", "job", "--json").stdout)["history"]
+    assert [run["how"] for run in history] == ["died", "ok"]
+
+
+@pytest.mark.slow
+def test_a_runner_that_is_told_to_end_leaves_the_tick_to_who_stands_by(cli, tmp_path):
+    log = tmp_path / "log"
+    line = ["cron", "job", *DAY, "--at-least-once", *appending(log, "[ $LEADERLOCK_ATTEMPT = 2 ] || sleep 60")]
+    first = cli.start(*line)
+    until(lambda: count(log) == 1)
+    second = cli.start(*line)
+    first.terminate()
+
+    assert first.wait(30) == 143
+    assert second.wait(30) == 0
+    assert count(log) == 2
+
+
+def test_ctrl_c_while_it_stands_by_withdraws_it(cli, tmp_path):
+    running = cli.start("cron", "job", *DAY, "--at-least-once", "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+    waiting = cli.start("cron", "job", *DAY, "--at-least-once", "--", "true")
+    time.sleep(0.5)  # chaos: wherever it is by then, it goes
+    waiting.send_signal(signal.SIGINT)
+
+    assert waiting.wait(30) == 130
+
+
+@pytest.mark.parametrize(
+    ("variables", "zone"),
+    [
+        ({"TZ": "Asia/Tokyo"}, "Asia/Tokyo"),
+        ({"TZ": ":Asia/Tokyo"}, "Asia/Tokyo"),
+        ({"TZ": "/usr/share/zoneinfo/Asia/Tokyo"}, "Asia/Tokyo"),
+        ({"CRON_TZ": "Europe/Berlin", "TZ": "Asia/Tokyo"}, "Europe/Berlin"),
+    ],
+)
+def test_the_time_zone_is_that_of_the_hosts_cron(monkeypatch, variables, zone):
+    monkeypatch.delenv("CRON_TZ", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert local_zone() == zone
+
+
+def test_without_variables_the_time_zone_is_the_systems(monkeypatch):
+    from zoneinfo import ZoneInfo
+
+    for name in ("CRON_TZ", "TZ"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert ZoneInfo(local_zone())
+
+
+def test_a_line_that_was_done_elsewhere_imports_nothing_heavy(run_program, tmp_path):
+    heavy = ("asyncio", "importlib.metadata", "shutil", "secrets", "ssl", "tenacity", "leaderlock.cli.status")
+    ended = run_program(
+        "import sys; from leaderlock.cli import main\n"
+        "line = ['cron', '--url', sys.argv[1], 'x', '@every 1d', '--tolerance', '43200', '--', 'true']\n"
+        "code = main(line)\n"
+        "print(code, *(name for name in sys.argv[2:] if name in sys.modules))",
+        f"sqlite:///{tmp_path}/x.db",
+        *heavy,
+    )
+
+    assert ended.stdout.split() == ["0"], ended.stderr

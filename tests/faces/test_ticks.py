@@ -1,0 +1,536 @@
+"""Ticks, as programs use them: one of several callers runs, the others are told why not, and nothing is run twice."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+
+import pytest
+
+from leaderlock import (
+    BackendUnavailable,
+    CampaignTimeout,
+    Ending,
+    LeaseLost,
+    Ran,
+    Skipped,
+    SkipReason,
+    Tick,
+    TickSkipped,
+    UsageError,
+    current,
+    current_tick,
+    once_per_tick,
+)
+from leaderlock.testing import Fault
+
+MINUTE = 60.0
+"""The schedule of most jobs here: the clock starts 20 s after a minute."""
+
+
+def work() -> str:
+    tick = current_tick()
+    assert tick is not None
+    assert current() is tick.lease
+    return f"{tick.at:%H:%M} under {tick.token}"
+
+
+def reasons(*outcomes: object) -> list[object]:
+    return [outcome.reason if isinstance(outcome, Skipped) else "ran" for outcome in outcomes]
+
+
+# -- one of them
+
+
+def test_one_of_two_hosts_runs_and_the_other_is_told_who_did(client, rival):
+    mine = client.tick(MINUTE, name="job").run(work)
+    theirs = rival.tick(MINUTE, name="job").run(work)
+
+    assert isinstance(mine, Ran)
+    assert mine
+    assert mine.result == f"22:13 under {mine.token}"
+    assert isinstance(theirs, Skipped)
+    assert not theirs
+    assert theirs.reason is SkipReason.DONE
+    assert f"pid {client._terms.holder.pid}" in theirs.by
+    assert theirs.tick == mine.tick
+    assert "is not run here: done" in str(theirs)
+
+
+def test_the_next_tick_is_run_by_whoever_comes_first_under_a_higher_token(client, rival, clock):
+    first = client.tick(MINUTE, name="job").run(work)
+    clock.advance(60)
+    second = rival.tick(MINUTE, name="job").run(work)
+
+    assert second.token > first.token
+    assert second.tick > first.tick
+
+
+def test_a_short_job_is_not_run_again_when_it_has_ended_before_the_next_host_comes(client, rival, clock):
+    """arq#196, gocron#841: the mark outlives the job, and any difference of clocks."""
+    ran = [client.tick(MINUTE, name="job").run(work)]
+    for _ in range(20):
+        clock.advance(0.4)
+        ran.append(rival.tick(MINUTE, name="job").run(work))
+
+    assert [bool(one) for one in ran] == [True] + [False] * 20
+
+
+def test_a_function_is_decorated(client):
+    @once_per_tick(MINUTE, name="job", client=client)
+    def add(one: int, *, other: int) -> int:
+        """Adds."""
+        return one + other
+
+    assert add.__name__ == "add"
+    assert add.__doc__ == "Adds."
+    assert add(1, other=2).result == 3
+    assert add(1, other=2).reason is SkipReason.DONE
+
+
+def test_a_method_is_decorated(client):
+    class Reports:
+        total = 40
+
+        @once_per_tick(MINUTE, name="job", client=client)
+        def add(self, more: int) -> int:
+            return self.total + more
+
+    assert Reports().add(2).result == 42
+
+
+def test_a_body_runs_on_one_host_and_raises_elsewhere(client, rival):
+    with client.tick(MINUTE, name="job") as tick:
+        assert isinstance(tick, Tick)
+        assert current_tick() is tick
+        assert (tick.name, tick.attempt, tick.by_hand) == ("job", 1, False)
+        tick.check()
+        with pytest.raises(TickSkipped) as running, rival.tick(MINUTE, name="job"):
+            pytest.fail("two bodies ran")
+    with pytest.raises(TickSkipped) as done, rival.tick(MINUTE, name="job"):
+        pytest.fail("two bodies ran")
+
+    assert running.value.skipped.reason is SkipReason.RUNNING
+    assert done.value.skipped.reason is SkipReason.DONE
+    assert current_tick() is None
+    assert current() is None
+
+
+def test_skipping_is_a_line_of_its_own(client, rival):
+    ran = []
+    for one in (client, rival):
+        with contextlib.suppress(TickSkipped), one.tick(MINUTE, name="job"):
+            ran.append(one)
+
+    assert ran == [client]
+
+
+def test_a_call_near_no_tick_asks_nothing_of_the_store(client, backend):
+    skipped = client.tick("@daily", name="job").run(work)
+
+    assert (skipped.reason, skipped.tick) == (SkipReason.NOT_DUE, None)
+    assert backend.calls == []
+
+
+# -- what it costs
+
+
+def test_a_tick_that_is_not_ours_costs_one_round_trip(client, backend, open_client, store, clock):
+    rival = open_client(store.backend(), clock=clock)
+    for _ in range(3):
+        assert rival.tick(MINUTE, name="job").run(work)
+        backend.calls.clear()
+
+        assert client.tick(MINUTE, name="job").run(work).reason is SkipReason.DONE
+
+        assert [call.op for call in backend.calls] == ["read"]
+        clock.advance(60)
+
+
+def test_a_tick_that_somebody_runs_costs_one_round_trip(client, backend, rival):
+    with rival.tick(MINUTE, name="job"):
+        assert client.tick(MINUTE, name="job").run(work).reason is SkipReason.RUNNING
+
+    assert [call.op for call in backend.calls] == ["read"]
+
+
+def test_our_own_tick_costs_three_round_trips(client, rival, backend, clock):
+    client.election("settled").campaign().resign()  # the store's first use is paid for once, by whoever comes first
+    rival.tick(4.0, name="job").run(work)
+    clock.advance(4)  # no renewal is due yet, which would be counted too
+    backend.calls.clear()
+
+    assert client.tick(4.0, name="job").run(work)
+
+    assert [call.op for call in backend.calls] == ["read", "swap", "swap"]
+
+
+def test_a_tick_after_our_own_costs_two(client, backend, clock):
+    client.tick(4.0, name="job").run(work)
+    clock.advance(4)
+    backend.calls.clear()
+
+    assert client.tick(4.0, name="job").run(work)
+
+    assert [call.op for call in backend.calls] == ["swap", "swap"]
+
+
+# -- how it ends
+
+
+def test_how_it_ended_is_kept_with_the_job(client, rival, clock):
+    client.tick(MINUTE, name="job").run(work)
+    clock.advance(60)
+    with pytest.raises(ZeroDivisionError):
+        rival.tick(MINUTE, name="job").run(lambda: 1 / 0)
+    clock.advance(60)
+    with pytest.raises(KeyboardInterrupt), client.tick(MINUTE, name="job"):
+        raise KeyboardInterrupt
+
+    job = rival.job("job")
+
+    assert [outcome.how for outcome in job.history] == [Ending.OK, Ending.FAILED, Ending.INTERRUPTED]
+    assert [outcome.host.split()[0] for outcome in job.history][1] == "rival"
+    assert job.schedule == "@every 60s"
+    assert job.next > job.history[-1].tick
+    assert job.running is None
+
+
+def test_a_job_that_never_ran_is_none(client):
+    client.election("plain").campaign().resign()
+
+    assert client.job("never") is None
+    assert client.job("plain") is None
+
+
+def test_a_job_that_runs_is_seen_running(client, rival):
+    with client.tick(MINUTE, name="job") as tick:
+        assert rival.job("job").running.token == tick.token
+
+
+def test_what_failed_at_most_once_is_not_run_again(client, rival):
+    with pytest.raises(ZeroDivisionError):
+        client.tick(MINUTE, name="job").run(lambda: 1 / 0)
+
+    assert rival.tick(MINUTE, name="job").run(work).reason is SkipReason.FAILED
+
+
+@pytest.mark.parametrize(("code", "how"), [(None, Ending.OK), (0, Ending.OK), (3, Ending.FAILED)])
+def test_a_body_that_ends_the_program_ends_as_the_program_does(client, code, how):
+    with pytest.raises(SystemExit), client.tick(MINUTE, name="job"):
+        raise SystemExit(code)
+
+    assert client.job("job").history[-1].how is how
+
+
+# -- takeover
+
+
+def test_a_dead_runner_is_followed_at_least_once_under_a_higher_token(client, rival, clock, in_background, eventually):
+    dead = client.tick(MINUTE, name="job", runs="at-least-once")
+    dead.__enter__()
+    token = current_tick().token
+    standby = in_background(lambda: rival.tick(MINUTE, name="job", runs="at-least-once").run(work))
+    client._engine.abandon()  # as if its process were gone: nothing is said to the store
+    while not standby:
+        clock.advance(0.25)
+        time.sleep(0.002)
+
+    [outcome] = standby
+
+    assert isinstance(outcome, Ran), outcome
+    assert outcome.token > token
+    assert outcome.attempt == 2
+    assert [one.how for one in rival.job("job").history] == [Ending.DIED, Ending.OK]
+
+
+def test_who_stands_by_goes_when_the_runner_is_done(client, rival, in_background, eventually, clock):
+    with client.tick(MINUTE, name="job", runs="at-least-once"):
+        standby = in_background(lambda: rival.tick(MINUTE, name="job", runs="at-least-once").run(work))
+        eventually(lambda: rival._engine.jobs)
+        assert standby == []
+    eventually(lambda: standby)
+
+    assert standby[0].reason is SkipReason.DONE
+
+
+def test_who_stands_by_takes_over_from_a_body_that_was_interrupted(client, rival, in_background, eventually):
+    with (  # noqa: PT012 - what is raised is raised by the body's last line
+        pytest.raises(KeyboardInterrupt),
+        client.tick(MINUTE, name="job", runs="at-least-once"),
+    ):
+        standby = in_background(lambda: rival.tick(MINUTE, name="job", runs="at-least-once").run(work))
+        eventually(lambda: rival._engine.jobs)
+        raise KeyboardInterrupt
+    eventually(lambda: standby)
+
+    assert standby[0].attempt == 2
+
+
+def test_an_unfinished_tick_goes_first_and_then_the_new_one(client, rival, clock):
+    with pytest.raises(KeyboardInterrupt), client.tick(MINUTE, name="job", runs="at-least-once", window=600):
+        raise KeyboardInterrupt
+    clock.advance(60)
+    seen = []
+
+    outcome = rival.tick(MINUTE, name="job", runs="at-least-once", window=600).run(
+        lambda: seen.append((current_tick().at, current_tick().attempt, current_tick().token))
+    )
+
+    assert [attempt for _, attempt, _ in seen] == [2, 1]
+    assert seen[0][0] < seen[1][0] == outcome.tick
+    assert seen[0][2] < seen[1][2]
+
+
+def test_a_run_whose_lease_was_lost_says_nothing_and_somebody_is_told(client, rival, clock):
+    with pytest.raises(LeaseLost), client.tick(MINUTE, name="job"):
+        clock.advance(40)
+
+    assert rival.job("job").running is not None
+
+
+# -- overlap
+
+
+def test_a_tick_is_skipped_while_an_earlier_one_runs(client, rival, clock, pass_time):
+    with client.tick(MINUTE, name="job", max_run=None) as tick:
+        pass_time(tick.lease, 60)
+        skipped = rival.tick(MINUTE, name="job").run(work)
+        here = client.tick(MINUTE, name="job").run(work)
+
+    assert reasons(skipped, here) == [SkipReason.OVERLAP, SkipReason.OVERLAP]
+
+
+def test_a_tick_is_queued_while_an_earlier_one_runs(client, rival, in_background, pass_time, eventually):
+    with client.tick(MINUTE, name="job") as tick:
+        pass_time(tick.lease, 60)
+        queued = in_background(lambda: rival.tick(MINUTE, name="job", overlap="queue").run(work))
+        here = in_background(lambda: client.tick(MINUTE, name="job", overlap="queue").run(work))
+        eventually(lambda: rival._engine.jobs)
+        assert queued == []
+        assert here == []
+    eventually(lambda: queued and here)
+
+    assert sorted(reasons(*queued, *here), key=str) == [SkipReason.DONE, "ran"]
+
+
+def test_one_process_never_runs_a_tick_twice(client, in_background, eventually):
+    begun, go = threading.Event(), threading.Event()
+
+    def slow() -> None:
+        begun.set()
+        go.wait(20)
+
+    running = in_background(lambda: client.tick(MINUTE, name="job").run(slow))
+    begun.wait(20)
+    again = client.tick(MINUTE, name="job").run(work)
+    go.set()
+    eventually(lambda: running)
+
+    assert reasons(again, *running) == [SkipReason.RUNNING, "ran"]
+
+
+def test_a_job_that_calls_itself_is_told(client):
+    outcomes = []
+    client.tick(MINUTE, name="job").run(lambda: outcomes.append(client.tick(MINUTE, name="job").run(work)))
+
+    assert reasons(*outcomes) == [SkipReason.RUNNING]
+
+
+# -- the other options
+
+
+def test_a_run_that_takes_too_long_loses_its_lease_and_is_told(client, rival, clock, eventually):
+    with (  # noqa: PT012 - as above
+        pytest.raises(LeaseLost, match="more than 5 s") as lost,
+        client.tick(MINUTE, name="job", max_run=5) as tick,
+    ):
+        clock.advance(5.1)
+        eventually(lambda: not tick.is_held)
+        tick.check()
+
+    assert lost.value.reason == "too long"
+    eventually(lambda: rival.job("job").history)
+    assert rival.job("job").history[-1].how is Ending.TOO_LONG
+
+
+def test_what_fails_is_called_again_inside_the_window(client, clock, in_background, eventually):
+    calls = []
+
+    def fails_twice() -> str:
+        calls.append(current_tick().token)
+        if len(calls) < 3:
+            raise OSError("not yet")
+        return "done"
+
+    running = in_background(
+        lambda: client.tick(
+            MINUTE, name="job", runs="at-least-once", retries=2, back_off=lambda state: 2.0 * state.attempt_number
+        ).run(fails_twice)
+    )
+    while not running:
+        clock.advance(0.1)
+        time.sleep(0.002)
+
+    assert running[0].result == "done"
+    assert running[0].attempt == 3
+    assert len(calls) == 3
+    assert client.job("job").history[-1].attempt == 3
+
+
+def test_what_fails_with_all_its_retries_is_over_for_everybody(client, rival):
+    with pytest.raises(OSError, match="never"):
+        client.tick(MINUTE, name="job", runs="at-least-once", retries=3, back_off=lambda state: 0.0).run(fails)
+
+    assert client.job("job").history[-1].attempt == 4
+    assert rival.tick(MINUTE, name="job", runs="at-least-once").run(work).reason is SkipReason.FAILED
+
+
+def fails() -> None:
+    raise OSError("never")
+
+
+def test_what_cannot_be_tried_again_inside_the_window_is_not(client):
+    with pytest.raises(OSError, match="never"):
+        client.tick(MINUTE, name="job", runs="at-least-once", retries=3, back_off=lambda state: 90.0).run(fails)
+
+    assert client.job("job").history[-1].attempt == 1
+
+
+def test_a_paused_job_is_not_run_until_it_is_resumed(client, rival):
+    assert rival.pause("job")
+    assert not rival.pause("job")
+    paused = client.tick(MINUTE, name="job").run(work)
+    by_hand = client.tick(MINUTE, name="job", now=True).run(work)
+    assert client.job("job").paused_by.startswith("rival")
+    assert client.resume("job")
+    assert not client.resume("job")
+    resumed = client.tick(MINUTE, name="job").run(work)
+
+    assert reasons(paused, by_hand, resumed) == [SkipReason.PAUSED, "ran", "ran"]
+    assert paused.by.startswith("rival")
+
+
+def test_a_running_job_is_paused_after_its_run_or_not_in_time(client, rival):
+    with client.tick(MINUTE, name="job"), pytest.raises(CampaignTimeout):
+        rival.pause("job", timeout=0)
+
+    assert rival.pause("job", timeout=10)
+
+
+def test_a_run_by_hand_needs_no_schedule(client, rival):
+    outcome = client.tick(name="job", now=True).run(work)
+
+    assert outcome
+    assert client.job("job").history[-1].by_hand
+    assert rival.tick(MINUTE, name="job").run(work), "it used up no tick"
+
+
+# -- what people should look at
+
+
+def test_the_store_that_does_not_answer_is_told(client, backend, clock, in_background, eventually):
+    backend.inject(Fault.NEVER_SENT, times=None)
+
+    asking = in_background(lambda: client.tick(MINUTE, name="job").run(work))
+    while not asking:
+        clock.advance(0.25)
+        time.sleep(0.002)
+
+    assert isinstance(asking[0], BackendUnavailable)
+
+
+def test_two_jobs_of_one_name_are_refused(client):
+    client.tick(MINUTE, name="job").run(work)
+
+    with pytest.raises(UsageError, match="give one of them another name"):
+        client.tick("0 3 * * *", name="job", misfire="run").run(work)
+
+
+def test_a_job_that_ran_elsewhere_at_another_schedule_is_warned_of(client, rival, caplog):
+    rival.tick(MINUTE, name="job").run(work)
+    client.tick("* * * * *", name="job").run(work)
+
+    assert "if these are two jobs" in caplog.text
+
+
+def test_the_name_of_an_election_with_a_note_of_its_own_is_no_jobs(client, rival):
+    with client.election("job") as lease:
+        lease.save_note(b"up to 17")
+
+    with pytest.raises(UsageError, match="give the job another"):
+        rival.tick(MINUTE, name="job").run(work)
+    with pytest.raises(UsageError, match="give the job another"):
+        rival.pause("job")
+    with client.election("job") as lease:
+        assert lease.note == b"up to 17"
+
+
+def test_a_tick_that_was_run_a_day_ahead_of_its_time_is_warned_of(client, rival, clock, caplog):
+    clock.step_wall(86_400)
+    rival.tick(MINUTE, name="job").run(work)
+    clock.step_wall(-86_400)
+
+    skipped = client.tick(MINUTE, name="job").run(work)
+
+    assert skipped.reason is SkipReason.NEWER
+    assert "one host's clock is wrong" in caplog.text
+    client.resume("job")
+    assert client.tick(MINUTE, name="job").run(work)
+
+
+def test_a_dead_runner_is_told_of_once(client, rival, clock, caplog):
+    client.tick(MINUTE, name="job").__enter__()
+    client._engine.abandon()
+    clock.advance(60)
+
+    with caplog.at_level(logging.WARNING):
+        assert rival.tick(MINUTE, name="job").run(work)
+
+    assert "never said how it ended" in caplog.text
+    assert rival.job("job").history[0].how is Ending.DIED
+
+
+# -- bad input
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"name": ""}, ValueError, "the name of a job must not be empty"),
+        ({"name": "a//b"}, ValueError, "between slashes"),
+        ({"name": 7}, TypeError, "the name of a job is a string"),
+        ({"schedule": "0 0 31 2 *"}, ValueError, "no month that is named"),
+        ({"schedule": 0}, ValueError, "an interval of 0 s"),
+        ({"zone": "Mars/Olympus"}, ValueError, "Europe/Berlin"),
+        ({"retries": 2}, ValueError, "at-most-once excludes"),
+        ({"back_off": 3}, TypeError, "tenacity's wait_"),
+        ({"client": "redis://x"}, TypeError, "what connect"),
+    ],
+)
+def test_what_cannot_work_is_refused_when_it_is_said(client, options, error, words):
+    with pytest.raises(error, match=words):
+        once_per_tick(**{"schedule": "@hourly", "name": "job", "client": client, **options})
+
+
+def test_a_zone_belongs_to_an_expression(client):
+    from leaderlock import Schedule
+
+    with pytest.raises(ValueError, match="a Schedule has its own"):
+        client.tick(Schedule(60), name="job", zone="UTC")
+    with pytest.raises(TypeError, match="needs a schedule"):
+        client.tick(name="job")
+
+
+@pytest.mark.parametrize("kind", ["coroutine", "generator", "class", "number"])
+def test_what_cannot_be_run_is_refused(client, kind):
+    async def coroutine() -> None: ...
+
+    def generator():
+        yield
+
+    functions = {"coroutine": coroutine, "generator": generator, "class": int, "number": 7}
+    with pytest.raises(TypeError, match="once_per_tick"):
+        once_per_tick(MINUTE, name="job", client=client)(functions[kind])
