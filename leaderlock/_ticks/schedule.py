@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from bisect import bisect_right
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from cronsim import CronSim, CronSimError
+from leaderlock._ticks.cronline import CronLine
 
 __all__ = ["Schedule", "When"]
 
@@ -42,24 +42,27 @@ class Schedule:
         zone: the IANA time zone in which a cron expression is read, such as ``"Europe/Berlin"``. Intervals have none.
 
     Where clocks change, a job at a fixed time runs once: when its time is skipped, at the end of the gap; when it comes
-    twice, the first time. Jobs of every hour or of every few minutes go by what really passes.
+    twice, the first time. A line with a star in its minutes or hours goes by the clock on the wall, and intervals by
+    what really passes.
 
     Raises:
         ValueError, TypeError: it cannot be read, or never comes; the text says what can.
     """
 
-    __slots__ = ("_around", "_every", "_expression", "_stride", "_text", "_zone", "_zone_name")
+    __slots__ = ("_around", "_every", "_line", "_text", "_zone_name")
 
     def __init__(self, when: When, *, zone: str | tzinfo = "UTC") -> None:
         if isinstance(when, Schedule):
             raise TypeError("this is a Schedule already: pass it on as it is")
-        self._zone, self._zone_name = _read_zone(zone)
-        self._every, self._expression = _read(when)
-        self._text = f"@every {self._every:g}s" if self._every else str(when).strip()
-        self._stride = self._every or 90.0
+        read_in, self._zone_name = _read_zone(zone)
+        self._every, expression = _read(when)
+        self._line = CronLine(expression, read_in) if expression else None
+        self._text = f"@every {self._every:.12g}s" if self._every else str(when).strip()
         self._around: tuple[float, float] = (math.inf, -math.inf)
-        if self._expression:
-            self._refuse_if_never()
+        try:
+            self.around(0.0)
+        except ValueError as error:
+            raise ValueError(f"{self._text!r} never comes: {error}") from None
 
     def __repr__(self) -> str:
         return f"<Schedule {self}>"
@@ -89,9 +92,7 @@ class Schedule:
 
     def previous(self, before: datetime) -> datetime:
         """The last tick before that instant, in UTC."""
-        instant = _instant(before)
-        tick = self.around(instant)[0]
-        return _moment(tick if tick < instant else self._last_until(math.nextafter(instant, -math.inf)))
+        return _moment(self.around(math.nextafter(_instant(before), -math.inf))[0])
 
     def nearest(self, now: datetime) -> datetime:
         """The tick nearest to that instant, in UTC: who is up to half an interval early or late means the same one."""
@@ -112,49 +113,12 @@ class Schedule:
         return around
 
     def _look_around(self, now: float) -> tuple[float, float]:
-        before = self._last_until(now)
-        after = next(tick for tick in self._ticks(before) if tick > now)
-        self._stride = max(after - before, 1.0)
-        return before, after
-
-    def _last_until(self, now: float) -> float:
-        # Forwards from a little before, and from ever further back: cronsim's way backwards finds ticks that its way
-        # forwards does not have (a change of half an hour, on Lord Howe Island).
-        back = self._stride
-        while back < _FIFTY_YEARS:
-            found = None
-            for tick in self._ticks(now - back):
-                if tick > now:
-                    break
-                found = tick
-            if found is not None:
-                return found
-            back *= 4
-        raise ValueError(f"{self} has no tick in the fifty years before {_moment(now).isoformat()}")
-
-    def _ticks(self, after: float) -> Iterator[float]:
-        if self._every:
-            number = math.floor(after / self._every) - 1
-            while True:
-                number += 1
-                tick = round(number * self._every, 3)
-                if tick > after:
-                    yield tick
-        start = datetime.fromtimestamp(math.floor(after), self._zone)
-        for found in CronSim(self._expression, start):
-            tick = found.timestamp()
-            # In the hour that comes twice, it may begin with a tick of the first time round.
-            if tick > after:
-                yield tick
-        raise ValueError(f"{self} has no tick in the fifty years after {_moment(after).isoformat()}")
-
-    def _refuse_if_never(self) -> None:
-        try:
-            next(self._ticks(0.0))
-        except CronSimError as error:
-            raise ValueError(_bad(self._expression, str(error))) from None
-        except ValueError:
-            raise ValueError(f"{self._text!r} never comes: no day in fifty years is like that") from None
+        if self._line is not None:
+            return self._line.around(now)
+        number = math.floor(now / self._every)
+        ticks = [round(one * self._every, 3) for one in range(number - 1, number + 3)]
+        here = bisect_right(ticks, now)
+        return ticks[here - 1], ticks[here]
 
 
 When: TypeAlias = str | float | timedelta
@@ -212,15 +176,6 @@ def _duration(text: str) -> float:
     if not parts or "".join(number + unit for number, unit in parts) != words:
         raise ValueError(f"{text!r} is no interval: write '@every 90s', '@every 5m' or '@every 1h30m'")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)
-
-
-def _bad(expression: str, why: str) -> str:
-    names = ("minute", "hour", "day-of-month", "month", "day-of-week")
-    for name, field in zip(names, expression.split(), strict=True):
-        if name in why:
-            impossible = "; no month that is named has such a day" if name == "day-of-month" and field.isdigit() else ""
-            return f"{expression!r} is no cron expression: bad {name} {field!r}{impossible}"
-    return f"{expression!r} is no cron expression: {why}"
 
 
 def _read_zone(zone: object) -> tuple[tzinfo, str]:

@@ -313,7 +313,7 @@ def test_a_tick_is_queued_while_an_earlier_one_runs(client, rival, in_background
         assert here == []
     eventually(lambda: queued and here)
 
-    assert sorted(reasons(*queued, *here), key=str) == [SkipReason.DONE, "ran"]
+    assert set(reasons(*queued, *here)) - {SkipReason.DONE, SkipReason.RUNNING} == {"ran"}
 
 
 def test_one_process_never_runs_a_tick_twice(client, in_background, eventually):

@@ -11,7 +11,7 @@ import leaderlock
 PACKAGE = Path(leaderlock.__path__[0])
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROTOCOL = sorted((PACKAGE / "_protocol").glob("*.py"))
-TICKS = [PACKAGE / "_ticks" / f"{name}.py" for name in ("schedule", "record", "rules", "skew", "claim")]
+TICKS = [PACKAGE / "_ticks" / f"{name}.py" for name in ("cronline", "schedule", "record", "rules", "skew", "claim")]
 PURE_TICKS = tuple(f"leaderlock._ticks.{path.stem}" for path in TICKS)
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "itertools", "json", "math", "typing"}
 OURS = {"leaderlock.backend", "leaderlock.errors"}
@@ -55,7 +55,7 @@ def test_the_protocol_imports_nothing_impure(path):
 def test_the_rules_of_ticks_import_nothing_impure(path):
     others = {module for module in imported(path) if not module.startswith(("leaderlock._protocol.", *PURE_TICKS))}
 
-    assert others <= PURE | {"cronsim", "datetime", "re", "zoneinfo"}
+    assert others <= PURE | {"bisect", "cronsim", "datetime", "re", "zoneinfo"}
 
 
 @pytest.mark.parametrize("path", [*PROTOCOL, *TICKS], ids=name_of)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
+from cronsim import CronSim
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -179,6 +181,7 @@ CHANGES = [at("2026-03-29T01:00"), at("2026-10-25T01:00"), at("2026-03-08T07:00"
 
 @given(st.sampled_from(ZONES), st.sampled_from(LINES), st.sampled_from(CHANGES), st.integers(-100_000, 100_000))
 def test_from_wherever_one_looks_the_ticks_are_the_same(zone, line, change, offset):
+    """cronsim's own walk finds another tick on Lord Howe Island when it starts just behind the change."""
     here = change + timedelta(seconds=offset)
     schedule = Schedule(line, zone=zone)
 
@@ -188,8 +191,52 @@ def test_from_wherever_one_looks_the_ticks_are_the_same(zone, line, change, offs
     assert before < here < after
     assert fresh.next(before) in (after, here)
     assert fresh.previous(after) in (before, here)
-    assert fresh.next(here - timedelta(days=40)) <= before or line in ("0 0 L * *", "30 1 * * SUN")
     assert fresh.nearest(here) in (before, here, after)
+
+
+@given(st.sampled_from(LINES), st.sampled_from(ZONES), st.integers(0, 3_000))
+def test_on_days_without_a_change_the_ticks_are_cronsims(line, zone, day):
+    start = at("2020-01-01T12:00") + timedelta(days=day)
+    theirs = CronSim(line, start.astimezone(ZoneInfo(zone)))
+    expected = next(found.astimezone(UTC) for found in theirs if found > start)
+    offsets = {(start + timedelta(hours=hour)).astimezone(ZoneInfo(zone)).utcoffset() for hour in range(0, 24 * 40, 6)}
+
+    assert Schedule(line, zone=zone).next(start) == expected or len(offsets) > 1
+
+
+def test_in_the_hour_that_comes_twice_a_line_with_a_star_goes_by_the_wall():
+    """Debian's cron does the same; so does a crontab line that `leaderlock cron` stands in."""
+    schedule = Schedule("*/30 2 * * *", zone="Europe/Berlin")
+
+    spring = ticks(schedule, at("2026-03-28T12:00"), at("2026-03-29T12:00"))
+    autumn = ticks(schedule, at("2026-10-24T12:00"), at("2026-10-25T12:00"))
+
+    assert spring == []
+    assert autumn == ["10-25T00:00", "10-25T00:30", "10-25T01:00", "10-25T01:30"]
+
+
+def test_where_half_an_hour_comes_twice_it_is_run_twice():
+    schedule = Schedule("15 * * * *", zone="Australia/Lord_Howe")
+
+    assert ticks(schedule, at("2026-04-04T14:00"), at("2026-04-04T17:00")) == [
+        "04-04T14:15",
+        "04-04T15:45",
+        "04-04T16:45",
+    ]
+    schedule = Schedule("45 * * * *", zone="Australia/Lord_Howe")
+    assert ticks(schedule, at("2026-04-04T14:00"), at("2026-04-04T17:00")) == [
+        "04-04T14:45",
+        "04-04T15:15",
+        "04-04T16:15",
+    ]
+
+
+def test_a_day_that_a_zone_left_out_ends_in_the_next():
+    schedule = Schedule("0 9 * * *", zone="Pacific/Apia")  # there was no 30 December 2011
+
+    found = ticks(schedule, at("2011-12-29T00:00"), at("2011-12-31T12:00"))
+
+    assert found == ["12-29T19:00", "12-30T10:00", "12-30T19:00"]
 
 
 def test_it_is_read_by_many_threads_at_once():
