@@ -100,6 +100,7 @@ class Client:
         schedule: Schedule | When | None = None,
         *,
         name: str,
+        at: datetime | None = None,
         now: bool = False,
         zone: str | tzinfo | None = None,
         runs: Runs = "at-most-once",
@@ -115,16 +116,22 @@ class Client:
         """The tick of a job that is due now, to be run here if nobody else does. Costs nothing: no I/O.
 
         ``with client.tick("0 3 * * *", name="report") as tick:`` runs its body once, on one host, or raises
-        :class:`TickSkipped`; :meth:`Ticking.run` returns :class:`Ran` or :class:`Skipped` instead. ``now`` runs the job
-        by hand, whatever its schedule says and though it is paused; then it needs no schedule. All else is as in
+        :class:`TickSkipped`; :meth:`Ticking.run` returns :class:`Ran` or :class:`Skipped` instead. All else is as in
         :func:`once_per_tick`; in a ``with`` statement, ``retries`` are made by the calls that come after.
+
+        Args:
+            at: the very tick that is meant, for callers that know it (whatever fires them was told): then nothing is
+                reckoned from the clock, and no schedule is needed. Without one, its window is an hour.
+            now: run the job by hand, whatever its schedule says and though it is paused; no schedule is needed.
         """
         from leaderlock._ticks.decorator import plan_of
         from leaderlock._ticks.rules import Policy
         from leaderlock._ticks.ticking import Ticking
 
-        if schedule is None and not now:
-            raise TypeError("tick() needs a schedule, such as '0 3 * * *', or now=True")
+        if schedule is None and at is None and not now:
+            raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
+        if at is not None and now:
+            raise ValueError("at names a tick, and now asks for none: say one of them")
         policy = Policy(
             runs=runs,
             overlap=overlap,
@@ -135,7 +142,7 @@ class Client:
             max_run=max_run,
             retries=retries,
         )
-        return Ticking(self, plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off), by_hand=now)
+        return Ticking(self, plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off), at=at, by_hand=now)
 
     def job(self, name: str) -> Job | None:
         """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""

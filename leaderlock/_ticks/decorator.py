@@ -93,7 +93,7 @@ def once_per_tick(
 
         @functools.wraps(function)
         def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
-            return Ticking(client or default_client(), plan, by_hand=False).run(function, *args, **kwargs)
+            return Ticking(client or default_client(), plan).run(function, *args, **kwargs)
 
         return ticked
 

@@ -26,6 +26,7 @@ __all__ = [
     "Take",
     "Want",
     "due",
+    "due_at",
     "finish",
     "pause",
     "resume",
@@ -43,6 +44,9 @@ for none, and must not use up the tick of tonight."""
 
 
 SHORTEST_RUN: Final = 0.001
+
+UNSCHEDULED: Final = 3600.0
+"""The window, in seconds, of a tick that is named by a caller who names no schedule."""
 
 
 class SkipReason(Enum):
@@ -150,6 +154,13 @@ def due(schedule: Schedule, policy: Policy, now: float) -> Due | None:
     if policy.window is None:
         return Due(tick, schedule.around(tick)[1])
     return Due(tick, tick + max(policy.window, tolerance))
+
+
+def due_at(tick: float, schedule: Schedule | None, policy: Policy) -> Due:
+    """A tick that the caller names."""
+    if policy.window is not None:
+        return Due(tick, tick + policy.window)
+    return Due(tick, schedule.around(tick)[1] if schedule is not None else tick + UNSCHEDULED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from leaderlock._ticks.cronline import CronLine
 
-__all__ = ["Schedule", "When"]
+__all__ = ["Schedule", "When", "instant"]
 
 SHORTEST: Final = 0.01
 """The shortest interval, in seconds: a round trip to a store takes a tenth of that, or all of it."""
@@ -88,15 +88,15 @@ class Schedule:
 
     def next(self, after: datetime) -> datetime:
         """The first tick after that instant, in UTC."""
-        return _moment(self.around(_instant(after))[1])
+        return _moment(self.around(instant(after))[1])
 
     def previous(self, before: datetime) -> datetime:
         """The last tick before that instant, in UTC."""
-        return _moment(self.around(math.nextafter(_instant(before), -math.inf))[0])
+        return _moment(self.around(math.nextafter(instant(before), -math.inf))[0])
 
     def nearest(self, now: datetime) -> datetime:
         """The tick nearest to that instant, in UTC: who is up to half an interval early or late means the same one."""
-        return _moment(self.nearest_to(_instant(now)))
+        return _moment(self.nearest_to(instant(now)))
 
     # -- for leaderlock's own: instants as seconds since 1970, rounded to milliseconds
 
@@ -194,7 +194,8 @@ def _read_zone(zone: object) -> tuple[tzinfo, str]:
         ) from None
 
 
-def _instant(moment: datetime) -> float:
+def instant(moment: datetime) -> float:
+    """Seconds since 1970."""
     if not isinstance(moment, datetime):
         raise TypeError(f"an instant is a datetime, not {type(moment).__name__}")
     if moment.utcoffset() is None:

@@ -21,7 +21,8 @@ from leaderlock._ticks.doubts import look_at_clocks, moment
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending, read_job
 from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
-from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due
+from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at
+from leaderlock._ticks.schedule import instant
 from leaderlock._ticks.slot import Slot, slot_of
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
 
@@ -46,10 +47,13 @@ class Ticking:
     function, and returns what came of it.
     """
 
-    def __init__(self, client: Client, plan: Plan, *, by_hand: bool) -> None:
+    def __init__(self, client: Client, plan: Plan, *, at: datetime | None = None, by_hand: bool = False) -> None:
         self._client = client
         self._plan = plan
+        self._at = None if at is None else round(instant(at), 3)
         self._by_hand = by_hand
+        self.on_waiting: Callable[[str], object] | None = None
+        """Told why it waits, once for each reason, on a thread of leaderlock's."""
         self._entered: list[tuple[Held, Token[Lease | None], Token[Tick | None]]] = []
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
@@ -104,9 +108,12 @@ class Ticking:
 
     def _meant(self) -> Due | None:
         now = self._client.engine().clock.now().wall
-        if self._by_hand or self._plan.schedule is None:
+        schedule, policy = self._plan.schedule, self._plan.policy
+        if self._at is not None:
+            return due_at(self._at, schedule, policy)
+        if self._by_hand or schedule is None:
             return Due(round(now, 3), now + BY_HAND_WITHIN)
-        return due(self._plan.schedule, self._plan.policy, now)
+        return due(schedule, policy, now)
 
     def claim(self, meant: Due) -> Held | Skipped:
         """For leaderlock's other faces: take the job's name for that tick, if it is this caller's to run."""
@@ -146,7 +153,7 @@ class Ticking:
             by_hand=self._by_hand,
         )
         claim = Claim(schedule, want)
-        campaign = Campaigning(engine, plan.name, patient=False, on_waiting=None, errand=claim)
+        campaign = Campaigning(engine, plan.name, patient=False, on_waiting=self.on_waiting, errand=claim)
         try:
             lease = campaign.run(max(0.0, meant.until - engine.clock.now().wall))
         except NotLeader:

@@ -40,6 +40,7 @@ class Ticker:
 
     def run(self) -> int:
         ticking = self._ticking()
+        ticking.on_waiting = self._waits
         meant = ticking.due_now()
         if meant is None:
             raise Usage(self._not_due())
@@ -71,6 +72,10 @@ class Ticker:
             )
         except (ValueError, TypeError) as error:
             raise Usage(str(error)) from error
+
+    def _waits(self, why: str) -> None:
+        text = f"waiting for {self.options.name!r}: {why}" if self.options.verbose else ""
+        self.talk.tell("waiting", text, name=self.options.name, why=why)
 
     def _not_due(self) -> str:
         from leaderlock import Schedule

@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--retries", type=int, metavar="N", default=0, help="run it again, up to N times, if it fails")
     add_grace(parser)
     parser.add_argument("--label", help="who this is, for `leaderlock history` (default: the command's name)")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
 
 
 def command(options: Options, talk: Talk) -> int:

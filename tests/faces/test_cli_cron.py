@@ -195,8 +195,8 @@ def test_a_runner_killed_with_9_is_taken_over_under_a_higher_token_and_its_late_
     line = ["cron", "job", *DAY, "--at-least-once", "--ttl", "2", "--", sys.executable, "-c", late, log, report]
     first = cli.start(*line)
     until(lambda: count(log) == 1)
-    second = cli.start(*line)
-    time.sleep(0.3)  # chaos: it stands by, most likely; if it comes later, it finds the same
+    second = cli.start("cron", "-v", *line[1:])
+    assert "waiting for 'job'" in second.stderr.readline()
     assert count(log) == 1
     os.kill(first.pid, signal.SIGKILL)
     killed = time.monotonic()
@@ -231,11 +231,11 @@ def test_a_runner_that_is_told_to_end_leaves_the_tick_to_who_stands_by(cli, tmp_
     assert count(log) == 2
 
 
-def test_ctrl_c_while_it_stands_by_withdraws_it(cli, tmp_path):
+def test_ctrl_c_while_it_stands_by_withdraws_it(cli):
     running = cli.start("cron", "job", *DAY, "--at-least-once", "--", "sh", "-c", "echo begun; sleep 60")
     running.stdout.readline()
-    waiting = cli.start("cron", "job", *DAY, "--at-least-once", "--", "true")
-    time.sleep(0.5)  # chaos: wherever it is by then, it goes
+    waiting = cli.start("cron", "job", *DAY, "--at-least-once", "-v", "--", "true")
+    assert "waiting for 'job': somebody else leads" in waiting.stderr.readline()
     waiting.send_signal(signal.SIGINT)
 
     assert waiting.wait(30) == 130

@@ -1,0 +1,51 @@
+"""APScheduler 3: the same jobs in many processes, and each tick is run by one of them."""
+
+# pyright: basic
+# APScheduler has no types.
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from apscheduler.triggers.base import BaseTrigger
+
+from leaderlock import Client, Schedule, once_per_tick
+
+__all__ = ["TickTrigger", "add_job"]
+
+
+class TickTrigger(BaseTrigger):  # type: ignore[misc]  # it has no types
+    """Fires at the ticks of a :class:`leaderlock.Schedule`, so that firing and identity are one."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+
+    def __str__(self) -> str:
+        return str(self.schedule)
+
+    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime:
+        """As APScheduler asks for it."""
+        return self.schedule.next(previous_fire_time or now)
+
+
+def add_job(
+    scheduler: Any,
+    function: Callable[..., object],
+    schedule: Schedule,
+    *,
+    name: str,
+    client: Client | None = None,
+    args: Sequence[object] = (),
+    kwargs: Mapping[str, object] | None = None,
+    **options: Any,
+) -> Any:
+    """Add a job that runs once per tick in all processes that add it; returns APScheduler's job.
+
+    ``options`` are those of :func:`leaderlock.once_per_tick`, which also decides about overlap and lateness, so that
+    APScheduler is told to start it always. For job stores in memory, as the decorated function cannot be pickled.
+    """
+    ticked = once_per_tick(schedule, name=name, client=client, **options)(function)
+    settings = {"misfire_grace_time": None, "coalesce": True, "max_instances": 3}
+    return scheduler.add_job(ticked, TickTrigger(schedule), args, kwargs, id=name, name=name, **settings)

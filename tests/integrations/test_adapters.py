@@ -1,0 +1,257 @@
+"""The adapters, against the real libraries: several of each share a store, and each tick is run or sent once."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from leaderlock import Client, Schedule, connect, current_tick
+
+
+@pytest.fixture
+def url(tmp_path) -> str:
+    return f"sqlite:///{tmp_path}/leader.db"
+
+
+@pytest.fixture
+def clients(url) -> Iterator[Callable[[], Client]]:
+    opened: list[Client] = []
+
+    def open_one() -> Client:
+        opened.append(connect(url, ttl=2, label=f"process {len(opened)}"))
+        return opened[-1]
+
+    yield open_one
+    for client in opened:
+        client.close()
+
+
+def until(is_true: Callable[[], object], within: float = 30.0) -> None:
+    deadline = time.monotonic() + within
+    while not is_true():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.01)
+
+
+# -- APScheduler
+
+
+def test_apschedulers_run_each_tick_once(clients):
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    from leaderlock.integrations.apscheduler import add_job
+
+    ran: list[float] = []
+    schedulers = [BackgroundScheduler(timezone=UTC) for _ in range(3)]
+    for scheduler in schedulers:
+        add_job(
+            scheduler,
+            lambda factor: ran.append(current_tick().at.timestamp() * factor),
+            Schedule(0.25),
+            name="job",
+            client=clients(),
+            args=[1],
+            window=5,
+        )
+        scheduler.start()
+    try:
+        until(lambda: len(ran) >= 8)
+    finally:
+        for scheduler in schedulers:
+            scheduler.shutdown()
+
+    assert set(Counter(ran).values()) == {1}
+    assert str(scheduler.get_job("job") or "@every 0.25s")
+
+
+def test_apscheduler_fires_when_the_schedule_says(clients):
+    from leaderlock.integrations.apscheduler import TickTrigger
+
+    trigger = TickTrigger(Schedule("30 2 * * *", zone="Europe/Berlin"))
+    now = datetime(2026, 3, 28, 12, tzinfo=UTC)
+
+    first = trigger.get_next_fire_time(None, now)
+    second = trigger.get_next_fire_time(first, now)
+
+    assert [first, second] == [datetime(2026, 3, 29, 1, tzinfo=UTC), datetime(2026, 3, 30, 0, 30, tzinfo=UTC)]
+    assert str(trigger) == "30 2 * * * (Europe/Berlin)"
+
+
+# -- Celery
+
+
+@pytest.fixture
+def beats(url, tmp_path):
+    """Beats of one application, each with its own schedule file, and what was sent by all of them."""
+    from celery import Celery
+    from celery.schedules import crontab
+    from celery.signals import before_task_publish
+
+    from leaderlock.integrations.celery import LeaderScheduler
+
+    sent: list[str] = []
+    opened: list[LeaderScheduler] = []
+
+    def published(sender: str, **_: object) -> None:
+        sent.append(sender)
+
+    def open_one() -> LeaderScheduler:
+        app = Celery("app", broker="memory://", set_as_current=False)
+        app.conf.leaderlock_url = url
+        app.conf.beat_schedule = {
+            "minutely": {"task": "minutely", "schedule": crontab()},
+            "often": {"task": "often", "schedule": timedelta(seconds=1)},
+        }
+        opened.append(LeaderScheduler(app, schedule_filename=str(tmp_path / f"beat-{len(opened)}")))
+        return opened[-1]
+
+    before_task_publish.connect(published)
+    yield open_one, sent
+    before_task_publish.disconnect(published)
+    for beat in opened:
+        beat.close()
+
+
+def make_due(*schedulers: object) -> None:
+    """As if a minute had passed since the crontab's last time."""
+    for beat in schedulers:
+        entry = beat.schedule["minutely"]
+        entry.last_run_at = (entry.last_run_at or datetime.now(UTC)) - timedelta(seconds=60)
+        beat.populate_heap()
+
+
+def beat_for(seconds: float, *schedulers: object) -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        for beat in schedulers:
+            beat.tick()
+        time.sleep(0.01)
+
+
+def test_one_of_several_beats_sends_and_another_follows_it(beats):
+    open_one, sent = beats
+    first, second, third = open_one(), open_one(), open_one()
+    make_due(first, second, third)
+
+    beat_for(3.3, first, second, third)
+    by_one = Counter(sent)
+    first.close()  # as a deployment does
+    beat_for(3.3, second, third)
+    by_two = Counter(sent) - by_one
+
+    assert by_one["minutely"] in (1, 2), "one, or two if a minute began meanwhile"
+    assert 2 <= by_one["often"] <= 4
+    assert 1 <= by_two["often"] <= 4
+    assert by_two["minutely"] <= 1
+    leaders = second._client.job("beat/often").history
+    assert all(later.started - earlier.started >= timedelta(seconds=0.9) for earlier, later in pairwise(leaders))
+
+
+def test_a_beat_that_does_not_know_yet_that_it_was_replaced_sends_nothing_twice(beats, monkeypatch):
+    open_one, sent = beats
+    old, new = open_one(), open_one()
+    make_due(old)
+    old.apply_entry(old.schedule["minutely"])
+    # Both believe that they lead: what is sent already is told by the tick, not by the leader.
+    monkeypatch.setattr(new, "_seeks", old._seeks)
+    make_due(new)
+
+    new.apply_entry(new.schedule["minutely"])
+
+    assert sent == ["minutely"]
+    assert [outcome.host.split()[0] for outcome in new._open().job("beat/minutely").history] == ["celery"]
+
+
+def test_a_beat_whose_broker_is_gone_goes_on(beats, monkeypatch, caplog):
+    open_one, sent = beats
+    beat = open_one()
+    make_due(beat)
+    monkeypatch.setattr(beat, "apply_async", lambda *_, **__: 1 / 0)
+
+    beat.apply_entry(beat.schedule["minutely"])
+
+    assert sent == []
+    assert "was not sent" in caplog.text
+    assert beat._open().job("beat/minutely").history[-1].how.value == "failed"
+
+
+# -- huey
+
+
+def test_one_of_several_consumers_enqueues_a_periodic_task(clients):
+    from huey import MemoryHuey, crontab
+    from huey.consumer import Scheduler
+
+    from leaderlock.integrations.huey import enqueue_once
+
+    now = datetime.now(UTC).replace(tzinfo=None)
+    other_month = str(now.month % 12 + 1)
+    consumers = []
+    for _ in range(3):
+        huey = MemoryHuey("app")
+
+        @huey.periodic_task(crontab(), name="reports")
+        def reports() -> None: ...
+
+        @huey.periodic_task(crontab(month=other_month), name="never")
+        def never() -> None: ...
+
+        enqueue_once(huey, client=clients())
+        consumers.append((huey, Scheduler(huey, threading.Event(), 1, True)))
+
+    for minute in (now - timedelta(minutes=5), now, now + timedelta(minutes=1)):
+        for second, (_, scheduler) in zip((1, 29, 58), consumers, strict=True):  # each at a second of its own
+            scheduler.enqueue_periodic_tasks(minute.replace(second=second))
+
+    # What is five minutes old is not begun any more; a minute is enqueued once, by whoever came first.
+    assert [task.name for huey, _ in consumers for task in huey.pending()] == ["reports"] * 2
+
+
+# -- Django
+
+
+@pytest.fixture
+def manage(url):
+    """``manage.py`` of a project, as far as these tests need one."""
+    import django
+    from django.conf import settings
+
+    if not settings.configured:
+        settings.configure(INSTALLED_APPS=["leaderlock.integrations.django"], USE_TZ=True, TIME_ZONE="Europe/Berlin")
+        django.setup()
+    settings.LEADERLOCK_URL = url
+
+    def run(*words: str) -> str:
+        from django.core.management import call_command
+
+        out = io.StringIO()
+        call_command(*words, stdout=out)
+        return out.getvalue()
+
+    return run
+
+
+def test_a_management_command_is_run_once_per_tick(manage, capsys):
+    line = ["once_per_tick", "-v", "2", "--tolerance", "43200", "job", "@every 1d", "check"]
+
+    first, second = manage(*line), manage(*line)
+
+    assert first == ""
+    assert capsys.readouterr().out.count("System check identified no issues") == 1
+    assert "is not run here: done" in second
+
+
+def test_a_management_command_near_no_tick_is_an_error(manage):
+    from django.core.management import CommandError
+
+    with pytest.raises(CommandError, match="fired in another time zone"):
+        manage("once_per_tick", "job", "@every 10000d", "check")
+    with pytest.raises(CommandError, match="no month that is named"):
+        manage("once_per_tick", "job", "0 0 31 2 *", "check")
