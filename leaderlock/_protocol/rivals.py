@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
 from leaderlock._protocol.events import Kind, Put
 from leaderlock._protocol.memory import Memory
@@ -10,6 +12,9 @@ from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Answer, Conflict, Seen, Write
 
 __all__ = ["Observation", "Rivals", "burial", "observe"]
+
+MOST_RESTING: Final = 1000
+"""How many sessions are remembered that nobody here waits for at the moment."""
 
 
 class Observation:
@@ -99,6 +104,9 @@ class Rivals:
         self._setting = setting
         self._memory = memory
         self._known: dict[str, Observation] = {}
+        self._resting: dict[str, Observation] = {}
+        """Of sessions that nobody waits for just now. Who campaigns again, each time for less than a ttl, would else
+        begin anew each time, and never outlive a dead leader. Nothing is decided by them before another look."""
         self.being_buried: set[str] = set()
 
     def get(self, session: str) -> Observation | None:
@@ -106,13 +114,20 @@ class Rivals:
 
     def forget_all(self) -> None:
         self._known.clear()
+        self._resting.clear()
         self.being_buried.clear()
 
-    def forget(self, session: str) -> None:
-        self._known.pop(session, None)
+    def rest(self, session: str) -> None:
+        """Nobody waits for it any more, for now."""
+        known = self._known.pop(session, None)
+        if known is None:
+            return
+        self._resting[session] = known
+        if len(self._resting) > MOST_RESTING:
+            del self._resting[next(iter(self._resting))]
 
     def saw(self, session: str, seen: Seen, now: Instant) -> None:
-        self._known[session] = observe(self._known.get(session), seen, now)
+        self._known[session] = observe(self._known.get(session) or self._resting.pop(session, None), seen, now)
 
     def has_ended(self, session: str) -> bool:
         known = self._known.get(session)

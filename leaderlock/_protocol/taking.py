@@ -56,6 +56,9 @@ class Taking:
         elif not self._memory.settled:
             if not self._memory.pursue(now):
                 return  # the answer under way is every campaign's next step
+            if name.shown_session is not None:
+                # Observed already, so that a holder that died with the old memory is not waited for a second time.
+                self._watch(name, name.shown_session)
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
             self._wait(name, now, Waiting(Why.FOREIGN, name.record.why))
@@ -157,7 +160,7 @@ class Taking:
         waiters.pop(name, None)
         if not waiters:
             del self._waiters[rival]
-            self._rivals.forget(rival)
+            self._rivals.rest(rival)
             self._setting.say(Unwatch(session_key(rival)))
 
     def leave(self, name: Name) -> None:

@@ -8,7 +8,7 @@ from leaderlock._protocol.candidacy import Candidacy
 from leaderlock._protocol.clocks import Instant, Timing
 from leaderlock._protocol.events import Answered, Ask, Campaign, Failure, Kind, Put, Unanswered, Viewed, Withdraw
 from leaderlock._protocol.machine import Machine
-from leaderlock._protocol.records import SETTLED, Holder, NameRecord, SettledRecord
+from leaderlock._protocol.records import SETTLED, Ending, Holder, NameRecord, SessionRecord, SettledRecord
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Seen, Swapped, View
 from leaderlock.errors import OutcomeUnknown
@@ -91,3 +91,41 @@ def test_who_has_seen_another_memory_does_not_take_an_empty_namespace_for_a_firs
     effects = machine.handle(Viewed(view(Seen(None, ABSENT), Seen(None, ABSENT), memory="wiped"), later), later)
 
     assert not puts(effects, Kind.SETTLE)
+
+
+HELD = Seen(NameRecord("w1", "theirs", 5, b"", 1e9).encode(), 6)
+
+
+def alive(write: str) -> Seen:
+    return Seen(SessionRecord(write, 15.0, Ending.NO, Holder("other", 2, "program", ""), 1e9).encode(), 3)
+
+
+def short_campaigns(machine, seconds, *, write=lambda _: "s1", memory=lambda _: "M"):
+    """Campaign for five seconds at a time, as a loop with a time-out does; what was buried, and when."""
+    for at in range(0, seconds, 5):
+        candidacy, now, then = Candidacy("n", patient=True), NOW.plus(float(at)), NOW.plus(at + 4.9)
+        machine.handle(Campaign(candidacy), now)
+        for moment in (now, then):
+            seen = {"name/n": HELD, "session/theirs": alive(write(at)), SETTLED: settled(memory(at))}
+            # Twice: the first answer may be to a question from before, or bring up the next question.
+            answers = [machine.handle(Viewed(View(seen, 5, memory(at)), moment), moment) for _ in range(2)]
+            if any(puts(effects, Kind.BURY) for effects in answers):
+                return at + (moment is then) * 4.9
+        machine.handle(Withdraw(candidacy), then)
+    return None
+
+
+def settled(memory: str) -> Seen:
+    return Seen(SettledRecord(memory, 30.0, "disk").encode(), 1)
+
+
+def test_campaigns_shorter_than_a_ttl_outlive_a_dead_leader_all_the_same(machine):
+    assert short_campaigns(machine, 60) == 19.9  # the first look after 15.075 s of silence that follows another look
+
+
+def test_campaigns_shorter_than_a_ttl_do_not_bury_who_moved_between_them(machine):
+    assert short_campaigns(machine, 60, write=lambda at: f"s{at // 10}") is None
+
+
+def test_what_was_observed_between_campaigns_is_forgotten_with_the_memory_it_was_seen_on(machine):
+    assert short_campaigns(machine, 60, memory=lambda at: f"M{at // 10}") is None
