@@ -129,3 +129,16 @@ def test_campaigns_shorter_than_a_ttl_do_not_bury_who_moved_between_them(machine
 
 def test_what_was_observed_between_campaigns_is_forgotten_with_the_memory_it_was_seen_on(machine):
     assert short_campaigns(machine, 60, memory=lambda at: f"M{at // 10}") is None
+
+
+def test_a_holder_that_died_with_the_old_memory_is_buried_as_soon_as_the_new_one_is_settled(machine):
+    machine.handle(Campaign(Candidacy("n", patient=True)), NOW)
+    seen = {"name/n": HELD, "session/theirs": alive("s1"), SETTLED: SETTLED_ELSEWHERE}
+    machine.handle(Viewed(view(HELD, SETTLED_ELSEWHERE), NOW), NOW)
+    machine.handle(Viewed(View(seen, 5, "M"), NOW), NOW)
+    settled_at = NOW.plus(30.0 * 1.005)
+
+    effects = machine.handle(Viewed(View(seen, 5, "M"), settled_at), settled_at)
+    answered = machine.handle(Answered(puts(effects, Kind.SETTLE), [Swapped(2)]), settled_at)
+
+    assert len(puts(answered, Kind.BURY)) == 1
