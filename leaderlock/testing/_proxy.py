@@ -182,14 +182,15 @@ class TcpProxy:
             for end in (client, server):
                 end.settimeout(None)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._begin(_Link(client, server))
+            self._begin(_Link(client, server), listener)
 
-    def _begin(self, link: _Link) -> None:
+    def _begin(self, link: _Link, listener: socket.socket) -> None:
         with self._lock:
             self._links.add(link)
         for towards in Towards:
             self._start(partial(self._carry, link, towards))
-        if self._is_closed.is_set():
+        # Looked at after it can be found: it was accepted just before all others were ended.
+        if self._is_closed.is_set() or listener is not self._listener:
             link.cut()
 
     def _carry(self, link: _Link, towards: Towards) -> None:
