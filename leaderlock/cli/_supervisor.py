@@ -7,8 +7,7 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from leaderlock._protocol.candidacy import Asked, Lost, News
 from leaderlock.cli._options import Options, namespace_of, seconds, ttl_of
@@ -45,8 +44,7 @@ def grace_of(options: Options) -> float:
     return float(grace)
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(NamedTuple):
     """How one run of the command ended."""
 
     code: int
@@ -58,8 +56,7 @@ class Ended:
     """Why the lease was lost."""
 
 
-@dataclass(slots=True, kw_only=True)
-class Supervisor:
+class Supervisor(NamedTuple):
     """Runs the command of one command line."""
 
     options: Options
@@ -69,7 +66,7 @@ class Supervisor:
     signals: Signals
     max_run: float | None = None
     """After how many seconds the command is ended; ``None``: it may run for as long as the lease lasts."""
-    environment: Mapping[str, str] = field(default_factory=dict[str, str])
+    environment: Mapping[str, str] = {}
     """What the command finds in its environment, beside what every one does."""
 
     def run(self, lease: Lease) -> Ended:

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from leaderlock.cli._leaders import leader_in_words
-from leaderlock.cli._options import Options
-from leaderlock.cli._signals import Signals
-from leaderlock.cli._supervisor import Supervisor
 from leaderlock.cli._talk import Talk
-from leaderlock.cli.guardian import Guardian
 from leaderlock.errors import NotLeader
 
 if TYPE_CHECKING:
-    from leaderlock import Client, Lease
-    from leaderlock.cli._supervisor import Ended
+    from leaderlock import Lease
+    from leaderlock.cli._supervisor import Ended, Supervisor
 
 __all__ = ["RELEASE_WITHIN", "Wrapper"]
 
@@ -24,37 +19,29 @@ RELEASE_WITHIN: Final = 5.0
 """How long, in seconds, a wrapper whose command has ended waits at most for the store to hear of it."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Wrapper:
     """One ``leaderlock run``, between the start of its guardian and its exit code."""
 
-    options: Options
-    grace: float
-    talk: Talk
-    client: Client
-    keeper: Guardian
-    signals: Signals
-    has_waited: bool = False
+    def __init__(self, supervisor: Supervisor, talk: Talk) -> None:
+        self.supervisor = supervisor
+        self.options = supervisor.options
+        self.client = supervisor.client
+        self.talk = talk
+        self.has_waited = False
 
     def run(self) -> int:
         while True:
             ending = self._term()
             if ending.how != "lost" or not self.options.restart:
                 return ending.code
-            self.signals.withdraw()
+            self.supervisor.signals.withdraw()
 
     def _term(self) -> Ended:
         """One campaign, and what ran under its lease."""
         began = time.monotonic()
         lease = self._campaign()
         elected = time.monotonic()
-        ending = Supervisor(
-            options=self.options,
-            grace=self.grace,
-            client=self.client,
-            keeper=self.keeper,
-            signals=self.signals,
-        ).run(lease)
+        ending = self.supervisor.run(lease)
         ended = time.monotonic()
         self.talk.tell(
             "ended",

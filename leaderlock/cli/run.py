@@ -22,7 +22,7 @@ from typing import Final
 from leaderlock.cli import guardian
 from leaderlock.cli._options import Options, add_name, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
-from leaderlock.cli._supervisor import add_grace, grace_of
+from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
 from leaderlock.cli._wrapper import Wrapper
 
@@ -58,9 +58,9 @@ def command(options: Options, talk: Talk) -> int:
         # The guardian ends before the client does: no name is freed while the command may live.
         with open_client(options, label=label) as client, keeper:
             talk.narrate_log()
-            wrapper = Wrapper(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
+            supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
             try:
-                return wrapper.run()
+                return Wrapper(supervisor, talk).run()
             except Withdrawn as signal:
                 talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
                 return 128 + signal.number

@@ -9,7 +9,18 @@ from leaderlock._connect import OURS
 
 ROOT = Path(__file__).parents[2]
 
-HEAVY = ("asyncio", "importlib.metadata", "shutil", "secrets", "ssl", "tenacity", "cronsim", "leaderlock.cli.status")
+HEAVY = (
+    "asyncio",
+    "dataclasses",
+    "importlib.metadata",
+    "inspect",
+    "shutil",
+    "secrets",
+    "ssl",
+    "tenacity",
+    "cronsim",
+    "leaderlock.cli.status",
+)
 
 
 def test_run_imports_nothing_heavy(run_program, tmp_path):
