@@ -20,7 +20,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
@@ -34,6 +34,9 @@ from leaderlock_redis._scripts import READ, SWAP
 from leaderlock_redis._url import master_of_url
 from leaderlock_redis._watch import Watcher
 from leaderlock_redis._wire import Reply, ServerError, pack
+
+if TYPE_CHECKING:
+    from leaderlock.diagnosis import Finding
 
 __all__ = ["RedisBackend", "from_client", "open_backend"]
 
@@ -129,6 +132,12 @@ class RedisBackend(Backend):
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         return self._watches.add([*map(self._place, keys)], wake)
+
+    def diagnose(self, *, timeout: float) -> Sequence[Finding]:
+        """What the server does and hides; see :class:`leaderlock.diagnosis.Diagnoses`."""
+        from leaderlock_redis._doctor import examine
+
+        return examine(self._links, self._traits.durability, timeout)
 
     def close(self) -> None:
         if self._links.close():

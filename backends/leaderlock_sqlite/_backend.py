@@ -27,7 +27,7 @@ import time
 from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
@@ -51,6 +51,9 @@ from leaderlock_sqlite._tables import (
     save_mark,
 )
 from leaderlock_sqlite._url import names_no_file, path_of_url
+
+if TYPE_CHECKING:
+    from leaderlock.diagnosis import Finding
 
 __all__ = ["SqliteBackend", "open_backend"]
 
@@ -135,6 +138,12 @@ class SqliteBackend(Backend):
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         return self._watches.add(keys, wake)
+
+    def diagnose(self, *, timeout: float) -> Sequence[Finding]:
+        """What the file and its place are like; see :class:`leaderlock.diagnosis.Diagnoses`."""
+        from leaderlock_sqlite._doctor import examine
+
+        return examine(self._pool, timeout)
 
     def close(self) -> None:
         if self._pool.close():

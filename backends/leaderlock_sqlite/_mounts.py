@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-__all__ = ["network_file_system", "network_kind"]
+__all__ = ["file_system", "network_file_system", "network_kind"]
 
 _NETWORK: Final = frozenset(
     {"9p", "acfs", "afs", "beegfs", "ceph", "cifs", "coda", "davfs", "gfs", "gfs2", "glusterfs", "gpfs", "lustre"}
@@ -21,15 +21,26 @@ _NETWORK_FUSE: Final = frozenset(
 
 def network_file_system(path: Path) -> str | None:
     """The kind of network file system that ``path`` is on; ``None`` where it is local, or where we cannot tell."""
+    kind = file_system(path)
+    return kind if _is_network(kind) else None
+
+
+def file_system(path: Path) -> str:
+    """The kind of file system that ``path`` is on; nothing where we cannot tell."""
     try:
         mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
-        return None
-    return network_kind(mountinfo, os.path.realpath(path))
+        return ""
+    return _kind(mountinfo, os.path.realpath(path))
 
 
 def network_kind(mountinfo: str, path: str) -> str | None:
-    """The same, for the text of ``mountinfo`` (see proc(5)) and a path without symbolic links."""
+    """The kind of network file system, told from the text of ``mountinfo`` (see proc(5)), of a path without links."""
+    kind = _kind(mountinfo, path)
+    return kind if _is_network(kind) else None
+
+
+def _kind(mountinfo: str, path: str) -> str:
     best, best_kind = "", ""
     for line in mountinfo.splitlines():
         before, dash, after = line.partition(" - ")
@@ -39,7 +50,7 @@ def network_kind(mountinfo: str, path: str) -> str | None:
         # The deepest mount point counts; of two on one point, the later covers the earlier.
         if len(point) >= len(best) and _is_under(path, point):
             best, best_kind = point, after.split(" ")[0]
-    return best_kind if _is_network(best_kind) else None
+    return best_kind
 
 
 def _is_network(kind: str) -> bool:

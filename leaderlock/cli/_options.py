@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "watch": "show who leads, whenever that changes",
     "resign": "ask whoever leads to yield",
     "init": "declare that nobody leads here, so that nobody waits",
+    "doctor": "examine the store, and say what holds there",
     "backends": "list the installed drivers and what their stores promise",
     "demo": "see three workers, a crash, a pause, and a write that is refused",
 }
@@ -36,8 +37,8 @@ RUNNING: Final = ("run", "cron")
 """The commands that run a command, which stands behind ``--``."""
 
 EPILOG: Final = """\
-exit codes: the command's own, or 0; 64 usage; 69 the store cannot be reached or used; 70 leaderlock failed;
-75 not elected; 76 the lease was lost; 128+n ended by signal n
+exit codes: the command's own, or 0; 1 doctor warns, the demo failed; 64 usage; 69 the store cannot be reached or used;
+70 leaderlock failed; 75 not elected; 76 the lease was lost; 128+n ended by signal n
 
 examples:
   export LEADERLOCK_URL=sqlite:        # the processes of one host; redis://…, zk://… or etcd://… for several

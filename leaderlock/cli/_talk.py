@@ -30,6 +30,8 @@ class Exit(enum.IntEnum):
     """The exit codes of ``leaderlock`` itself; ``run`` passes on its command's."""
 
     OK = 0
+    WARNED = 1
+    """``doctor`` found something that somebody should look at."""
     USAGE = 64
     STORE = 69
     """The store cannot be reached or used."""

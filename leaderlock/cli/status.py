@@ -23,6 +23,7 @@ from leaderlock.errors import BackendRefused
 
 if TYPE_CHECKING:
     from leaderlock import Client, Job, Status
+    from leaderlock._census import Census
     from leaderlock._protocol.records import Stint
 
 __all__ = ["add_arguments", "command"]
@@ -47,8 +48,11 @@ def command(options: Options, talk: Talk) -> int:
 
 def _list(client: Client, talk: Talk) -> int:
     """Every name; one that cannot be read does not hide the others."""
+    from leaderlock._census import take_census
+
     code = Exit.OK
     statuses: list[tuple[Status, Job | None]] = []
+    counted = take_census(client.engine())
     names = client.names()
     for name in names:
         try:
@@ -59,13 +63,21 @@ def _list(client: Client, talk: Talk) -> int:
             talk.fail(error, code)
     if talk.as_json:
         talk.data_json([_as_json(status, job) for status, job in statuses])
+        _tell_cleaning(counted, talk)
         return code
     if not names:
         talk.say("no name was ever led here")
     width = max((len(name) for name in names), default=0)
     for status, job in statuses:
         talk.data(f"{status.name:<{width}}  {_in_short(status, job)}")
+    _tell_cleaning(counted, talk)
     return code
+
+
+def _tell_cleaning(counted: Census, talk: Talk) -> None:
+    if counted.cleaning:
+        sessions, names = counted.sessions_to_clean, counted.names_to_clean
+        talk.tell("cleaning", f"to be cleaned away: {counted.cleaning}", sessions=sessions, names=names)
 
 
 def _job(client: Client, status: Status) -> Job | None:
