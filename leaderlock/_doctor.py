@@ -253,4 +253,5 @@ def _ask_driver(engine: Engine) -> Sequence[Finding]:
     except BackendError as error:
         return [Finding(Level.NOTE, "not-examined", f"the server could not be examined: {error}")]
     except Exception as error:  # a third party's driver must not hide what else was found
-        return [Finding(Level.NOTE, "not-examined", f"the driver failed in examining its server: {error!r}")]
+        text = f"the driver failed in examining its server: {error!r}"
+        return [Finding(Level.WARNING, "driver-failed", text, "tell its authors")]

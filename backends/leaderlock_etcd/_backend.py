@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, Swapped, Traits, View, Write
 from leaderlock.errors import BackendError, BackendRefused, MemoryGone, OutcomeUnknown
@@ -23,6 +23,9 @@ from leaderlock_etcd._marks import Knowledge, Known, new_mark
 from leaderlock_etcd._messages import RangeAnswer, TxnAnswer
 from leaderlock_etcd._space import Space
 from leaderlock_etcd._watch import Watcher
+
+if TYPE_CHECKING:
+    from leaderlock.diagnosis import Finding
 
 __all__ = ["EtcdBackend"]
 
@@ -46,6 +49,7 @@ class EtcdBackend(Backend):
         self._shown = shown
         self._space = Space(prefix, namespace)
         self._lines = Lines(source, shown)
+        self._source = source
         self._login = login
         self._caller = Caller(self._lines, login, shown, messages.range_request(self._space.mark))
         self._knowledge = Knowledge()
@@ -100,6 +104,13 @@ class EtcdBackend(Backend):
 
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         return self._watches.add([self._space.key(key) for key in keys], wake)
+
+    def diagnose(self, *, timeout: float) -> Sequence[Finding]:
+        """What the cluster is like; see :class:`leaderlock.diagnosis.Diagnoses`."""
+        from leaderlock_etcd._doctor import examine
+
+        self._lines.check()
+        return examine(self._source, self._login, self._space.mark, timeout, shown=self._shown)
 
     def close(self) -> None:
         if not self._lines.is_inherited:

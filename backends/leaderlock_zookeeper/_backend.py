@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
@@ -22,6 +22,9 @@ from leaderlock_zookeeper._paths import Layout, is_life, unescape
 from leaderlock_zookeeper._swaps import Swaps, seen_in
 from leaderlock_zookeeper._url import DEFAULT_ROOT, Place, check_root, place_of_url
 from leaderlock_zookeeper._watches import Watches
+
+if TYPE_CHECKING:
+    from leaderlock.diagnosis import Finding
 
 __all__ = ["ZooKeeperBackend", "from_client", "open_backend"]
 
@@ -115,6 +118,12 @@ class ZooKeeperBackend(Backend):
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         self._link.check()
         return self._watches.add(frozenset(keys), wake)
+
+    def diagnose(self, *, timeout: float) -> Sequence[Finding]:
+        """What the ensemble is like; see :class:`leaderlock.diagnosis.Diagnoses`."""
+        from leaderlock_zookeeper._doctor import examine
+
+        return examine(self._link, self._layout, timeout)
 
     def close(self) -> None:
         if self._link.is_ours:

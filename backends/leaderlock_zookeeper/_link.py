@@ -57,6 +57,11 @@ class Link:
         if self._is_closed:
             raise UsageError("the backend is closed; open another")
 
+    @property
+    def client(self) -> Client | None:
+        """The client, connected or not; ``None`` before :meth:`begin`."""
+        return self._client
+
     def begin(self) -> None:
         """See that a client of ours is under way; takes no time."""
         self.check()

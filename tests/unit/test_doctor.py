@@ -201,14 +201,16 @@ class Talkative(FaultyBackend):
         return self.told
 
 
-@pytest.mark.parametrize("told", [BackendRefused("not you"), RuntimeError("a bug")])
-def test_a_driver_that_fails_to_examine_hides_nothing_else(told):
+@pytest.mark.parametrize(
+    ("told", "code"), [(BackendRefused("not you"), "not-examined"), (RuntimeError("a bug"), "driver-failed")]
+)
+def test_a_driver_that_fails_to_examine_hides_nothing_else(told, code):
     backend = Talkative(MemoryStore().backend())
     backend.told = told
 
     found = found_on(backend)
 
-    assert codes(found) == {"unused", "not-examined"}
+    assert codes(found) == {"unused", code}
     assert str(told) in " ".join(finding.text for finding in found.findings)
 
 
