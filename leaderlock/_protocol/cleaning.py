@@ -24,8 +24,9 @@ CLEAN: Final = ("clean",)
 DAY: Final = 86_400.0
 WATCHED: Final = 20_000
 """How many registers are watched at most for their turn to come: bounded memory, the others wait."""
-AT_ONCE: Final = 100
-"""How many writes one slice makes at most."""
+AT_ONCE: Final = 250
+"""How many writes one slice makes at most: half of what it reads, so that a slice of nothing but what is over is done
+with in two visits, and a take that waits behind it waits for a few milliseconds."""
 RUN: Final = -1
 """The run number of the cleaner's scans."""
 
@@ -43,6 +44,9 @@ class Cleaning:
         self._sessions: dict[str, Observation] = {}
         self._ended: dict[str, tuple[str, Instant]] = {}
         """Registers that are over, by key: the write, since stamps may come back, and when it was first seen."""
+        self._met: set[str] = set()
+        """Those of them that the present pass has come upon. What a whole pass did not meet, others have removed: were
+        it not forgotten, the sessions of jobs that come and go would fill the list, and nothing be cleaned again."""
         self._prefixes: Sequence[str] = (_SESSION, _NAME)
         self._started = False
 
@@ -57,6 +61,7 @@ class Cleaning:
     def forget_all(self) -> None:
         self._sessions.clear()
         self._ended.clear()
+        self._met.clear()
 
     def fired(self, now: Instant) -> None:
         if self._memory.settled:
@@ -71,8 +76,17 @@ class Cleaning:
         for key, seen in event.items:
             if room and self._look(key, seen, now):
                 room -= 1
+            if key in self._sessions or key in self._ended:
+                self._met.add(key)
         if event.finished:
+            self._forget_unmet(event.scan.prefix)
             self._prefixes = self._prefixes[::-1]
+
+    def _forget_unmet(self, prefix: str) -> None:
+        for known in (self._sessions, self._ended):
+            for key in [key for key in known if key.startswith(prefix) and key not in self._met]:
+                del known[key]
+        self._met.clear()
 
     def _look(self, key: str, seen: Seen, now: Instant) -> bool:
         if seen.value is None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
+from leaderlock._protocol import cleaning
 from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
 from leaderlock._protocol.cleaning import CLEAN
 from leaderlock._protocol.events import (
@@ -16,8 +19,8 @@ from leaderlock._protocol.events import (
     Viewed,
     Withdraw,
 )
-from leaderlock._protocol.records import SETTLED, NameRecord, Request
-from leaderlock.backend import DELETE
+from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, read_session
+from leaderlock.backend import DELETE, Write
 from leaderlock.errors import MemoryGone
 
 from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, register, session_of
@@ -227,3 +230,29 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
 
     assert there[:4] == [True] * 4
     assert there[-1] is not deleted
+
+
+def remove(store, key):
+    backend = store.backend()
+    view = backend.read([key], timeout=1)
+    backend.swap([Write(key, view.seen[key].stamp, DELETE)], view.memory, timeout=1)
+
+
+def test_what_others_removed_does_not_take_the_place_of_what_is_still_to_be_cleaned(store, client, monkeypatch):
+    monkeypatch.setattr(cleaning, "WATCHED", 3)
+    client.campaign()
+    visits = itertools.count(1)
+
+    def passes(count):
+        for _ in range(2 * count):  # sessions and names in turn
+            client.do(Fired(CLEAN), at=200.0 * next(visits))
+
+    for number in range(4):
+        overwrite(store, f"session/passing-{number}", SessionRecord("w", 15.0))
+    passes(1)
+    for number in range(4):
+        remove(store, f"session/passing-{number}")
+    overwrite(store, "session/dead", SessionRecord("w", 15.0))
+    passes(3)
+
+    assert read_session(register(store, "session/dead").value).ended is Ending.EXPIRED
