@@ -6,12 +6,28 @@ from contextlib import closing
 import pytest
 
 from leaderlock.testing import BackendContract
-from leaderlock_sqlite import open_backend
+from leaderlock.testing.contract._watching import Watching
+from leaderlock_sqlite import _backend, _bell, open_backend
 
 NOT_IN_A_FILE = {
     "outage": "a local file has no connection that could be refused",
     "freeze": "a read waits for nobody, so there is nobody that could fall silent",
 }
+
+
+class TestSqliteWithoutInotify(Watching):
+    """Its traits deny that changes are pushed, on a system that has no way to."""
+
+    @pytest.fixture
+    def make_backend(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(_backend, "has_inotify", lambda: False)
+        monkeypatch.setattr(_bell, "has_inotify", lambda: False)
+        return lambda namespace: open_backend(f"sqlite:///{tmp_path}/leader.db", namespace=namespace)
+
+    unsupported = NOT_IN_A_FILE
+
+    def test_its_traits_deny_it(self, backend):
+        assert not backend.traits.pushes
 
 
 class TestSqlite(BackendContract):

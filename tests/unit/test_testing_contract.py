@@ -209,6 +209,31 @@ class KeepsLessThanItSays(MemoryBackend):
         return Traits(store="m", durability="m", keeps_memory=False, pushes=True, max_batch=500, max_value=1 << 20)
 
 
+class ForgetsWhatItSaysItKeeps(MemoryBackend):
+    def __init__(self, store=None, *, namespace="default"):
+        if store is not None:
+            store.keeps_memory = False
+        super().__init__(store, namespace=namespace, keeps_memory=True)
+
+
+class DeniesThatItPushes(MemoryBackend):
+    @property
+    def traits(self):
+        return super().traits._replace(pushes=False)
+
+
+class WritesHalfOfALongBatch(MemoryBackend):
+    @property
+    def traits(self):
+        return super().traits._replace(max_batch=500)
+
+    def swap(self, writes, memory, *, timeout):
+        answers = super().swap(writes[:500], memory, timeout=timeout)
+        if len(writes) > 500:
+            raise ValueError("too many writes")
+        return answers
+
+
 FOUND_BY = {
     IgnoresTheStamp: "a_write_over_an_old_stamp_changes_nothing_and_shows_what_is_there",
     ComparesTheStampBeforehand: "of_many_writers_over_one_stamp_exactly_one_wins",
@@ -232,6 +257,9 @@ FOUND_BY = {
     SharesNamespaces: "namespaces_see_nothing_of_each_other",
     FoldsCase: "keys_of_any_printable_characters_are_kept_apart",
     CallsADoneWriteUnsent: "a_call_that_has_no_time_is_over_soon_and_says_what_is_true",
+    ForgetsWhatItSaysItKeeps: "a_store_keeps_its_memory_through_a_restart_exactly_if_its_traits_say_so",
+    DeniesThatItPushes: "a_store_pushes_exactly_if_its_traits_say_so",
+    WritesHalfOfALongBatch: "a_batch_beyond_that_is_refused_or_written_but_never_half",
     KeepsLessThanItSays: "a_store_keeps_its_memory_through_a_restart_exactly_if_its_traits_say_so",
 }
 

@@ -168,3 +168,16 @@ class Registers(Hooks):
         seen = backend.read(keys, timeout=TIMEOUT).seen
         assert [seen[key].value for key in keys] == [key.encode() for key in keys]
         assert answers == [Swapped(seen[key].stamp) for key in keys]
+
+    def test_a_batch_beyond_that_is_refused_or_written_but_never_half(self, backend: Backend) -> None:
+        keys = [f"name/{number}" for number in range(backend.traits.max_batch + 1)]
+        memory = memory_of(backend)
+
+        try:
+            backend.swap([Write(key, ABSENT, b"x") for key in keys], memory, timeout=TIMEOUT)
+        except (ValueError, BackendRefused):
+            expected = 0
+        else:
+            expected = len(keys)
+
+        assert len(list(backend.scan("name/", timeout=TIMEOUT))) == expected

@@ -14,6 +14,8 @@ from leaderlock.backend import ABSENT, Backend, Stamp, Write
 from leaderlock.testing.contract._hooks import PATIENCE, Hooks, Opener, attempt, eventually, look, put
 
 KEY = "name/a"
+QUICK = 0.005
+"""Seconds: whoever polls so often that nobody has to wait longer is as good as pushed to, and may say so."""
 
 
 class Ear:
@@ -32,6 +34,14 @@ class Ear:
         self._heard.clear()
         act()
         return self._heard.wait(PATIENCE)
+
+    def delay(self, act: Callable[[], object]) -> float:
+        """Seconds from the end of ``act()`` to the wake."""
+        self._heard.clear()
+        act()
+        began = time.monotonic()
+        assert self._heard.wait(PATIENCE)
+        return time.monotonic() - began
 
 
 def rewrite(backend: Backend, key: str = KEY) -> Stamp:
@@ -66,16 +76,18 @@ class Watching(Hooks):
         assert ear.hears(lambda: put(writer, KEY, None, look(writer, KEY).stamp))
         assert ear.hears(lambda: put(writer, KEY, b"new"))
 
-    def test_a_store_that_pushes_wakes_within_a_second(self, open_backend: Opener) -> None:
+    def test_a_store_pushes_exactly_if_its_traits_say_so(self, open_backend: Opener) -> None:
         watcher, writer, ear = open_backend(), open_backend(), Ear()
         watcher.watch([KEY], ear.wake)
         ear.hears(lambda: rewrite(writer))
 
-        began = time.monotonic()
-        is_heard = ear.hears(lambda: rewrite(writer))
+        delays = [ear.delay(lambda: rewrite(writer)) for _ in range(12)]
 
-        assert is_heard
-        assert time.monotonic() - began < (1.0 if watcher.traits.pushes else PATIENCE)
+        if watcher.traits.pushes:
+            assert sorted(delays)[6] < 1.0
+        else:
+            # Under load all are late; so a store that pushes may get away with its denial, and no honest one fails.
+            assert max(delays) > QUICK, "this store pushes: its traits must not deny it"
 
     @pytest.mark.parametrize("name", ["..", "a/b", "{a}", "*", "日本 👑"])
     def test_a_watch_wakes_for_a_key_of_any_characters(self, open_backend: Opener, name: str) -> None:
