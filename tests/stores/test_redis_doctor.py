@@ -14,6 +14,7 @@ from leaderlock.testing import TcpProxy
 from leaderlock_redis import _doctor, open_backend
 from tests.contract.redis_server import RedisServer, until
 from tests.stores.examined import by_code, diagnosis, exceptions, worst
+from tests.stores.redis_groups import Cluster, Group
 
 NAMES = (f"doctor-{number}" for number in itertools.count())
 ACL = ("~leaderlock:*", "&leaderlock:*", "+eval", "+time", "+hset", "+hmget", "+del", "+publish", "+scan", "+ping")
@@ -185,6 +186,22 @@ def test_a_replica_of_a_durable_master_is_a_warning(start, namespace):
 
     assert worst(found) == {"failover"}
     assert exceptions(found) == {"P1", "P3"}
+
+
+def test_a_group_under_sentinels_is_a_warning(tmp_path, namespace):
+    with Group(tmp_path, sentinels=1) as group:
+        found = look(group.url, namespace)
+
+    assert worst(found) == {"failover"}
+    assert "P3" in exceptions(found)
+
+
+def test_a_cluster_without_replicas_has_nothing_worse_than_notes(tmp_path, namespace):
+    with Cluster(tmp_path, masters=3) as cluster:
+        found = look(cluster.url, namespace)
+
+    assert found.level is Level.NOTE
+    assert "cluster, master" in by_code(found)["server"].text
 
 
 def test_writes_that_wait_for_replicas_the_server_lacks_are_an_error(start, namespace):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from contextlib import contextmanager
 from dataclasses import replace
@@ -131,11 +132,34 @@ def test_a_file_in_memory_is_a_note():
     assert "in-memory" in codes(found)
 
 
-def test_a_container_s_own_layer_is_a_warning():
-    found = judged(file_system="overlay")
+@contextmanager
+def layered(folder):
+    """A file system of layers, as a container has it, where this machine lets us have one."""
+    # In memory, as layers do not lie upon layers.
+    with small_disk(folder, "size=64m"):
+        for name in ("lower", "upper", "work", "merged"):
+            (folder / name).mkdir()
+        options = f"lowerdir={folder}/lower,upperdir={folder}/upper,workdir={folder}/work"
+        mount = ["mount", "-t", "overlay", "-o", options, "overlay", f"{folder}/merged"]
+        mounted = subprocess.run(mount, capture_output=True, check=False)
+        if mounted.returncode:
+            pytest.skip(f"no right to mount a file system here: {mounted.stderr.decode().strip()}")
+        try:
+            yield folder / "merged"
+        finally:
+            subprocess.run(["umount", "-l", f"{folder}/merged"], check=True)
 
-    assert found["container-layer"].level is Level.WARNING
-    assert "mount one directory" in found["container-layer"].advice
+
+def test_a_container_s_own_layer_is_a_warning(tmp_path):
+    with layered(tmp_path) as layer:
+        found = look(layer / "leader.db")
+
+    assert codes(found, Level.WARNING) == {"container-layer"}
+
+
+def test_a_layer_is_told_from_a_disk():
+    assert "container-layer" in judged(file_system="overlay")
+    assert "container-layer" not in judged(file_system="ext4")
 
 
 def test_a_system_without_inotify_is_a_note():
