@@ -100,7 +100,8 @@ def examine(engine: Engine) -> Diagnosis:
     try:
         found = _look(engine, findings)
     except MemoryGone as gone:
-        findings.append(Finding(Level.ERROR, "memory-gone", str(gone), "look again: it is being wiped or restarted"))
+        advice = "look again: it is being wiped or restarted"
+        findings.append(Finding(Level.ERROR, "memory-gone", str(gone), advice, _OUT_OF_USE))
     except BackendError as error:
         findings.append(out_of_use(error))
     told = _ask_driver(engine)
@@ -201,8 +202,8 @@ def _judged_terms(
                 "terms-differ",
                 f"the namespace was settled with longest={record.longest:g} and durability={record.durability!r}; this"
                 f" client says longest={mine.longest:g} and durability={mine.durability!r}, and would be refused",
-                f"say --longest {record.longest:g} and durability={record.durability} here, or stop every client and "
-                "settle it anew: `leaderlock init --force`",
+                f"say --longest {record.longest:g} and (Redis) ?durability={record.durability} here, or stop every "
+                "client and settle it anew: `leaderlock init --force`",
                 _OUT_OF_USE,
             )
         ]

@@ -26,7 +26,7 @@ from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped,
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_redis._clients import master_of_client
-from leaderlock_redis._durability import Durability
+from leaderlock_redis._durability import Durability, durability_in_url
 from leaderlock_redis._errors import refusal
 from leaderlock_redis._links import Links
 from leaderlock_redis._masters import Master
@@ -47,15 +47,19 @@ _PAGE: Final = b"500"
 _DAY: Final = 86_400 * 1_000_000
 
 
-def open_backend(url: str, *, namespace: str, durability: str = "memory", **options: object) -> Backend:
+def open_backend(url: str, *, namespace: str, durability: str | None = None, **options: object) -> Backend:
     """A backend on the server that ``url`` names; it is first asked at the first use.
 
     ``durability`` is what an acknowledged write survives: ``"memory"`` (the server's life), ``"disk"`` (its death), or
-    ``"replicas:k"`` (a failover to one of k replicas).
+    ``"replicas:k"`` (a failover to one of k replicas). It may be said in the URL's query instead.
     """
     if options:
         raise TypeError(f"redis has no option {sorted(options)[0]!r}; it has durability, and what the URL's query says")
-    return RedisBackend(master_of_url(url), namespace=namespace, durability=durability)
+    url, said = durability_in_url(url)
+    if durability is not None and said not in (None, durability):
+        raise ValueError(f"the URL says durability={said}, and the option {durability!r}; say it once")
+    kept = next((word for word in (durability, said) if word is not None), "memory")
+    return RedisBackend(master_of_url(url), namespace=namespace, durability=kept)
 
 
 def from_client(client: object, *, namespace: str = "default", durability: str = "memory") -> Backend:

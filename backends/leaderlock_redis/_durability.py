@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import unquote
 
 from leaderlock.errors import BackendRefused
 
-__all__ = ["Durability", "check_server", "facts_of"]
+__all__ = ["Durability", "check_server", "durability_in_url", "facts_of"]
 
 # The first with WAITAOF.
 _WAITAOF_SINCE: Final = (7, 2)
@@ -32,6 +33,17 @@ class Durability:
         if isinstance(word, str) and (found := re.fullmatch(r"replicas:([1-9][0-9]?)", word)):
             return cls(word, replicas=int(found[1]))
         raise ValueError(f"durability is 'memory', 'disk' or 'replicas:k' with k from 1 to 99, not {word!r}")
+
+
+def durability_in_url(url: str) -> tuple[str, str | None]:
+    """The URL without what its query says of durability, and that; for whoever has no other way to say it."""
+    start, mark, query = url.partition("?")
+    parts = query.split("&") if mark else []
+    words = {unquote(part.partition("=")[2]) for part in parts if part.partition("=")[0] == "durability"}
+    if len(words) > 1:
+        raise ValueError(f"the URL says durability={' and '.join(sorted(words))}; say it once")
+    rest = "&".join(part for part in parts if part.partition("=")[0] != "durability")
+    return (f"{start}?{rest}" if rest else start), next(iter(words), None)
 
 
 def facts_of(info: bytes) -> dict[str, str]:

@@ -96,7 +96,7 @@ def test_a_server_that_forgets_is_said_to_cost_a_settling_time(start, namespace,
 def test_a_durable_server_is_recommended_to_be_used_as_one(start, namespace):
     server = start("--appendonly", "yes", "--appendfsync", "always")
 
-    plain, on_disk = look(server.url, namespace), look(server.url, f"{namespace}-disk", "disk")
+    plain, on_disk = look(server.url, namespace), look(f"{server.url}?durability=disk", f"{namespace}-disk", None)
 
     assert "durability='disk'" in by_code(plain)["forgets"].advice
     assert by_code(on_disk)["persistence"].level is Level.OK

@@ -192,6 +192,16 @@ def test_a_store_that_does_not_serve_is_an_error(fault, op, code):
     assert found.exceptions(Promise.PROGRESS) == ["now: nobody can be elected through this client"]
 
 
+def test_a_store_that_is_wiped_meanwhile_is_an_error():
+    store = MemoryStore()
+    faulty = FaultyBackend(store.backend())
+    faulty.before(lambda: store.forget(wipe=True))
+
+    found = found_on(faulty)
+
+    assert codes(found, Level.WARNING) == {"memory-gone"}
+
+
 class Talkative(FaultyBackend):
     """A driver that examines its server, as third parties' may."""
 

@@ -1,6 +1,7 @@
 """How the Redis driver connects, told from URLs and clients alone."""
 
 import sys
+from contextlib import closing
 
 import pytest
 import redis
@@ -164,7 +165,7 @@ def test_an_option_that_does_not_exist_is_a_type_error():
         open_backend("redis://localhost", namespace="x", colour="red")
 
 
-@pytest.mark.parametrize("word", ["", "Disk", "replicas", "replicas:0", "replicas:x", 1, None])
+@pytest.mark.parametrize("word", ["", "Disk", "replicas", "replicas:0", "replicas:x", 1])
 def test_a_durability_that_does_not_exist_is_a_value_error(word):
     with pytest.raises(ValueError, match="durability"):
         open_backend("redis://localhost", namespace="x", durability=word)
@@ -214,3 +215,34 @@ def test_a_server_that_hides_its_replication_id_is_refused_unless_it_writes_to_d
 @pytest.mark.parametrize(("version", "has"), [("6.2.1", False), ("7.0.15", False), ("7.2.0", True), ("8.0.2", True)])
 def test_waitaof_is_used_where_the_server_has_it(version, has):
     assert check_server({**FIT, "redis_version": version}, Durability.parse("disk"), "here") is has
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "word"),
+    [
+        ("redis://h?durability=disk", {}, "disk"),
+        ("redis://h/0?durability=replicas:2&client_name=x", {}, "replicas:2"),
+        ("redis://h?client_name=x&durability=replicas%3A2", {}, "replicas:2"),
+        ("redis+sentinel://h/m?durability=replicas:1", {}, "replicas:1"),
+        ("redis://h?durability=disk", {"durability": "disk"}, "disk"),
+        ("redis://h?client_name=x", {}, "memory"),
+        ("redis://h", {"durability": "disk"}, "disk"),
+    ],
+)
+def test_durability_may_be_said_in_the_url(url, options, word):
+    with closing(open_backend(url, namespace="x", **options)) as backend:
+        assert backend.traits.durability == word
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis://h?durability=disk&durability=memory", {}),
+        ("redis://h?durability=disk", {"durability": "memory"}),
+        ("redis://h?durability=forever", {}),
+        ("redis://h?durability=", {}),
+    ],
+)
+def test_durability_that_is_said_twice_or_is_none_is_refused(url, options):
+    with pytest.raises(ValueError, match="durability"):
+        open_backend(url, namespace="x", **options)
