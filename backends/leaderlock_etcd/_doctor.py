@@ -94,9 +94,10 @@ class _Asker:
         try:
             return decode(self.ask(method, message))
         except CallFailed as failed:
-            if is_refusal(failed):
-                return None
-            raise
+            # Others than these were said by the server: no right, data that are damaged, a method that it lacks.
+            if failed.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+                raise
+            return None
 
     def member(self) -> Member:
         try:
