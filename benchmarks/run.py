@@ -18,7 +18,7 @@ from dataclasses import asdict
 
 from .figures import Figure
 
-GROUPS = ("looking", "guarding", "taking", "handover", "takeover", "many", "waiting", "starting")
+GROUPS = ("looking", "guarding", "taking", "handover", "takeover", "many", "waiting", "starting", "ticks")
 
 
 def main() -> None:

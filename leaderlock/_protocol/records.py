@@ -220,8 +220,10 @@ class NameRecord(NamedTuple):
         self, *, write: str, how: str, at: float, token: int | None = None, note: bytes | None = None
     ) -> NameRecord:
         """The same name with nobody leading it: the token stays, and the note, if there is no other."""
-        kept = self.note if note is None else note
-        return NameRecord(write, None, token or self.token, kept, at, self._ended(how, at), self.extra)
+        history = self._ended(how, at)
+        return NameRecord(
+            write, None, token or self.token, self.note if note is None else note, at, history, self.extra
+        )
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
         return (*self.history[:-1], Stint.ended(self.history[-1], how, at)) if self.history else ()

@@ -23,11 +23,12 @@ class Claim:
         """The dead run that this claim has buried, if it was won."""
         self.seen = JobRecord()
         """The record, as it was before."""
+        self._note: bytes = b""
         self.error: Exception | None = None
 
     def wish(self, note: bytes, now: Instant) -> Wish:
         try:
-            self.seen = read_job(note)
+            self._read(note)
             newest_due = self._schedule.around(now.wall)[0] if self._schedule is not None else 0.0
             verdict = while_led(self.seen, self.want, now.wall, newest_due)
         except (Misread, ValueError) as error:
@@ -38,9 +39,13 @@ class Claim:
             return Wish.LEAVE
         return verdict
 
+    def _read(self, note: bytes) -> None:
+        if note != self._note:
+            self.seen, self._note = read_job(note), note
+
     def compose(self, note: bytes, token: int, now: Instant) -> bytes | None:
         try:
-            self.seen = read_job(note)
+            self._read(note)
             verdict = when_free(self.seen, self.want, now.wall, token)
         except Misread as error:
             self.error = error

@@ -7,10 +7,12 @@ alone: walking from tick to tick, as cronsim does, finds other ticks around a ch
 
 from __future__ import annotations
 
+import math
+from array import array
 from bisect import bisect_right
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Final
+from typing import Final, NamedTuple
 
 from cronsim import CronSim, CronSimError
 
@@ -20,6 +22,16 @@ FAR: Final = 50 * 366
 """How many days are searched: the 29th of February may be a Monday once in 28 years, or in 40."""
 
 _DAY: Final = timedelta(days=1)
+
+
+class _Day(NamedTuple):
+    """The ticks of one day, in seconds after its first midnight."""
+
+    start: float
+    times: array[int]
+
+
+_NEVER: Final = array("l")
 
 
 class CronLine:
@@ -41,10 +53,11 @@ class CronLine:
         self._zone = zone
         minutes, hours, *_ = expression.split()
         self._by_the_wall = minutes.startswith("*") or hours.startswith("*")
-        self._times = tuple(
-            hour * 60 + minute for hour in sorted(self._line.hours) for minute in sorted(self._line.minutes)
-        )
-        self._near: tuple[date, list[float]] = (date.min, [])
+        on_the_hour = sorted(self._line.minutes)
+        times = (3600 * hour + 60 * minute for hour in sorted(self._line.hours) for minute in on_the_hour)
+        # An array: a thousand jobs of every minute would hold over a million numbers otherwise.
+        self._times = array("l", times)
+        self._near: tuple[date, tuple[_Day, ...]] = (date.min, ())
 
     def around(self, now: float) -> tuple[float, float]:
         """The last tick that is not after ``now``, and the first that is.
@@ -53,52 +66,62 @@ class CronLine:
             ValueError: there is none in fifty years.
         """
         today = datetime.fromtimestamp(now, self._zone).date()
-        ticks = self._days_near(today)
-        here = bisect_right(ticks, now)
-        before = ticks[here - 1] if here else max(self._beyond(today, -_DAY))
-        after = ticks[here] if here < len(ticks) else min(self._beyond(today, _DAY))
+        before, after = -math.inf, math.inf
+        for day in self._days_near(today):
+            here = bisect_right(day.times, now - day.start)
+            if here:
+                before = max(before, day.start + day.times[here - 1])
+            if here < len(day.times):
+                after = min(after, day.start + day.times[here])
+        if before == -math.inf:
+            far = self._beyond(today, -_DAY)
+            before = far.start + far.times[-1]
+        if after == math.inf:
+            far = self._beyond(today, _DAY)
+            after = far.start + far.times[0]
         return before, after
 
-    def _days_near(self, today: date) -> list[float]:
-        """The ticks of three days: what is moved out of a gap may belong to the day before."""
-        day, ticks = self._near
+    def _days_near(self, today: date) -> tuple[_Day, ...]:
+        """Three days: what is moved out of a gap may belong to the day before."""
+        day, days = self._near
         if day != today:
-            ticks = sorted({tick for near in (today - _DAY, today, today + _DAY) for tick in self._ticks_of(near)})
-            self._near = (today, ticks)  # replaced as a whole: threads that race for it all find the truth
-        return ticks
+            days = tuple(map(self._day, (today - _DAY, today, today + _DAY)))
+            self._near = (today, days)  # replaced as a whole: threads that race for it all find the truth
+        return days
 
-    def _beyond(self, today: date, step: timedelta) -> list[float]:
-        """The ticks of the first day that has any, away from the three that are known."""
+    def _beyond(self, today: date, step: timedelta) -> _Day:
+        """The first day that has any ticks, away from the three that are known."""
         day = today + step
         for _ in range(FAR):
             day += step
-            ticks = self._ticks_of(day)
-            if ticks:
-                return ticks
+            found = self._day(day)
+            if found.times:
+                return found
         raise ValueError(f"no day in fifty years before or after {today} is like that")
 
-    def _ticks_of(self, day: date) -> list[float]:
+    def _day(self, day: date) -> _Day:
         if day.month not in self._line.months or not self._line.match_day(day):
-            return []
+            return _Day(0.0, _NEVER)
         midnight = datetime.combine(day, time(), self._zone)
+        start = midnight.timestamp()
         if midnight.utcoffset() == datetime.combine(day + _DAY, time(), self._zone).utcoffset():
-            start = midnight.timestamp()
-            return [start + 60.0 * minute for minute in self._times]
-        return list(self._by_the_clock(midnight) if self._by_the_wall else self._once_a_day(midnight))
+            return _Day(start, self._times)
+        times = self._by_the_clock(midnight) if self._by_the_wall else self._once_a_day(midnight)
+        return _Day(start, array("l", sorted({round(instant - start) for instant in times})))
 
     def _by_the_clock(self, midnight: datetime) -> Iterator[float]:
         """A day on which the clocks change, minute by real minute."""
-        start = int(midnight.timestamp()) - 3 * 3600
-        for instant in range(start, start + 30 * 3600, 60):
-            local = datetime.fromtimestamp(instant, self._zone)
+        start = midnight.timestamp() - 3 * 3600
+        for minute in range(30 * 60):
+            local = datetime.fromtimestamp(start + 60 * minute, self._zone)
             is_meant = local.hour in self._line.hours and local.minute in self._line.minutes
             if is_meant and local.date() == midnight.date():
-                yield float(instant)
+                yield start + 60 * minute
 
     def _once_a_day(self, midnight: datetime) -> Iterator[float]:
         """A day on which the clocks change, by the times of day."""
-        for minute in self._times:
-            local = (midnight.replace(tzinfo=None) + timedelta(minutes=minute)).replace(tzinfo=self._zone)
+        for seconds in self._times:
+            local = (midnight.replace(tzinfo=None) + timedelta(seconds=seconds)).replace(tzinfo=self._zone)
             while local != local.astimezone(UTC).astimezone(self._zone):  # there is no such time on that day
                 local += timedelta(minutes=1)
             yield local.timestamp()

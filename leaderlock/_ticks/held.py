@@ -10,7 +10,7 @@ from leaderlock._backoff import WaitStrategy
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
 from leaderlock._protocol.events import Resign
-from leaderlock._ticks.record import Ending, Run, read_job
+from leaderlock._ticks.record import Ending, JobRecord, Run
 from leaderlock._ticks.results import Tick
 from leaderlock._ticks.rules import Policy, finish
 from leaderlock._ticks.schedule import Schedule
@@ -36,6 +36,8 @@ class Held:
     """A tick that was claimed, until it is finished."""
 
     tick: Tick
+    record: JobRecord
+    """The job's, as the take wrote it."""
     run: Run
     slot: Slot
     engine: Engine
@@ -44,9 +46,8 @@ class Held:
 
     def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
         """The note that the release carries."""
-        record = read_job(self.tick.lease.note)
         now = self.engine.clock.now().wall
-        return finish(record, how, now, self.policy, attempt=attempt, again=again).encode()
+        return finish(self.record, how, now, self.policy, attempt=attempt, again=again).encode()
 
     def finish(self, how: Ending, *, attempt: int, again: bool = False) -> None:
         """Say how it ended, and free the job's name, in one write.

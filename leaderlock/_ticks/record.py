@@ -7,7 +7,7 @@ may use it, and fields that a reader does not know are kept when it writes. Inst
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -76,6 +76,9 @@ class Pause(NamedTuple):
     at: float
 
 
+_ENDINGS: Final = frozenset(ending.value for ending in Ending)
+
+
 class Misread(Exception):
     """The note is not a job's, or of a newer format; the text says what to do."""
 
@@ -93,9 +96,14 @@ class JobRecord:
     held: float = 0.0
     """Until when nothing starts (``hold_for``)."""
     paused: Pause | None = None
-    history: tuple[Outcome, ...] = ()
-    """The last outcomes, in the order of their ends."""
+    lines: tuple[Sequence[Any], ...] = ()
+    """The last outcomes, in the order of their ends, as they are written; :attr:`history` reads them."""
     extra: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    @property
+    def history(self) -> tuple[Outcome, ...]:
+        # Not read before somebody asks: every call for a tick reads the record, and hardly one wants to know all that.
+        return tuple(map(_outcome, self.lines))
 
     def encode(self) -> bytes:
         fields = {
@@ -109,17 +117,15 @@ class JobRecord:
             "owed": self.owed[-OWED:],
             "held": self.held,
             "paused": None if self.paused is None else self.paused._replace(by=_short(self.paused.by)),
-            "history": [
-                (one.tick, one.token, _short(one.host), one.started, one.finished, one.how.value, *one[6:])
-                for one in self.history[-HISTORY:]
-            ],
+            "history": self.lines[-HISTORY:],
         }
         # A surrogate in a host's name must not stop a job.
         return json.dumps(fields, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
 
     def outcome_of(self, tick: float) -> Outcome | None:
         """How that tick ended last, as far as that is remembered."""
-        return next((one for one in reversed(self.history) if one.tick == tick and not one.by_hand), None)
+        outcomes = (_outcome(line) for line in reversed(self.lines) if line[0] == tick)
+        return next((outcome for outcome in outcomes if not outcome.by_hand), None)
 
     def owes(self, tick: float) -> Owed | None:
         return next((owed for owed in self.owed if owed.tick == tick), None)
@@ -129,8 +135,8 @@ class JobRecord:
         run = self.running
         if run is None:
             return self
-        outcome = Outcome(run.tick, run.token, run.host, run.started, finished, how, run.attempt, run.by_hand)
-        return replace(self, running=None, history=(*self.history, outcome)[-HISTORY:])
+        line = (run.tick, run.token, _short(run.host), run.started, finished, how.value, run.attempt, run.by_hand)
+        return replace(self, running=None, lines=(*self.lines, line)[-HISTORY:])
 
 
 def _short(host: str) -> str:
@@ -163,13 +169,20 @@ def read_job(note: bytes) -> JobRecord:
             owed=tuple(Owed(*one) for one in fields.pop("owed")),
             held=float(fields.pop("held")),
             paused=None if paused is None else Pause(*paused),
-            history=tuple(_outcome(one) for one in fields.pop("history")),
+            lines=tuple(map(_line, fields.pop("history"))),
             extra=fields,
         )
     except (ValueError, KeyError, TypeError):
         raise Misread("its note is damaged: somebody else wrote it") from None
 
 
-def _outcome(fields: list[Any]) -> Outcome:
-    tick, token, host, started, finished, how, attempt, by_hand = fields
+def _line(fields: Any) -> Sequence[Any]:
+    _, _, _, _, _, how, _, _ = fields
+    if how not in _ENDINGS:
+        raise ValueError
+    return tuple(fields)
+
+
+def _outcome(line: Sequence[Any]) -> Outcome:
+    tick, token, host, started, finished, how, attempt, by_hand = line
     return Outcome(tick, token, host, started, finished, Ending(how), attempt, by_hand)

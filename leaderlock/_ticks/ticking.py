@@ -174,14 +174,15 @@ class Ticking:
             raise
 
     def _won(self, engine: Engine, slot: Slot, claim: Claim, lease: Lease) -> Held:
-        run = read_job(lease.note).running
+        record = read_job(lease.note)
+        run = record.running
         assert run is not None
         if claim.died is not None:
             _log.warning(
                 "%r: the tick of %s was begun by %s, which never said how it ended: it died, or lost its lease",
                 lease.name, moment(claim.died.tick), claim.died.host,
             )  # fmt: skip
-        held = Held(Tick(lease, run), run, slot, engine, self._plan.policy)
+        held = Held(Tick(lease, run), record, run, slot, engine, self._plan.policy)
         slot.runs(run.tick)
         if self._plan.policy.max_run is not None:
             engine.later(self._plan.policy.max_run, held.cut)

@@ -55,7 +55,7 @@ def test_the_protocol_imports_nothing_impure(path):
 def test_the_rules_of_ticks_import_nothing_impure(path):
     others = {module for module in imported(path) if not module.startswith(("leaderlock._protocol.", *PURE_TICKS))}
 
-    assert others <= PURE | {"bisect", "cronsim", "datetime", "re", "zoneinfo"}
+    assert others <= PURE | {"array", "bisect", "cronsim", "datetime", "re", "zoneinfo"}
 
 
 @pytest.mark.parametrize("path", [*PROTOCOL, *TICKS], ids=name_of)

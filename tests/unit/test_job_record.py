@@ -18,13 +18,23 @@ FULL = JobRecord(
     owed=(Owed(1_700_000_040.0, 1_700_000_400.0, 1),),
     held=1_700_000_150.0,
     paused=Pause("somebody", 1_700_000_000.0),
-    history=(Outcome(1_700_000_040.0, 16, "app (other, pid 2)", 1_700_000_041.0, None, Ending.DIED, 1, False),),
+    lines=((1_700_000_040.0, 16, "app (other, pid 2)", 1_700_000_041.0, None, "died", 1, False),),
 )
 
 
 @pytest.mark.parametrize("record", [JobRecord(), FULL], ids=["empty", "full"])
 def test_what_is_written_is_read_again(record):
     assert read_job(record.encode()) == record
+
+
+def test_the_history_is_read_when_it_is_asked_for():
+    [outcome] = FULL.history
+
+    assert (
+        outcome
+        == Outcome(1_700_000_040.0, 16, "app (other, pid 2)", 1_700_000_041.0, None, Ending.DIED, 1, False)
+        == FULL.outcome_of(1_700_000_040.0)
+    )
 
 
 def test_an_empty_note_is_a_job_that_never_ran():
