@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import threading
 import time
@@ -10,6 +11,7 @@ import time
 import pytest
 
 from leaderlock import (
+    BackendRefused,
     BackendUnavailable,
     CampaignTimeout,
     Ending,
@@ -223,6 +225,65 @@ def test_a_body_that_ends_the_program_ends_as_the_program_does(client, code, how
         raise SystemExit(code)
 
     assert client.job("job").history[-1].how is how
+
+
+# -- a store on its worst days
+
+
+def about_the_job(keys):
+    return "name/job" in keys
+
+
+@pytest.mark.parametrize("fault", [Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.NEVER_SENT, Fault.BUG, Fault.LATE])
+@pytest.mark.parametrize("nth", [0, 1], ids=["take", "release"])
+def test_a_reply_that_is_lost_runs_nothing_twice_and_loses_no_outcome(
+    client, backend, rival, clock, in_background, fault, nth
+):
+    calls = []
+    client.election("warm").campaign().resign()
+    swaps = itertools.count()
+    backend.inject(fault, when=lambda keys: about_the_job(keys) and next(swaps) == nth)
+
+    running = in_background(lambda: client.tick(MINUTE, name="job", window=600).run(lambda: calls.append(1)))
+    while not running:
+        clock.advance(0.05)
+        time.sleep(0.002)
+    backend.deliver_late()
+
+    assert isinstance(running[0], Ran), running
+    assert calls == [1]
+    until = time.monotonic() + 20
+    while not (job := rival.job("job")) or job.running is not None:  # a release may still be tried again
+        assert time.monotonic() < until
+        clock.advance(0.05)
+        time.sleep(0.002)
+    assert [outcome.how for outcome in job.history] == [Ending.OK]
+    assert rival.tick(MINUTE, name="job", window=600).run(work).reason in (SkipReason.DONE, SkipReason.NOT_DUE)
+
+
+def test_what_the_store_refuses_is_told_and_nothing_is_run(client, backend):
+    backend.inject(Fault.REFUSE, when=about_the_job)
+
+    with pytest.raises(BackendRefused):
+        client.tick(MINUTE, name="job").run(lambda: pytest.fail("it ran"))
+
+    assert client.tick(MINUTE, name="job").run(work)
+
+
+def test_a_store_that_forgets_lets_nobody_run_until_it_is_settled(client, rival, store, clock, in_background):
+    assert client.tick(MINUTE, name="job", window=600).run(work)
+    assert not rival.tick(MINUTE, name="job", window=600).run(work)
+    store.forget(wipe=True)
+
+    again = in_background(lambda: rival.tick(MINUTE, name="job", window=600).run(work))
+    waited = 0.0
+    while not again:
+        clock.advance(0.25)
+        waited += 0.25
+        time.sleep(0.002)
+
+    assert waited >= 30
+    assert again[0], "the mark is forgotten with all else; what keeps two from running at a time is not"
 
 
 # -- takeover

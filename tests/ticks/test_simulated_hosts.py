@@ -43,7 +43,7 @@ def town(place: tuple[str, str, str], policy: Policy, seed: int, **settings: flo
 @pytest.mark.parametrize("place", PLACES, ids=" ".join)
 def test_at_most_once_no_tick_is_begun_twice(place):
     # The tolerance is that of calls which are off by up to 40 % of the interval, however long that is.
-    one, ticks = town(place, Policy(tolerance=1e9), seed=1, crash=0.05)
+    one, ticks = town(place, Policy(tolerance=1e9), seed=PLACES.index(place), crash=0.05)
 
     assert one.crashes > SHARE / 20
     assert max(one.ran.values()) == 1
@@ -57,7 +57,7 @@ def test_at_most_once_no_tick_is_begun_twice(place):
 @pytest.mark.parametrize("place", PLACES, ids=" ".join)
 def test_at_least_once_every_tick_is_run_to_its_end_and_each_time_under_a_higher_token(place):
     policy = Policy(runs="at-least-once", tolerance=1e9, window=30 * 86_400)
-    one, ticks = town(place, policy, seed=2, crash=0.05)
+    one, ticks = town(place, policy, seed=100 + PLACES.index(place), crash=0.05)
 
     assert len(one.alone) < SHARE / 100
     reruns = [tokens for tokens in one.tokens.values() if len(tokens) > 1]
@@ -65,6 +65,19 @@ def test_at_least_once_every_tick_is_run_to_its_end_and_each_time_under_a_higher
     assert all(earlier < later for tokens in reruns for earlier, later in pairwise(tokens))
     assert one.overlaps == 0
     assert set(ticks) - set(one.finished) - one.alone == set()
+
+
+@pytest.mark.parametrize("runs", ["at-most-once", "at-least-once"])
+@pytest.mark.parametrize("overlap", ["skip", "queue"])
+def test_runs_longer_than_the_interval_never_overlap(runs, overlap):
+    policy = Policy(runs=runs, overlap=overlap, tolerance=1e9)
+    one, ticks = town(PLACES[0], policy, seed=4, crash=0.02, length=3.0)
+
+    left = SkipReason.OVERLAP if overlap == "skip" else SkipReason.SUPERSEDED
+    assert one.overlaps == 0
+    assert one.reasons[left] + one.reasons[SkipReason.LATE] > 0
+    assert SHARE / 4 < len(one.ran) <= len(ticks)
+    assert runs == "at-least-once" or max(one.ran.values()) == 1
 
 
 def test_without_crashes_every_tick_is_run_exactly_once():

@@ -132,7 +132,8 @@ class Town:
         assert meant is not None, "within the tolerance every call means a tick"
         name = f"host {host.number}"
         want = Want(tick=meant.tick, until=meant.until, policy=self.policy, host=name, schedule="s", zone="z")
-        self._look(now, Call(host, host.life, meant.tick, Claim(self.schedule, want)), gap)
+        if not self._dies(now, host, gap):
+            self._look(now, Call(host, host.life, meant.tick, Claim(self.schedule, want)), gap)
 
     def _dies(self, now: float, host: Host, gap: float) -> bool:
         if self._random.random() >= self.crash:
@@ -147,7 +148,7 @@ class Town:
 
     def _look(self, now: float, call: Call, gap: float) -> None:
         """A candidate sees the name: it takes it, waits, or goes."""
-        if not self._is_alive(call) or self._dies(now, call.host, gap):
+        if not self._is_alive(call):
             return
         register, claim = self._register, call.claim
         instant = Instant(now, now, now + call.host.skew)

@@ -4,7 +4,25 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, assert_type
 
 import leaderlock
-from leaderlock import Client, Deadline, Election, Lease, LossReason, Term, connect, only_on_leader
+from leaderlock import (
+    Client,
+    Deadline,
+    Election,
+    Ending,
+    Job,
+    Lease,
+    LossReason,
+    Ran,
+    Schedule,
+    Skipped,
+    SkipReason,
+    Term,
+    Tick,
+    connect,
+    current_tick,
+    once_per_tick,
+    only_on_leader,
+)
 from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
 
 
@@ -49,6 +67,32 @@ def uses_the_faces(url: str) -> None:
             assert_type(term, Term | None)
 
 
+@once_per_tick("0 3 * * *", name="nightly", zone="Europe/Berlin", runs="at-least-once", retries=2)
+def nightly(to: str, *, copies: int = 1) -> list[str]:
+    tick = current_tick()
+    assert_type(tick, Tick | None)
+    return [to] * copies
+
+
+def uses_ticks(client: Client) -> None:
+    outcome = nightly("a", copies=2)
+    assert_type(outcome, Ran[list[str]] | Skipped)
+    if isinstance(outcome, Ran):
+        assert_type(outcome.result, list[str])
+    else:
+        assert_type(outcome.reason, SkipReason)
+    if outcome:
+        assert_type(outcome, Ran[list[str]])
+    with client.tick(Schedule(60), name="job") as tick:
+        assert_type(tick, Tick)
+        assert_type(tick.token, int)
+    assert_type(client.tick("@hourly", name="job").run(len, "abc"), Ran[int] | Skipped)
+    job = client.job("job")
+    assert_type(job, Job | None)
+    if job is not None:
+        assert_type([outcome.how for outcome in job.history], list[Ending])
+
+
 def errors_form_a_tree() -> None:
     try:
         uses_the_faces("memory:")
@@ -85,6 +129,9 @@ send_report("a", copies=2)
 Janitor().clean(deep=True)
 
 # What is wrong must be seen, too: each of these is an error, and an ignored one that is none is reported itself.
+nightly(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+once_per_tick("@daily")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+once_per_tick("@daily", name="x", runs="twice")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 send_report(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 send_report("a", copy=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Janitor().clean()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
