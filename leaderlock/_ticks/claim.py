@@ -5,7 +5,7 @@ from __future__ import annotations
 from leaderlock._protocol.candidacy import Wish
 from leaderlock._protocol.clocks import Instant
 from leaderlock._ticks.record import JobRecord, Misread, Run, read_job
-from leaderlock._ticks.rules import Leave, Take, Want, when_free, while_led
+from leaderlock._ticks.rules import IN_VAIN, Leave, Take, Want, when_free, while_led
 from leaderlock._ticks.schedule import Schedule
 
 __all__ = ["Claim"]
@@ -34,10 +34,11 @@ class Claim:
         except (Misread, ValueError) as error:
             self.error = error
             return Wish.LEAVE
-        if isinstance(verdict, Leave):
-            self.left = verdict
-            return Wish.LEAVE
-        return verdict
+        if not isinstance(verdict, Leave):
+            self.left = None
+            return verdict
+        self.left = verdict
+        return Wish.TRY if verdict.reason in IN_VAIN else Wish.LEAVE
 
     def _read(self, note: bytes) -> None:
         if note != self._note:

@@ -16,6 +16,7 @@ from leaderlock._ticks.record import Ending, JobRecord, Owed, Pause, Run
 from leaderlock._ticks.schedule import Schedule
 
 __all__ = [
+    "IN_VAIN",
     "Due",
     "Leave",
     "Misfire",
@@ -195,8 +196,15 @@ class Take:
     """The run that was found dead, and is told to people once, by who takes over."""
 
 
+IN_VAIN: Final = {SkipReason.LATE, SkipReason.SUPERSEDED}
+
+
 def while_led(record: JobRecord, want: Want, now: float, newest_due: float) -> Leave | Wish:
-    """Somebody leads the job's name. ``newest_due``: the newest tick that has come by now."""
+    """Somebody leads the job's name. ``newest_due``: the newest tick that has come by now.
+
+    :data:`IN_VAIN` are reasons to go only if the leader lives: one that is dead must be seen to be so by somebody, and
+    each crontab line is a process that has to look for a whole ttl, however short its window is (trap D7).
+    """
     run = record.running
     if not want.by_hand:
         over = _over(record, want)

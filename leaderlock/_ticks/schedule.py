@@ -30,6 +30,8 @@ NAMED: Final = {
 }
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_UTC: Final = {"UTC", "Etc/UTC", "Zulu", "Etc/Zulu", "UCT", "Etc/UCT", "Universal", "Etc/Universal"}
+"""What hosts call one and the same zone, so that none takes the others' schedule for another one."""
 _FIFTY_YEARS: Final = 50 * 366 * 86_400.0
 
 
@@ -183,8 +185,8 @@ def _read_zone(zone: object) -> tuple[tzinfo, str]:
         return zone, str(zone)
     if not isinstance(zone, str):
         raise TypeError(f"a time zone is a name such as 'Europe/Berlin', not {type(zone).__name__}")
-    if zone == "UTC":
-        return UTC, zone
+    if zone in _UTC:
+        return UTC, "UTC"
     try:
         return ZoneInfo(zone), zone
     except (KeyError, ValueError, OSError):

@@ -37,6 +37,9 @@ R = TypeVar("R")
 BY_HAND_WITHIN: Final = 3600.0
 """How long, in seconds, a run by hand may wait for the run before it, where it queues."""
 
+OBSERVING: Final = 1.5
+"""How many ttls it may take to see that a leader is dead, and to take its name."""
+
 _log: Final = logging.getLogger("leaderlock")
 
 
@@ -155,7 +158,9 @@ class Ticking:
         claim = Claim(schedule, want)
         campaign = Campaigning(engine, plan.name, patient=False, on_waiting=self.on_waiting, errand=claim)
         try:
-            lease = campaign.run(max(0.0, meant.until - engine.clock.now().wall))
+            # For a ttl beyond the window, in which a leader that is dead is seen to be: the next tick finds it buried.
+            window = max(0.0, meant.until - engine.clock.now().wall)
+            lease = campaign.run(window + OBSERVING * engine.terms.timing.ttl)
         except NotLeader:
             return self._left(claim, meant)
         except CampaignTimeout as error:

@@ -377,6 +377,36 @@ def test_a_tick_is_queued_while_an_earlier_one_runs(client, rival, in_background
     assert set(reasons(*queued, *here)) - {SkipReason.DONE, SkipReason.RUNNING} == {"ran"}
 
 
+def test_ticks_that_come_more_often_than_a_ttl_outlive_a_dead_host(
+    open_client, store, clock, in_background, monkeypatch
+):
+    """Trap D7: crontab lines whose windows are shorter than it takes to see that a leader is dead. Each is a process of
+    its own, which has observed nothing before."""
+    with monkeypatch.context() as patch:
+        patch.setattr("leaderlock._engine.kernel_identity", lambda: ("another kernel", "its time"))
+        dead = open_client(store.backend(), clock=clock)
+    dead.tick(5.0, name="job").__enter__()
+    dead._engine.abandon()
+
+    calls = []
+    for _ in range(12):
+        client = open_client(store.backend(), clock=clock)
+        calls.append(in_background(lambda client=client: client.tick(5.0, name="job").run(work)))
+        for _ in range(20):
+            clock.advance(0.25)
+            time.sleep(0.005)
+
+    until = time.monotonic() + 20
+    while not all(calls):
+        assert time.monotonic() < until, "some wait for ever"
+        clock.advance(0.25)
+        time.sleep(0.005)
+    outcomes = reasons(*(outcome for [outcome] in calls))
+    # For a ttl it may be alive, by the wall clock; for another one it is looked at; then every tick is run.
+    assert "ran" in outcomes[:9], outcomes
+    assert outcomes[9:] == ["ran"] * 3, outcomes
+
+
 def test_one_process_never_runs_a_tick_twice(client, in_background, eventually):
     begun, go = threading.Event(), threading.Event()
 

@@ -157,7 +157,7 @@ class Town:
             if wish is Wish.LEAVE:
                 self._left(claim)
             elif wish is Wish.TRY and self._is_alive(register.holder):
-                self.reasons[SkipReason.OVERLAP] += 1
+                self.reasons[SkipReason.OVERLAP if claim.left is None else claim.left.reason] += 1
             else:
                 self._at(now + self.ttl * gap * self._random.uniform(0.05, 0.2), self._look, call, gap)
             return

@@ -101,6 +101,10 @@ def test_an_unknown_time_zone_is_refused_with_a_way_out(zone):
         Schedule("@daily", zone=zone)
 
 
+def test_what_hosts_call_utc_is_one_zone():
+    assert len({Schedule("@daily", zone=zone) for zone in ("UTC", "Etc/UTC", "Zulu", "Universal")}) == 1
+
+
 def test_a_time_zone_may_be_an_object():
     plus_two = timezone(timedelta(hours=2))
 
