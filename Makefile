@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint types pytest demo bench chaos package clean
+.PHONY: help test lint types pytest demo bench chaos proof package clean
 
 BIN := .venv/bin
 MINUTES ?= 10
@@ -18,6 +18,8 @@ help:
 	@echo 'make demo              see leaders fail and be replaced, in this terminal'
 	@echo 'make bench             the figures of docs/benchmarks.md on this machine   (ARGS="--quick taking")'
 	@echo 'make chaos MINUTES=10  processes killed and stopped, histories with faults; new ones each time'
+	@echo 'make chaos STORE=etcd  faults on a real cluster (redis, zookeeper, etcd, sqlite); SEED=1 to see them again'
+	@echo 'make proof FOLDERS=…   docs/proof.md from what campaigns left with KEEP=folder'
 	@echo 'make lint | types | pytest    parts of make test'
 	@echo 'make package           build sdist and wheel into dist/'
 	@echo 'make clean             remove whatever these made'
@@ -44,16 +46,26 @@ demo: .venv/installed
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
+ifdef STORE
+chaos: .venv/dev
+	$(BIN)/python -m tests.chaos.campaign --store $(STORE) --minutes $(MINUTES) \
+		$(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP))
+else
 # Half of the time with real processes that are killed and stopped, half in virtual time. The seeds go on from the
 # clock, so that no two runs see the same histories; a violation prints its own. Besides, ten thousand ticks a minute.
 chaos: .venv/dev
-	LEADERLOCK_CHAOS_SECONDS=$$(( 30 * $(MINUTES) )) $(BIN)/pytest --timeout=0 tests/chaos
+	LEADERLOCK_CHAOS_SECONDS=$$(( 30 * $(MINUTES) )) $(BIN)/pytest --timeout=0 tests/chaos/test_processes.py
 	LEADERLOCK_TICKS=$$(( 10000 * $(MINUTES) )) $(BIN)/pytest --timeout=0 tests/ticks
 	@until=$$(( $$(date +%s) + 30 * $(MINUTES) )); seed=$$(( $$(date +%s) * 1000 )); \
 	while [ $$(date +%s) -lt $$until ]; do \
 		$(BIN)/python -m tests.simulation --jobs 2 --seeds $$seed:$$(( seed + 20 )) || exit 1; \
 		seed=$$(( seed + 20 )); \
 	done
+endif
+
+proof: .venv/dev
+	$(BIN)/python -m pip install --quiet --group proof
+	$(BIN)/python -m tests.chaos.report $(FOLDERS)
 
 package: .venv/dev
 	rm -rf dist

@@ -1,0 +1,166 @@
+"""A campaign of faults on one store: ``python -m tests.chaos.campaign --store etcd --minutes 10 --seed 1``.
+
+Beside every worker of ours runs one on the store's own lock, through the same network, stopped and killed with it.
+What is left in the folder is enough to judge and draw it again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.contender import Journal, now, watch_lag
+from tests.chaos.histories import Span, read_history, read_injuries, write_injuries
+from tests.chaos.links import Network
+from tests.chaos.nemesis import Nemesis, Slot
+from tests.chaos.on_etcd import EtcdStore
+from tests.chaos.on_redis import RedisStore
+from tests.chaos.on_sqlite import SqliteStore
+from tests.chaos.on_zookeeper import ZooKeeperStore
+from tests.chaos.store import Store
+from tests.chaos.verdict import Verdict, judge
+
+__all__ = ["STORES", "judge_folder", "run"]
+
+STORES = {"redis": RedisStore, "zookeeper": ZooKeeperStore, "etcd": EtcdStore, "sqlite": SqliteStore}
+CLIENTS = {"redis": "redis", "zookeeper": "kazoo", "etcd": "grpcio"}
+SLOTS = 3
+RHO = 0.005
+CALM = 1.5
+"""Before the first fault and after the last, in units of the ttl."""
+
+
+def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0, quiet: bool = False) -> None:
+    """Do it, and leave the records in ``folder``."""
+
+    def tell(words: str) -> None:
+        if not quiet:
+            print(f"{name} {words}", flush=True)
+
+    network = Network()
+    (folder / "store").mkdir(parents=True)
+    store: Store = STORES[name](folder / "store", network, SLOTS)
+    kinds = ("ours", "native") if store.has_native else ("ours",)
+    slots: list[Slot] = []
+    try:
+        store.start()
+        for fault, why in store.skipped.items():
+            print(f"{name}: NOT tested: {fault}: {why}", file=sys.stderr)
+        for kind in (*kinds, "machine"):
+            (folder / kind).mkdir()
+        threading.Thread(target=watch_lag, args=(Journal(folder / "machine" / "machine-0-0"),), daemon=True).start()
+        for number in range(SLOTS):
+            slots.append(Slot(number, folder, store.url(number), ttl, kinds))
+            slots[-1].start(seed * 100 + number)
+        began = _first_leader(folder)
+        time.sleep(CALM * ttl)
+        nemesis = Nemesis(store, network, slots, ttl=ttl, seed=seed, tell=tell)
+        try:
+            nemesis.run(seconds)
+            time.sleep(CALM * 2 * ttl)
+        finally:
+            write_injuries(folder / "injuries", nemesis.injuries)
+            about = _about(name, store, seconds=seconds, seed=seed, ttl=ttl, whole=Span(began, now()))
+            (folder / "about.json").write_text(json.dumps(about, indent=1))
+    finally:
+        for slot in slots:
+            slot.kill()
+        store.close()
+        network.close()
+
+
+def _first_leader(folder: Path) -> float:
+    """When somebody leads; a store that nobody can lead on is a failure of its own."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        terms = read_history(folder / "ours", "ours").terms
+        if terms:
+            return terms[0].began
+        time.sleep(0.05)
+    errors = "".join(path.read_text() for path in folder.glob("errors-*"))
+    raise AssertionError(f"nobody led within a minute\n{errors}")
+
+
+def _about(name: str, store: Store, *, seconds: float, seed: int, ttl: float, whole: Span) -> dict[str, Any]:
+    client = CLIENTS.get(name)
+    return {
+        "store": name,
+        "server": store.version(),
+        "client": f"{client} {version(client)}" if client else "sqlite3",
+        "python": platform.python_version(),
+        "kernel": platform.release().partition("-")[0],
+        "seconds": seconds,
+        "seed": seed,
+        "ttl": ttl,
+        "began": whole.began,
+        "ended": whole.ended,
+        "skipped": store.skipped,
+    }
+
+
+def judge_folder(folder: Path) -> dict[str, Verdict]:
+    """The verdict on each kind of lock that took part."""
+    about = json.loads((folder / "about.json").read_text())
+    injuries = read_injuries(folder / "injuries")
+    still = read_history(folder / "machine", "machine").stillness.get("0-0", [])
+    return {
+        kind: judge(
+            read_history(folder / kind, kind),
+            injuries,
+            Span(about["began"], about["ended"]),
+            ttl=about["ttl"],
+            rho=RHO,
+            still=still,
+        )
+        for kind in ("ours", "native")
+        if (folder / kind).exists()
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos.campaign", description=__doc__)
+    parser.add_argument("--store", choices=sorted(STORES), required=True)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("--ttl", type=float, default=2.0)
+    parser.add_argument("--keep", type=Path, help="where the records go; it must not be there yet")
+    options = parser.parse_args()
+    folder = options.keep or Path(tempfile.mkdtemp(prefix="leaderlock-chaos-")) / options.store
+    print(f"{options.store}: seed {options.seed}, records in {folder}", flush=True)
+    try:
+        run(options.store, folder, seconds=60 * options.minutes, seed=options.seed, ttl=options.ttl)
+    except pytest.skip.Exception as absent:
+        print(absent, file=sys.stderr)
+        return 2
+    verdicts = judge_folder(folder)
+    for kind, verdict in verdicts.items():
+        print(
+            f"{options.store} {kind}: {verdict.terms} terms, {len(verdict.overlaps)} overlaps, "
+            f"{len(verdict.falling)} falling tokens, {len(verdict.stale)} stale writes admitted, "
+            f"{verdict.refused} refused, {verdict.plain_lost} of {verdict.plain} unfenced updates lost, "
+            f"longest without a leader {verdict.longest_gap.seconds:.1f} s, "
+            f"with nothing in the way {verdict.longest_stretch.seconds:.1f} s, "
+            f"latest news {verdict.latest_news:.3f} s after the deadline"
+        )
+    broken = verdicts["ours"].broken
+    for words in broken:
+        print(f"{options.store} BROKEN: {words}")
+    with suppress(OSError):
+        shutil.rmtree(folder / "store")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

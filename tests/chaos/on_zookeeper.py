@@ -1,0 +1,75 @@
+"""A ZooKeeper ensemble of three under faults."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+from tests.chaos.nodes import ProcessNode
+from tests.chaos.store import Quorum
+from tests.contract.zookeeper_server import Server, free_ports
+
+__all__ = ["ZooKeeperStore"]
+
+PROPORTIONS = ("tickTime=400", "syncLimit=10", "minSessionTimeout=800")
+"""A server that lost its leader knows after 4 s, twice a session of 2 s. As they come (ticks of 2 s, five of them), the
+shortest sessions stand in the same proportion to that."""
+
+
+class ZooKeeperStore(Quorum):
+    scheme = "zk"
+    has_native = True
+
+    def start(self) -> None:
+        self.make_disks()
+        ports = {name: free_ports(3) for name in self.names}
+        inner = {name: [self.network.relay(name, port).port for port in ports[name][1:]] for name in self.names}
+        self.servers: dict[str, Server] = {}
+        for number, name in enumerate(self.names, 1):
+            # Each listens on its own ports, and looks for the others behind their relays.
+            lines = (
+                "server.{}=127.0.0.1:{}:{}".format(other, *(ports[peer][1:] if peer == name else inner[peer]))
+                for other, peer in enumerate(self.names, 1)
+            )
+            server = Server(
+                self.disks[name].folder / "zookeeper", ports[name][0], number=number, peers=(*lines, *PROPORTIONS)
+            )
+            self.servers[name] = server
+            self.nodes[name] = ProcessNode(
+                name,
+                self.network,
+                lambda: list(self.names),
+                start=server.launch,
+                kill=server.kill,
+                pid=lambda server=server: server._process.pid if server._process else None,
+            )
+        for server in self.servers.values():
+            server.launch()
+        for server in self.servers.values():
+            server.wait()
+        self.open_ways({name: ports[name][0] for name in self.names})
+        self.faults = self.of_quorums()
+
+    def url(self, slot: int) -> str:
+        return f"zk://{self.places(slot)}"
+
+    def answers(self) -> bool:
+        """Two of them, one leading: a quorum that takes writes."""
+        modes = [self._mode(name) for name in self.names]
+        return "leader" in modes and "follower" in modes
+
+    def leader(self) -> str | None:
+        return next((name for name in self.names if self._mode(name) == "leader"), None)
+
+    def version(self) -> str:
+        jar = Path(self.servers["a"].classpath.split(":")[0]).resolve()
+        return f"ZooKeeper {jar.stem.partition('-')[2] or '(version unknown)'}, three servers"
+
+    def _mode(self, name: str) -> str:
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.servers[name].port), timeout=0.3) as link:
+            link.sendall(b"srvr")
+            answer = b"".join(iter(lambda: link.recv(4096), b""))
+            _, found, rest = answer.decode(errors="replace").partition("Mode: ")
+            return rest.split()[0] if found else ""
+        return ""

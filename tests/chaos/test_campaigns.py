@@ -1,0 +1,31 @@
+"""A short campaign on each store. ``LEADERLOCK_CAMPAIGN_SECONDS`` and ``LEADERLOCK_CAMPAIGN_SEED`` make it another."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import pytest
+
+from tests.chaos.campaign import STORES, judge_folder, run
+from tests.chaos.histories import read_injuries
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="judged by CLOCK_BOOTTIME"),
+]
+
+SECONDS = float(os.environ.get("LEADERLOCK_CAMPAIGN_SECONDS", "25"))
+SEED = int(os.environ.get("LEADERLOCK_CAMPAIGN_SEED", "7"))
+
+
+@pytest.mark.parametrize("store", sorted(STORES))
+def test_no_two_lead_no_token_falls_and_no_stale_write_is_admitted(store, tmp_path):
+    run(store, tmp_path / "campaign", seconds=SECONDS, seed=SEED)
+
+    verdict = judge_folder(tmp_path / "campaign")["ours"]
+    assert verdict.broken == []
+    assert len(read_injuries(tmp_path / "campaign" / "injuries")) >= SECONDS / 10
+    assert verdict.terms > 3
+    assert verdict.plain > 50
