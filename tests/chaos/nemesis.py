@@ -19,6 +19,7 @@ from tests.chaos.store import Fault, Store, Turn
 
 __all__ = ["Nemesis", "Slot"]
 
+ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 FRESH = 0.2
 """A record younger than this, in seconds, tells who leads now."""
@@ -46,11 +47,8 @@ class Slot:
             url, folder, *rest = self._command
             command = [url, str(Path(folder) / kind), *rest, str(seed)]
             with (self._folder / f"errors-{kind}-{self.number}").open("ab") as errors:
-                self._processes.append(
-                    subprocess.Popen(
-                        [sys.executable, "-m", "tests.chaos.contender", kind, *command], stdout=errors, stderr=errors
-                    )
-                )
+                words = [sys.executable, "-m", "tests.chaos.contender", kind, *command]
+                self._processes.append(subprocess.Popen(words, stdout=errors, stderr=errors, cwd=ROOT))
 
     def pause(self) -> None:
         for process in self._processes:

@@ -91,6 +91,6 @@ def draw_histograms(
         right.hist([took / ttl for took in verdicts["ours"].takeovers], bins=60, range=(0, 6), color=HELD)
         right.axvline(1.005, color=TOGETHER, lw=1)
     axes[0, 0].set_title("left of a claim when it was renewed, in ttl")
-    axes[0, 1].set_title("from a lost leader's last sure look to the next leader, in ttl (line: ttl(1+ρ))")
+    axes[0, 1].set_title("without a leader after one was lost, in ttl (line: ttl(1+ρ))")
     figure.savefig(path, dpi=85)
     plt.close(figure)

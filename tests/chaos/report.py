@@ -198,7 +198,7 @@ def write_page(campaigns: Sequence[Campaign], folders: Sequence[Path]) -> str:
     text = (Path(__file__).parent / "proof.md.in").read_text()
     for key, value in {
         "FAULTS": faults,
-        "STORES": len(campaigns),
+        "STORES": ", ".join(campaign.title for campaign in campaigns),
         "BROKEN": "Broken were none of the promises."
         if not broken
         else "What was broken, or late: " + "; ".join(broken) + ".",

@@ -129,9 +129,10 @@ class Verdict:
     late_news: list[News] = field(default_factory=list)
     latest_news: float = 0.0
     takeovers: list[float] = field(default_factory=list)
-    """After a holder was killed or lost its lease: from its last sure look to the next one's first."""
+    """After a holder was killed or lost its lease: from its last sure look to the next one's first, where the store
+    was left alone meanwhile."""
     handovers: list[float] = field(default_factory=list)
-    """After a resignation."""
+    """The same after a resignation."""
 
     @property
     def broken(self) -> list[str]:
@@ -181,5 +182,7 @@ def judge(
             if late > NEWS_SLACK:
                 verdict.late_news.append(news)
     for one, other in pairwise(history.terms):
-        (verdict.handovers if one.how == "resigned" else verdict.takeovers).append(other.began - one.ended)
+        between = Span(one.ended, other.began)
+        if stretches(between, [injury for injury in injuries if not injury.of_worker], lease) == [between]:
+            (verdict.handovers if one.how == "resigned" else verdict.takeovers).append(between.seconds)
     return verdict
