@@ -10,6 +10,7 @@ import argparse
 import json
 import platform
 import shutil
+import signal
 import sys
 import tempfile
 import threading
@@ -139,6 +140,8 @@ def main() -> int:
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="leaderlock-chaos-")) / options.store
     print(f"{options.store}: seed {options.seed}, records in {folder}", flush=True)
+    # Ended from outside, it still ends its servers and takes its small disks away.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     try:
         run(options.store, folder, seconds=60 * options.minutes, seed=options.seed, ttl=options.ttl)
     except pytest.skip.Exception as absent:

@@ -114,7 +114,7 @@ class Quorum(Cluster):
             Fault("node killed", self._killed),
             Fault("node cut off from the others", self._cut, 1.5),
             Fault("leader paused", self._leader_paused, 1.5),
-            Fault("leader paused and woken again and again", self._leader_woken, 2.5),
+            Fault("leader paused and woken again and again", self._leader_woken, 4.0),
             Fault("leader killed", self._leader_killed),
             Fault("leader cut off from the others", self._leader_cut, 1.5),
             Fault("quorum killed", self._quorum_killed),
@@ -178,12 +178,13 @@ class Quorum(Cluster):
         self._pause(turn, self.the_leader(turn))
 
     def _leader_woken(self, turn: Turn) -> None:
-        for _ in range(turn.dice.randrange(2, 5)):
+        # Around a ttl each, so that it wakes with the belief that what it has not heard of is over.
+        for _ in range(turn.dice.randrange(2, 4)):
             node = self.the_leader(turn)
             node.pause()
-            turn.hold(0.3, 1.2)
+            turn.hold(0.6, 1.7)
             node.resume()
-            time.sleep(turn.dice.uniform(0.0, 0.5))
+            time.sleep(turn.dice.uniform(0.2, 1.0))
 
     def _leader_killed(self, turn: Turn) -> None:
         self._kill(turn, self.the_leader(turn))
