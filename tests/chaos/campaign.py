@@ -25,13 +25,14 @@ import pytest
 from tests.chaos.contender import Journal, now, watch_lag
 from tests.chaos.histories import Span, read_history, read_injuries, write_injuries
 from tests.chaos.links import Network
-from tests.chaos.nemesis import Nemesis, Slot
+from tests.chaos.nemesis import ROOT, Nemesis, Slot
 from tests.chaos.on_etcd import EtcdStore
 from tests.chaos.on_redis import RedisStore
 from tests.chaos.on_sqlite import SqliteStore
 from tests.chaos.on_zookeeper import ZooKeeperStore
 from tests.chaos.store import Store
 from tests.chaos.verdict import Verdict, judge
+from tests.simulation.breakages import BREAKAGES
 
 __all__ = ["STORES", "judge_folder", "run"]
 
@@ -43,15 +44,15 @@ CALM = 1.5
 """Before the first fault and after the last, in units of the ttl."""
 
 
-def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0, quiet: bool = False) -> None:
-    """Do it, and leave the records in ``folder``."""
+def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0, breakage: str | None = None) -> None:
+    """Do it, and leave the records in ``folder``. ``breakage``: with that rule of the core broken."""
 
     def tell(words: str) -> None:
-        if not quiet:
-            print(f"{name} {words}", flush=True)
+        print(f"{name} {words}", flush=True)
 
     network = Network()
     (folder / "store").mkdir(parents=True)
+    home = ROOT if breakage is None else _broken_home(folder / "home", breakage)
     store: Store = STORES[name](folder / "store", network, SLOTS)
     kinds = ("ours", "native") if store.has_native else ("ours",)
     slots: list[Slot] = []
@@ -63,7 +64,7 @@ def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0,
             (folder / kind).mkdir()
         threading.Thread(target=watch_lag, args=(Journal(folder / "machine" / "machine-0-0"),), daemon=True).start()
         for number in range(SLOTS):
-            slots.append(Slot(number, folder, store.url(number), ttl, kinds))
+            slots.append(Slot(number, folder, store.url(number), ttl, kinds, home))
             slots[-1].start(seed * 100 + number)
         began = _first_leader(folder)
         time.sleep(CALM * ttl)
@@ -74,12 +75,26 @@ def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0,
         finally:
             write_injuries(folder / "injuries", nemesis.injuries)
             about = _about(name, store, seconds=seconds, seed=seed, ttl=ttl, whole=Span(began, now()))
+            about["breakage"] = breakage
             (folder / "about.json").write_text(json.dumps(about, indent=1))
     finally:
         for slot in slots:
             slot.kill()
         store.close()
         network.close()
+
+
+def _broken_home(home: Path, name: str) -> Path:
+    """A copy of leaderlock in which one rule is broken, and which workers that start there import."""
+    breakage = next(breakage for breakage in BREAKAGES if breakage.name == name)
+    shutil.copytree(ROOT / "leaderlock", home / "leaderlock")
+    for change in breakage.changes:
+        source = home / "leaderlock" / "_protocol" / change.file
+        text = source.read_text()
+        assert text.count(change.old) == 1, f"{name}: this breakage has rotted"
+        source.write_text(text.replace(change.old, change.new))
+    (home / "tests").symlink_to(ROOT / "tests")
+    return home
 
 
 def _first_leader(folder: Path) -> float:
@@ -136,6 +151,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--ttl", type=float, default=2.0)
+    parser.add_argument("--breakage", help="break this rule of the core (python -m tests.simulation --breakages)")
     parser.add_argument("--keep", type=Path, help="where the records go; it must not be there yet")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="leaderlock-chaos-")) / options.store
@@ -143,7 +159,14 @@ def main() -> int:
     # Ended from outside, it still ends its servers and takes its small disks away.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended from outside"))
     try:
-        run(options.store, folder, seconds=60 * options.minutes, seed=options.seed, ttl=options.ttl)
+        run(
+            options.store,
+            folder,
+            seconds=60 * options.minutes,
+            seed=options.seed,
+            ttl=options.ttl,
+            breakage=options.breakage,
+        )
     except pytest.skip.Exception as absent:
         print(absent, file=sys.stderr)
         return 2

@@ -17,7 +17,7 @@ from tests.chaos.links import Network
 from tests.chaos.nodes import stop
 from tests.chaos.store import Fault, Store, Turn
 
-__all__ = ["Nemesis", "Slot"]
+__all__ = ["ROOT", "Nemesis", "Slot"]
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -32,14 +32,20 @@ def now() -> float:
 
 
 class Slot:
-    """A place for a worker: one process of ours and one of the native lock, which share their fate."""
+    """A place for a worker: one process of ours and one of the native lock, which share their fate.
 
-    def __init__(self, number: int, folder: Path, url: str, ttl: float, kinds: tuple[str, ...]) -> None:
+    ``home`` is where they find leaderlock.
+    """
+
+    def __init__(
+        self, number: int, folder: Path, url: str, ttl: float, kinds: tuple[str, ...], home: Path = ROOT
+    ) -> None:
         self.number = number
         self.name = f"worker {number}"
         self._command = [url, str(folder), str(number), str(ttl)]
         self._kinds = kinds
         self._folder = folder
+        self._home = home
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, seed: int) -> None:
@@ -48,7 +54,7 @@ class Slot:
             command = [url, str(Path(folder) / kind), *rest, str(seed)]
             with (self._folder / f"errors-{kind}-{self.number}").open("ab") as errors:
                 words = [sys.executable, "-m", "tests.chaos.contender", kind, *command]
-                self._processes.append(subprocess.Popen(words, stdout=errors, stderr=errors, cwd=ROOT))
+                self._processes.append(subprocess.Popen(words, stdout=errors, stderr=errors, cwd=self._home))
 
     def pause(self) -> None:
         for process in self._processes:
