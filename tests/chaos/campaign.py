@@ -31,7 +31,7 @@ from tests.chaos.on_redis import RedisStore
 from tests.chaos.on_sqlite import SqliteStore
 from tests.chaos.on_zookeeper import ZooKeeperStore
 from tests.chaos.store import Store
-from tests.chaos.verdict import Verdict, judge
+from tests.chaos.verdict import Verdict, judge, lags
 from tests.simulation.breakages import BREAKAGES
 
 __all__ = ["STORES", "judge_folder", "run"]
@@ -130,18 +130,13 @@ def judge_folder(folder: Path) -> dict[str, Verdict]:
     """The verdict on each kind of lock that took part."""
     about = json.loads((folder / "about.json").read_text())
     injuries = read_injuries(folder / "injuries")
+    histories = {kind: read_history(folder / kind, kind) for kind in ("ours", "native") if (folder / kind).exists()}
     still = read_history(folder / "machine", "machine").stillness.get("0-0", [])
+    lagging = lags(histories.values(), injuries)
+    whole = Span(about["began"], about["ended"])
     return {
-        kind: judge(
-            read_history(folder / kind, kind),
-            injuries,
-            Span(about["began"], about["ended"]),
-            ttl=about["ttl"],
-            rho=RHO,
-            still=still,
-        )
-        for kind in ("ours", "native")
-        if (folder / kind).exists()
+        kind: judge(history, injuries, whole, ttl=about["ttl"], rho=RHO, still=still, lagging=lagging)
+        for kind, history in histories.items()
     }
 
 

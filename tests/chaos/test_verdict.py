@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.histories import History, Injury, News, Span, Term, Write, read_history
-from tests.chaos.verdict import falling, gaps, judge, lateness, overlaps, stale, stretches, twice
+from tests.chaos.verdict import falling, gaps, judge, lags, lateness, overlaps, stale, stretches, twice
 
 WHOLE = Span(0.0, 20.0)
 
@@ -114,6 +114,19 @@ def test_news_are_late_by_what_a_running_process_waited_past_its_deadline():
     assert lateness(News("a", 1, 4.0, "expired"), terms, [Span(2.5, 3.75)]) == 0.25
     assert lateness(News("a", 2, 8.0, "revoked"), terms, []) == -1.0
     assert lateness(News("b", 2, 8.0, "revoked"), terms, []) is None
+
+
+def test_a_moment_in_which_two_did_not_run_is_left_out_once():
+    late = lateness(News("a", 1, 4.0, "expired"), [term("a", 1, 0.0, 1.0, until=3.0)], [Span(2.5, 3.5), Span(3.2, 3.6)])
+
+    assert late == pytest.approx(0.4)
+
+
+def test_a_process_that_was_stopped_on_purpose_says_nothing_about_the_machine():
+    history = History(stillness={"0-11": [Span(1.0, 2.0), Span(6.0, 6.1)], "1-12": [Span(1.5, 1.6)]})
+    stopped = Injury("worker stopped", "0 1.0 s", 0.9, 2.1, 2.1, True, False)
+
+    assert lags([history], [stopped]) == [Span(6.0, 6.1), Span(1.5, 1.6)]
 
 
 def judged(history, *injuries, still=()):

@@ -8,7 +8,19 @@ from itertools import pairwise
 
 from tests.chaos.histories import History, Injury, News, Span, Term, Write
 
-__all__ = ["Overlap", "Verdict", "falling", "gaps", "judge", "lateness", "overlaps", "stale", "stretches", "twice"]
+__all__ = [
+    "Overlap",
+    "Verdict",
+    "falling",
+    "gaps",
+    "judge",
+    "lags",
+    "lateness",
+    "overlaps",
+    "stale",
+    "stretches",
+    "twice",
+]
 
 SLACK = 1.0
 """How much later than ttl(1+ρ) after the store answers somebody must lead, in seconds."""
@@ -107,7 +119,33 @@ def lateness(news: News, terms: Iterable[Term], still: Iterable[Span]) -> float 
     if due is None:
         return None
     waited = Span(due, news.at)
-    return waited.seconds - sum(max(0.0, waited.overlap(span)) for span in still)
+    return waited.seconds - sum(max(0.0, waited.overlap(span)) for span in merged(still))
+
+
+def merged(spans: Iterable[Span]) -> list[Span]:
+    """The same time, each moment once."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda span: span.began):
+        if found and span.began <= found[-1].ended:
+            found[-1] = Span(found[-1].began, max(found[-1].ended, span.ended))
+        else:
+            found.append(span)
+    return found
+
+
+def lags(histories: Iterable[History], injuries: Sequence[Injury]) -> list[Span]:
+    """When processes that nobody had stopped did not run: this machine was late just then."""
+    stopped = [(injury.detail.split()[0], injury) for injury in injuries if injury.name == "worker stopped"]
+    return [
+        span
+        for history in histories
+        for who, spans in history.stillness.items()
+        for span in spans
+        if not any(
+            who.partition("-")[0] == slot and span.overlap(Span(injury.began, injury.ended)) > 0
+            for slot, injury in stopped
+        )
+    ]
 
 
 @dataclass
@@ -152,9 +190,17 @@ class Verdict:
 
 
 def judge(
-    history: History, injuries: Sequence[Injury], whole: Span, *, ttl: float, rho: float, still: Sequence[Span] = ()
+    history: History,
+    injuries: Sequence[Injury],
+    whole: Span,
+    *,
+    ttl: float,
+    rho: float,
+    still: Sequence[Span] = (),
+    lagging: Sequence[Span] = (),
 ) -> Verdict:
-    """All of it. ``still``: when this whole machine stood, which no promise can be held to."""
+    """All of it. ``still``: when this whole machine stood; ``lagging``: when some process waited for it. No promise can
+    be held to what a late machine does."""
     everybodys = gaps(history.terms, whole)
     verdict = Verdict(
         terms=len(history.terms),
@@ -176,7 +222,7 @@ def judge(
             if part.seconds > verdict.longest_stretch.seconds:
                 verdict.longest_stretch = part
     for news in history.news:
-        late = lateness(news, history.terms, history.stillness.get(news.who, []))
+        late = lateness(news, history.terms, [*history.stillness.get(news.who, []), *lagging])
         if late is not None:
             verdict.latest_news = max(verdict.latest_news, late)
             if late > NEWS_SLACK:
