@@ -186,7 +186,12 @@ def breakage_rows() -> Iterable[str]:
             raise SystemExit(f"{name}: went unseen through {known[name].budget} histories")
         number, outcome = found
         assert outcome.violation is not None
-        yield row(name, f"the simulator, profile `{outcome.profile}`", f"{number} histories", outcome.violation.kind)
+        yield row(
+            name,
+            f"the simulator, profile `{outcome.profile}`",
+            f"{number} {'history' if number == 1 else 'histories'}",
+            outcome.violation.kind,
+        )
 
 
 def lag_of(campaigns: Sequence[Campaign], folders: Sequence[Path]) -> str:
@@ -208,9 +213,7 @@ def write_page(campaigns: Sequence[Campaign], sabotaged: Sequence[Campaign], fol
     for key, value in {
         "FAULTS": faults,
         "STORES": ", ".join(campaign.title for campaign in campaigns),
-        "BROKEN": "Broken were none of the promises."
-        if not broken
-        else "What was broken, or late: " + "; ".join(broken) + ".",
+        "BROKEN": "No promise was broken." if not broken else "What was broken, or late: " + "; ".join(broken) + ".",
         "VERDICTS": table(
             HEAD_OF_VERDICTS,
             (line for campaign in campaigns for line in verdict_rows(campaign)),
