@@ -112,7 +112,7 @@ class Quorum(Cluster):
         faults = [
             Fault("node paused", self._paused),
             Fault("node killed", self._killed),
-            Fault("node cut off from the others", self._cut, 1.5),
+            Fault("node cut off from the others", self._cut, 4.0),
             Fault("leader paused", self._leader_paused, 1.5),
             Fault("leader paused and woken again and again", self._leader_woken, 4.0),
             Fault("leader killed", self._leader_killed),
@@ -156,7 +156,8 @@ class Quorum(Cluster):
     def _isolate(self, turn: Turn, *nodes: Node) -> None:
         for node in nodes:
             node.cut()
-        turn.hold(0.5, 3.0)
+        # Mostly longer than sessions of the stores' own, which those who talk to this node do not see ending.
+        turn.hold(0.8, 3.0)
         for node in nodes:
             node.heal()
 
