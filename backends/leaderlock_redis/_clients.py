@@ -6,7 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from leaderlock_redis._masters import BySentinel, InCluster, Master, OneServer
+from leaderlock_redis._cluster import InCluster
+from leaderlock_redis._masters import Master, OneServer
+from leaderlock_redis._sentinel import BySentinel
 from leaderlock_redis._settings import Address, Settings
 
 __all__ = ["master_of_client"]

@@ -29,7 +29,6 @@ _REFUSALS: Final[Mapping[str, str]] = {
     "NOREPLICAS": "it has fewer replicas than min-replicas-to-write asks for, and so takes no writes",
     "WRONGTYPE": "another program's data has one of our keys, of another type; delete that key, or use another"
     " namespace",
-    "MOVED": "it is one node of a cluster; begin the URL with redis+cluster: (or rediss+cluster:)",
 }
 """Codes of errors that say no before anything is done, and will say it again until somebody acts."""
 

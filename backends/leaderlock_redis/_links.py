@@ -20,8 +20,10 @@ from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 __all__ = ["Link", "Links"]
 
 _MOST_IDLE: Final = 4
+_MOST_HOPS: Final = 8
 _LEAVE: Final = ("READONLY ", "MOVED ", "ASK ", "CLUSTERDOWN ")
 """Errors of a server that no longer is the one to ask."""
+_NOT_YET: Final = "it is a replica; who is the master now has yet to get about"
 
 # What must be known to the whole process, as a fork is of the whole process.
 _all: Final[weakref.WeakSet[Links]] = weakref.WeakSet()
@@ -106,9 +108,12 @@ class Links:
             # An interrupt between sending and reading: the late answer must not be met by the next request.
             link.close()
             raise
-        if any(isinstance(reply, ServerError) and str(reply).startswith(_LEAVE) for reply in replies):
+        if isinstance(replies[0], ServerError) and str(replies[0]).startswith(_LEAVE):
             # The next connection may lead to the right one: a name or an address that has moved on.
             link.close()
+            if self._master.can_move and str(replies[0]).startswith("READONLY "):
+                self._master.failed(link.settings)
+                raise BackendUnavailable(f"{self._shown(link.settings)}: {_NOT_YET} ({replies[0]})")
         else:
             self._give_back(link)
         return replies
@@ -141,7 +146,7 @@ class Links:
 
     def connect(self, deadline: float) -> Link:
         """A new connection, to a master that was found fit."""
-        while True:
+        for _ in range(_MOST_HOPS):
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 raise BackendUnavailable(f"{self.place}: no time is left to send anything")
@@ -153,6 +158,7 @@ class Links:
                 raise
             if link is not None:
                 return link
+        raise BackendUnavailable(f"{self.place}: its nodes do not agree on who keeps this namespace; try again")
 
     def _connect(self, settings: Settings, deadline: float) -> Link | None:
         """``None`` where another server was named."""
@@ -187,14 +193,17 @@ class Links:
         if self._durability.replicas:
             # For none, which answers at once: only whether we may.
             requests.append(pack(b"WAIT", b"0", b"1"))
-        replies = link.wire.ask(requests, deadline)
+        questions = self._master.questions()
+        replies = link.wire.ask([*requests, *questions], deadline)
+        self._master.learn(replies[len(requests) :], link.settings)
+        del replies[len(requests) :]
         info = replies[0]
         if self._master.follow(replies[1], link.settings):
             return False
         if isinstance(info, bytes):
             facts = facts_of(info)
             if self._master.can_move and facts.get("role") not in (None, "master"):
-                raise BackendUnavailable(f"{place}: it is a replica; who is the master now has yet to get about")
+                raise BackendUnavailable(f"{place}: {_NOT_YET}")
             is_new = check_server(facts, self._durability, place, is_in_cluster=self._master.is_in_cluster)
             link.has_waitaof = is_new and self._durability.is_disk
         for reply in replies:

@@ -8,7 +8,9 @@ from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
 from leaderlock.errors import BackendNotInstalled
-from leaderlock_redis._masters import BySentinel, InCluster, Master, OneServer
+from leaderlock_redis._cluster import InCluster
+from leaderlock_redis._masters import Master, OneServer
+from leaderlock_redis._sentinel import BySentinel
 from leaderlock_redis._settings import Address, Settings
 
 __all__ = ["master_of_url"]

@@ -172,6 +172,18 @@ def test_a_node_that_is_away_is_passed_over(cluster, opened):
     assert again(lambda: one.read([], timeout=TIMEOUT).memory)
 
 
+def test_who_knew_one_node_knows_all_when_that_one_is_gone(tmp_path, opened, namespace):
+    with Cluster(tmp_path, masters=3, replicas=3) as cluster:
+        keeper = cluster.keeper(namespace)
+        one = opened(f"redis+cluster://127.0.0.1:{keeper.port}")
+        before = one.read([], timeout=TIMEOUT).memory
+        cluster.nodes.remove(keeper)
+
+        keeper.kill()
+
+        assert again(lambda: one.read([], timeout=TIMEOUT).memory) != before
+
+
 def test_a_server_without_a_cluster_is_refused(tmp_path, opened):
     with (
         RedisServer(tmp_path).running() as server,

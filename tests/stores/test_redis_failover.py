@@ -171,6 +171,20 @@ def test_an_old_master_that_still_answers_on_an_open_connection_is_left(group, b
     assert b"new" in the_other(group).do("HGET", f"leaderlock:{{{one._space[12:-2].decode()}}}:name/a", "value")
 
 
+def test_a_master_demoted_under_an_open_connection_is_no_refusal(group, backend):
+    one, master = backend(group.url), group.servers[0]
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    master.do("REPLICAOF", "127.0.0.1", str(free_port()))
+    with pytest.raises(BackendUnavailable, match="yet to get about") as raised:
+        one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    master.do("REPLICAOF", "NO", "ONE")
+    after = again(lambda: one.read(["name/a"], timeout=TIMEOUT))
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert after.seen["name/a"].value is None
+
+
 def test_a_write_that_no_replica_has_is_unknown_where_replicas_were_asked_for(group, backend):
     one = backend(group.url, durability="replicas:1")
     memory = one.read([], timeout=TIMEOUT).memory

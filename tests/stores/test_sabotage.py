@@ -8,7 +8,7 @@ import leaderlock_etcd
 import leaderlock_redis
 import leaderlock_zookeeper
 from tests.contract.etcd_server import EtcdServer
-from tests.contract.redis_server import RedisServer
+from tests.contract.redis_server import RedisServer, until
 from tests.contract.zookeeper_server import Server as ZooKeeperServer
 from tests.contract.zookeeper_server import free_ports
 from tests.stores.sabotage import Sabotage
@@ -20,6 +20,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 def redis_port(tmp_path_factory):
     with RedisServer(tmp_path_factory.mktemp("redis")).running() as server:
         yield server.port
+
+
+@pytest.fixture(scope="module")
+def replicated_port(tmp_path_factory):
+    master = RedisServer(tmp_path_factory.mktemp("redis"), "--repl-diskless-sync-delay", "0")
+    with master.running():
+        replica = RedisServer(tmp_path_factory.mktemp("replica"), "--replicaof", "127.0.0.1", str(master.port))
+        with replica.running():
+            until(lambda: b"state=online" in master.do("INFO", "replication"), "the replica follows")
+            yield master.port
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +56,20 @@ class TestRedis(Sabotage):
     @pytest.fixture
     def open_at(self):
         return lambda port, namespace: leaderlock_redis.open_backend(f"redis://127.0.0.1:{port}", namespace=namespace)
+
+
+class TestRedisWithAReplica(TestRedis):
+    """Each write has two answers there: what became of it, and how many replicas have it."""
+
+    @pytest.fixture
+    def port(self, replicated_port):
+        return replicated_port
+
+    @pytest.fixture
+    def open_at(self):
+        return lambda port, namespace: leaderlock_redis.open_backend(
+            f"redis://127.0.0.1:{port}", namespace=namespace, durability="replicas:1"
+        )
 
 
 class TestEtcd(Sabotage):

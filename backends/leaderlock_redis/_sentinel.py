@@ -1,0 +1,131 @@
+"""The master of a name, as Redis Sentinel knows it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable
+from leaderlock_redis._errors import connecting_failed, refusal
+from leaderlock_redis._masters import Master
+from leaderlock_redis._settings import Address, Settings
+from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
+
+__all__ = ["BySentinel"]
+
+_ASK_AGAIN: Final = 1.0
+"""Seconds for which Sentinel's last word is believed. A renewal comes every ttl/3, so that nearly each one asks."""
+_ONE_ANSWER: Final = 0.3
+"""Seconds that one Sentinel has for its answer, as long as there are others."""
+_LEFT_ALONE: Final = 10.0
+"""Seconds for which a Sentinel that did not answer is asked after all others."""
+
+
+class BySentinel(Master):
+    """Asks one Sentinel after the other.
+
+    After a failover an old master may go on answering on connections that stand. So Sentinel is asked for each new
+    connection, and again before an old one is used, at most once a second: each time another Sentinel, as one that is
+    cut off from the rest knows only what was. What is older than what was heard before is not believed.
+    """
+
+    can_move = True
+
+    def __init__(self, name: str, settings: Settings, sentinels: Sequence[Settings], *, forced_host: str = "") -> None:
+        self._name = name
+        self._settings = settings
+        self._sentinels = tuple(sentinels)
+        self._forced_host = forced_host
+        self._turn = 0
+        self._epoch = -1
+        self._silent_until = dict.fromkeys(self._sentinels, 0.0)
+        self._asked_at = float("-inf")
+        self._address: Address | None = None
+
+    @property
+    def place(self) -> str:
+        hosts = ",".join(one.place.partition("://")[2].partition("/")[0] for one in self._sentinels)
+        return f"{self._settings.scheme}+sentinel://{hosts}/{self._name}/{self._settings.database}"
+
+    def settings(self, deadline: float) -> Settings:
+        self._ask(deadline)
+        assert self._address is not None
+        return self._settings.at(self._address)
+
+    def has_moved(self, settings: Settings, deadline: float) -> bool:
+        if time.monotonic() - self._asked_at > _ASK_AGAIN:
+            try:
+                self._ask(deadline)
+            except BackendError:
+                # A master that answers is worth more than Sentinels that do not.
+                self._asked_at = time.monotonic()
+        return settings.address != self._address
+
+    def failed(self, settings: Settings) -> None:
+        self._asked_at = float("-inf")
+
+    def _ask(self, deadline: float) -> None:
+        """Learn from the next Sentinel that answers where the master is."""
+        self._turn += 1
+        first = self._turn % len(self._sentinels)
+        in_turn = self._sentinels[first:] + self._sentinels[:first]
+        now = time.monotonic()
+        troubles: list[str] = []
+        unknown = 0
+        for sentinel in sorted(in_turn, key=lambda one: self._silent_until[one] > now):
+            remaining = deadline - time.monotonic()
+            # The master must be reached in what is left.
+            if remaining <= 0:
+                break
+            try:
+                found = _asked(sentinel, self._name, min(_ONE_ANSWER, remaining / 2))
+            except BackendError as error:
+                self._silent_until[sentinel] = time.monotonic() + _LEFT_ALONE
+                troubles.append(str(error))
+                continue
+            if found is None:
+                unknown += 1
+                continue
+            epoch, (host, port) = found
+            if epoch >= self._epoch:
+                self._epoch, self._address = epoch, (self._forced_host or host, port)
+                self._asked_at = time.monotonic()
+                return
+        if unknown and not troubles and self._address is None:
+            raise BackendRefused(
+                f"{self.place}: the Sentinels watch no master of the name {self._name!r}; use the one that stands in"
+                " their settings after `sentinel monitor`"
+            )
+        raise BackendUnavailable(
+            f"{self.place}: no Sentinel says where the master is ({'; '.join(troubles) or 'they have not heard yet'})"
+        )
+
+
+def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address] | None:
+    """The epoch and the address that a Sentinel tells; ``None``: it knows no such master."""
+    deadline = time.monotonic() + timeout
+    connection: Any = sentinel.connection(timeout)
+    try:
+        connection.connect()
+        requests = [
+            pack(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()),
+            pack(b"SENTINEL", b"MASTER", name.encode()),
+        ]
+        address, facts = Wire(connection._sock).ask(requests, deadline)
+    except (OSError, Garbled) as error:
+        raise BackendUnavailable(f"{sentinel.place}: {str(error) or type(error).__name__}") from error
+    except Exception as error:
+        # Whatever the client library says while it connects.
+        raise connecting_failed(error, sentinel.place) from error
+    finally:
+        connection.disconnect()
+    for reply in (address, facts):
+        if isinstance(reply, ServerError) and "No such master" not in str(reply):
+            raise refusal(reply, sentinel.place, wrote=False)
+    match address, facts:
+        case [bytes(host), bytes(port)], [*told]:
+            epoch: Reply = dict(zip(told[::2], told[1::2], strict=False)).get(b"config-epoch", 0)
+            return int(epoch), (host.decode(), int(port))
+        case _:
+            return None
