@@ -73,6 +73,10 @@ def _servers(redis: Any, start: str, database: str, options: Mapping[str, str], 
 def _settings(redis: Any, url: str, form: str) -> Settings:
     try:
         settings = Settings(redis.ConnectionPool.from_url(url))
+        if settings.scheme == "rediss":
+            # The names in a certificate are checked unless the URL says otherwise; redis-py before 6 would not.
+            given: dict[str, Any] = settings.pool.connection_kwargs
+            given.setdefault("ssl_check_hostname", given.get("ssl_cert_reqs") != "none")
     except (ValueError, TypeError):
         # Without the cause: a password with a slash in it is taken for a port, and quoted.
         raise ValueError(f"the URL of redis cannot be read; {form}; percent-encode what is special") from None

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
-from leaderlock_zookeeper._kazoo import Client, digest_acl, exceptions, new_client
+from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, exceptions, new_client
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._marks import Mark, Marks
 from leaderlock_zookeeper._paths import Layout, is_life, unescape
@@ -41,6 +41,8 @@ _RECONNECT: Final = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 
 def open_backend(url: str, *, namespace: str, **options: object) -> ZooKeeperBackend:
     """A backend on the ensemble that ``url`` names. No server is asked before the first use."""
     place = place_of_url(url, options)
+    if place.uses_tls:
+        check_tls()
     link = Link(lambda: _client_of(place), place=str(place), is_lent=False, uses_tls=place.uses_tls)
     return ZooKeeperBackend(link, Layout(place.root, namespace))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from inspect import signature
 from typing import Any, Final, NamedTuple, Protocol
 
 from leaderlock.errors import BackendNotInstalled
@@ -18,6 +19,7 @@ __all__ = [
     "Result",
     "Stat",
     "Transaction",
+    "check_tls",
     "check_version",
     "digest_acl",
     "exceptions",
@@ -112,6 +114,15 @@ def new_client(hosts: str, **settings: object) -> Client:
     """A client of our own, not started."""
     client: Client = _module("kazoo.client").KazooClient(hosts=hosts, **settings)
     return client
+
+
+def check_tls() -> None:
+    """Raise ``BackendNotInstalled`` where this kazoo would take anybody's certificate for the server's."""
+    if "check_hostname" not in signature(_module("kazoo.client").KazooClient).parameters:
+        raise BackendNotInstalled(
+            f"kazoo {_module('kazoo.version').__version__} cannot check the name in a certificate, so TLS needs 2.11 or"
+            " later: `pip install 'kazoo>=2.11'`"
+        )
 
 
 def digest_acl(user: str, password: str) -> object:

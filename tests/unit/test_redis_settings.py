@@ -137,6 +137,22 @@ def test_a_sentinel_url_has_a_login_for_the_servers_and_one_for_the_sentinels():
     assert {one.ca_certs for one in (server, first, second)} == {"/ca.pem"}
 
 
+@pytest.mark.parametrize(
+    ("query", "is_checked"),
+    [
+        ("", True),
+        ("?ssl_check_hostname=true", True),
+        ("?ssl_check_hostname=false", False),
+        ("?ssl_cert_reqs=none", False),
+        ("?ssl_cert_reqs=required", True),
+    ],
+)
+def test_the_names_in_a_certificate_are_checked_unless_the_url_says_otherwise(query, is_checked):
+    connection = master_of_url(f"rediss://host{query}").settings(0.0).connection(0.5)
+
+    assert connection.check_hostname is is_checked
+
+
 @pytest.mark.parametrize("library", [redis, pytest.importorskip("valkey")], ids=lambda library: library.__name__)
 @pytest.mark.parametrize("tls", [False, True])
 def test_a_sentinels_client_lends_its_servers_settings_and_its_sentinels(library, tls):

@@ -168,6 +168,18 @@ def test_a_kazoo_that_is_too_old_is_refused(version, is_fit):
         check_version(version)
 
 
+def test_a_kazoo_that_cannot_check_host_names_is_refused_for_tls_only(monkeypatch):
+    class Older:
+        def __init__(self, hosts, use_ssl=False, verify_certs=True):
+            raise AssertionError("nothing was to be opened")
+
+    monkeypatch.setattr("kazoo.client.KazooClient", Older)
+
+    open_backend("zk://h", namespace="n").close()
+    with pytest.raises(BackendNotInstalled, match=r"TLS needs 2\.11"):
+        open_backend("zk://h?tls=true", namespace="n")
+
+
 def test_without_kazoo_the_message_says_what_to_install():
     body = """
 import sys
