@@ -37,8 +37,8 @@ R = TypeVar("R")
 BY_HAND_WITHIN: Final = 3600.0
 """How long, in seconds, a run by hand may wait for the run before it, where it queues."""
 
-OBSERVING: Final = 1.5
-"""How many ttls it may take to see that a leader is dead, and to take its name."""
+OBSERVING: Final = 1.2
+"""How many of the longest ttls that may take, with all that comes between."""
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -158,9 +158,10 @@ class Ticking:
         claim = Claim(schedule, want)
         campaign = Campaigning(engine, plan.name, patient=False, on_waiting=self.on_waiting, errand=claim)
         try:
-            # For a ttl beyond the window, in which a leader that is dead is seen to be: the next tick finds it buried.
+            # Beyond the window, for as long as it takes to see that a leader is dead, or to settle a store that may
+            # have forgotten one: the next tick's process would have to begin anew (trap D7).
             window = max(0.0, meant.until - engine.clock.now().wall)
-            lease = campaign.run(window + OBSERVING * engine.terms.timing.ttl)
+            lease = campaign.run(window + OBSERVING * engine.terms.timing.longest)
         except NotLeader:
             return self._left(claim, meant)
         except CampaignTimeout as error:
