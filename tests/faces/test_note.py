@@ -97,3 +97,34 @@ def test_a_note_of_a_lost_lease_is_refused(client, clock):
 
     with pytest.raises(LeaseLost):
         lease.save_note(b"x")
+
+
+def test_a_release_carries_a_note_in_the_same_write(client, backend, rival):
+    lease = client.election("a").campaign()
+    backend.calls.clear()
+
+    assert lease.resign(note=b"up to 18")
+
+    assert [call.op for call in backend.calls] == ["swap"]
+    with rival.election("a") as next_lease:
+        assert next_lease.note == b"up to 18"
+
+
+@pytest.mark.parametrize(("note", "error"), [("text", TypeError), (b"x" * 65537, ValueError)])
+def test_a_release_with_a_note_that_cannot_be_is_refused_and_nothing_ends(client, note, error):
+    lease = client.election("a").campaign()
+
+    with pytest.raises(error):
+        lease.resign(note=note)
+
+    lease.check()
+
+
+def test_a_note_of_a_lost_lease_is_not_left_by_its_release(client, rival, clock):
+    lease = client.election("a").campaign()
+    clock.advance(60)
+    with rival.election("a") as later:
+        later.save_note(b"by the later one")
+        lease.resign(note=b"by the dead one")
+
+    assert rival.election("a").campaign().note == b"by the later one"

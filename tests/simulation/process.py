@@ -167,8 +167,16 @@ class Process:
         fate = candidacy.audience
         if not fate.ended:
             fate.asked_to_resign = True
-            event = self._events.Withdraw if fate.elected_at < 0 else self._events.Resign
-            self._handle(event(candidacy), self._on_own_thread())
+            event = self._events.Withdraw(candidacy) if fate.elected_at < 0 else self._farewell(candidacy)
+            self._handle(event, self._on_own_thread())
+
+    def _farewell(self, candidacy: Any) -> Any:
+        """A release, and every other time one that carries a note (rule 12)."""
+        if candidacy.token % 2:
+            return self._events.Resign(candidacy)
+        note = b"farewell %d" % candidacy.token
+        self._checks.noted(candidacy.name, note)
+        return self._events.Resign(candidacy, note)
 
     def _save(self, candidacy: Any, note: bytes, ticket: int) -> None:
         if not candidacy.audience.ended:
