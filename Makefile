@@ -49,7 +49,7 @@ bench: .venv/installed
 ifdef STORE
 chaos: .venv/dev
 	$(BIN)/python -m tests.chaos.campaign --store $(STORE) --minutes $(MINUTES) \
-		$(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP))
+		$(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP)) $(if $(ONLY),--only '$(ONLY)')
 else
 # Half of the time with real processes that are killed and stopped, half in virtual time. The seeds go on from the
 # clock, so that no two runs see the same histories; a violation prints its own. Besides, ten thousand ticks a minute.

@@ -44,8 +44,18 @@ CALM = 1.5
 """Before the first fault and after the last, in units of the ttl."""
 
 
-def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0, breakage: str | None = None) -> None:
-    """Do it, and leave the records in ``folder``. ``breakage``: with that rule of the core broken."""
+def run(
+    name: str,
+    folder: Path,
+    *,
+    seconds: float,
+    seed: int,
+    ttl: float = 2.0,
+    breakage: str | None = None,
+    only: str | None = None,
+) -> None:
+    """Do it, and leave the records in ``folder``. ``breakage``: with that rule of the core broken; ``only``: no other
+    faults than those whose name has that in it."""
 
     def tell(words: str) -> None:
         print(f"{name} {words}", flush=True)
@@ -68,14 +78,14 @@ def run(name: str, folder: Path, *, seconds: float, seed: int, ttl: float = 2.0,
             slots[-1].start(seed * 100 + number)
         began = _first_leader(folder)
         time.sleep(CALM * ttl)
-        nemesis = Nemesis(store, network, slots, ttl=ttl, seed=seed, tell=tell)
+        nemesis = Nemesis(store, network, slots, ttl=ttl, seed=seed, tell=tell, only=only)
         try:
             nemesis.run(seconds)
             time.sleep(CALM * 2 * ttl)
         finally:
             write_injuries(folder / "injuries", nemesis.injuries)
             about = _about(name, store, seconds=seconds, seed=seed, ttl=ttl, whole=Span(began, now()))
-            about["breakage"] = breakage
+            about |= {"breakage": breakage, "only": only}
             (folder / "about.json").write_text(json.dumps(about, indent=1))
     finally:
         for slot in slots:
@@ -147,6 +157,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--ttl", type=float, default=2.0)
     parser.add_argument("--breakage", help="break this rule of the core (python -m tests.simulation --breakages)")
+    parser.add_argument("--only", help="no other faults than those whose name has this in it")
     parser.add_argument("--keep", type=Path, help="where the records go; it must not be there yet")
     options = parser.parse_args()
     folder = options.keep or Path(tempfile.mkdtemp(prefix="leaderlock-chaos-")) / options.store
@@ -161,6 +172,7 @@ def main() -> int:
             seed=options.seed,
             ttl=options.ttl,
             breakage=options.breakage,
+            only=options.only,
         )
     except pytest.skip.Exception as absent:
         print(absent, file=sys.stderr)

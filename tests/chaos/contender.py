@@ -148,7 +148,7 @@ class Counters:
 
 def lead(term: Term, counters: Counters, journal: Journal, dice: random.Random) -> None:
     """One term, to its end."""
-    ends = time.monotonic() + (dice.uniform(0.05, 0.5) if dice.random() < 0.4 else dice.uniform(1.0, 6.0))
+    ends = time.monotonic() + (dice.uniform(0.05, 0.5) if dice.random() < 0.4 else dice.uniform(1.0, 10.0))
     until, is_stamped = 0.0, False
     while time.monotonic() < ends:
         before = now()

@@ -91,7 +91,15 @@ class Nemesis:
     """One at a time, with a pause between two in which the store answers."""
 
     def __init__(
-        self, store: Store, network: Network, slots: list[Slot], *, ttl: float, seed: int, tell: Callable[[str], None]
+        self,
+        store: Store,
+        network: Network,
+        slots: list[Slot],
+        *,
+        ttl: float,
+        seed: int,
+        tell: Callable[[str], None],
+        only: str | None = None,
     ) -> None:
         self._store = store
         self._network = network
@@ -105,7 +113,9 @@ class Nemesis:
         if not store.scheme.startswith("sqlite"):
             of_workers += [Fault("worker cut off", self._cut_off, 2.0), Fault("worker slowed", self._slowed)]
         self._of_workers = frozenset(fault.name for fault in of_workers)
-        self._faults = of_workers + store.faults
+        self._faults = [fault for fault in of_workers + store.faults if not only or only in fault.name]
+        if not self._faults:
+            raise ValueError(f"no fault of this store has {only!r} in its name")
         self._deck: list[Fault] = []
         self._is_late = False
 

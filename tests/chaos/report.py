@@ -67,7 +67,13 @@ class Campaign:
 
     @property
     def title(self) -> str:
-        return TITLES[self.about["store"]]
+        only = self.about.get("only")
+        return TITLES[self.about["store"]] + (f", only “{only}”" if only else "")
+
+    @property
+    def picture(self) -> str:
+        only = self.about.get("only")
+        return self.about["store"] + (f"-{only.replace(' ', '-')}" if only else "") + ".png"
 
     def lock(self, kind: str) -> str:
         return "**leaderlock**" if kind == "ours" else NATIVE[self.about["store"]]
@@ -154,7 +160,8 @@ def fault_rows(campaign: Campaign) -> Iterable[str]:
 def setting_rows(campaign: Campaign) -> Iterable[str]:
     about = campaign.about
     skipped = "; ".join(f"{name}: {why}" for name, why in about["skipped"].items()) or "–"
-    command = f"`make chaos STORE={about['store']} MINUTES={about['seconds'] / 60:g} SEED={about['seed']}`"
+    only = f" ONLY='{about['only']}'" if about.get("only") else ""
+    command = f"`make chaos STORE={about['store']} MINUTES={about['seconds'] / 60:g} SEED={about['seed']}{only}`"
     yield row(
         campaign.title,
         about["server"],
@@ -206,8 +213,7 @@ def write_page(campaigns: Sequence[Campaign], sabotaged: Sequence[Campaign], fol
     broken = [f"{campaign.title}: {words}" for campaign in campaigns for words in campaign.verdicts["ours"].broken]
     faults = sum(len(campaign.injuries) for campaign in campaigns)
     pictures = "".join(
-        f"### {campaign.title}\n\n![Terms on {campaign.title}](proof/{campaign.about['store']}.png)\n\n"
-        for campaign in campaigns
+        f"### {campaign.title}\n\n![Terms on {campaign.title}](proof/{campaign.picture})\n\n" for campaign in campaigns
     )
     text = (Path(__file__).parent / "proof.md.in").read_text()
     for key, value in {
@@ -250,7 +256,7 @@ def main(*places: str) -> int:
     (DOCS / "proof").mkdir(exist_ok=True)
     for campaign in campaigns:
         draw_timeline(
-            DOCS / "proof" / f"{campaign.about['store']}.png",
+            DOCS / "proof" / campaign.picture,
             campaign.window(),
             campaign.about["began"],
             campaign.injuries,
