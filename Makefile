@@ -3,18 +3,28 @@
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help test lint types pytest demo bench chaos proof package clean
+.PHONY: help test lint types pytest stores stores-images stores-up stores-down demo bench chaos proof package clean
 
 BIN := .venv/bin
 MINUTES ?= 10
 ARGS ?=
 
-# Tests that watch the clock, or put load on it, run alone; all others share the cores.
+# Tests that watch the clock, or put load on it, run alone; those of stores mostly wait, and take turns; all
+# others share the cores.
 ALONE := $(wildcard tests/faces tests/chaos tests/stores)
-TOGETHER := $(filter-out $(ALONE) tests/__pycache__ tests/containers,$(patsubst %/,%,$(wildcard tests/*/)))
+STORES := tests/contract tests/containers
+TOGETHER := $(filter-out $(ALONE) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+ON_STORES := -n 4 --dist loadfile -p leaderlock.testing.summary $(STORES)
+COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+# Where an engine answers, the tests take containers (docs/testing.md), whose images are made before any test's time runs.
+IMAGES_IF_ENGINE = ! docker version >/dev/null 2>&1 || [ "$$LEADERLOCK_TEST_STORES" ] || $(MAKE) stores-images || { \
+	echo 'NO CONTAINERS: their images cannot be built here; the tests take the servers on PATH' >&2; \
+	export LEADERLOCK_TEST_STORES=path; }
 
 help:
 	@echo 'make test              lint, types and all tests'
+	@echo 'make stores            the contract and sabotage on real stores in containers, as a table   (needs a container engine)'
+	@echo 'make stores-up         Redis, Valkey, ZooKeeper and etcd in containers, to try things out; make stores-down'
 	@echo 'make demo              see leaders fail and be replaced, in this terminal'
 	@echo 'make bench             the figures of docs/benchmarks.md on this machine   (ARGS="--quick taking")'
 	@echo 'make chaos MINUTES=10  processes killed and stopped, histories with faults; new ones each time'
@@ -36,9 +46,25 @@ types: .venv/dev
 
 pytest: .venv/dev
 	failed=0; \
+	$(IMAGES_IF_ENGINE); \
 	$(BIN)/pytest -n auto --dist worksteal $(TOGETHER) || failed=1; \
 	$(BIN)/pytest $(ALONE) || failed=1; \
+	$(BIN)/pytest $(ON_STORES) || failed=1; \
 	exit $$failed
+
+# Containers that are not up are brought up, and taken down afterwards.
+stores: .venv/dev stores-images
+	$(BIN)/pytest --stores=containers --require-stores $(ON_STORES) $(ARGS)
+
+stores-images:
+	tests/containers/base-image
+	$(COMPOSE) build
+
+stores-up: stores-images
+	$(COMPOSE) up -d
+
+stores-down:
+	$(COMPOSE) --profile sentinel down -v
 
 demo: .venv/installed
 	$(BIN)/leaderlock demo $(ARGS)

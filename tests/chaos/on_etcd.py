@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Quorum
-from tests.contract.etcd_server import EtcdServer, etcd_program, free_ports
+from tests.servers.etcd import EtcdServer, etcd_program, free_ports
 
 __all__ = ["EtcdStore"]
 

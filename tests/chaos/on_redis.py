@@ -15,7 +15,7 @@ import pytest
 
 from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Cluster, Fault, Turn
-from tests.contract.redis_server import RedisServer
+from tests.servers.redis import RedisServer
 
 __all__ = ["RedisStore"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Quorum
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers.zookeeper import Server, free_ports
 
 __all__ = ["ZooKeeperStore"]
 

@@ -1,29 +1,36 @@
-"""The etcd driver keeps the contract, on a server of one member."""
+"""The etcd driver keeps the contract."""
 
 import pytest
 
 from leaderlock.testing import BackendContract
 from leaderlock_etcd import open_backend
-from tests.contract.etcd_server import EtcdServer
+from tests.servers import stores
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = EtcdServer(tmp_path_factory.mktemp("etcd"))
-    server.start()
-    yield server
-    server.kill()
+    with stores.etcd(tmp_path_factory.mktemp("etcd")) as server:
+        yield server
 
 
 class TestEtcd(BackendContract):
+    @pytest.fixture(autouse=True)
+    def turn(self, server):
+        with stores.turn(server):
+            yield
+
     @pytest.fixture
     def make_backend(self, server):
-        return lambda namespace: open_backend(f"etcd://127.0.0.1:{server.port}/tests", namespace=namespace)
+        return lambda namespace: open_backend(f"{server.url}/tests", namespace=namespace)
 
     @pytest.fixture
     def restart_store(self, server):
         # With SIGKILL: what was acknowledged is on the disk.
-        return server.restart
+        def restart() -> None:
+            server.kill()
+            server.start()
+
+        return restart
 
     @pytest.fixture
     def wipe_store(self, server):

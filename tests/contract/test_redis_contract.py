@@ -1,25 +1,40 @@
-"""The Redis driver keeps the contract: on a server of its own, by Sentinel, in a cluster, and with clients lent."""
+"""The Redis driver keeps the contract: on Redis and on Valkey, by Sentinel, in a cluster, and with clients lent."""
 
 import pytest
 import redis
 
 from leaderlock.testing import BackendContract
 from leaderlock_redis import from_client, open_backend
-from tests.contract.redis_server import RedisServer, until
+from tests.servers import stores
+from tests.servers.loopback import until
 from tests.stores.redis_groups import Cluster, Group
+
+# Saved when it is stopped in good order, so that nothing is lost in an outage; by a kill it loses everything since.
+FORGETFUL = ("--save", "3600", "1")
+DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 
 @pytest.fixture(scope="module")
 def forgetful(tmp_path_factory):
-    # Saved when it is stopped in good order, so that nothing is lost in an outage; by a kill it loses everything since.
-    with RedisServer(tmp_path_factory.mktemp("redis"), "--save", "3600", "1").running() as server:
+    with stores.redis(tmp_path_factory.mktemp("redis"), *FORGETFUL) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def durable(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("redis")
-    with RedisServer(directory, "--appendonly", "yes", "--appendfsync", "always").running() as server:
+    with stores.redis(tmp_path_factory.mktemp("redis"), *DURABLE) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def forgetful_valkey(tmp_path_factory):
+    with stores.redis(tmp_path_factory.mktemp("valkey"), *FORGETFUL, store="valkey") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def durable_valkey(tmp_path_factory):
+    with stores.redis(tmp_path_factory.mktemp("valkey"), *DURABLE, store="valkey") as server:
         yield server
 
 
@@ -27,6 +42,11 @@ class OnAServer(BackendContract):
     """The hooks; each class below is one kind of server."""
 
     durability = "memory"
+
+    @pytest.fixture(autouse=True)
+    def turn(self, server):
+        with stores.turn(server):
+            yield
 
     @pytest.fixture
     def make_backend(self, server):
@@ -41,8 +61,8 @@ class OnAServer(BackendContract):
         return restart
 
     @pytest.fixture
-    def wipe_store(self, server):
-        return lambda: server.do("FLUSHALL")
+    def wipe_store(self, server, namespace):
+        return lambda: server.wipe(namespace)
 
     @pytest.fixture
     def delete_by_hand(self, server, namespace):
@@ -80,7 +100,21 @@ class TestRedisOnDisk(OnAServer):
         return durable
 
 
-class TestClientHandedIn(OnAServer):
+class TestValkey(OnAServer):
+    @pytest.fixture
+    def server(self, forgetful_valkey):
+        return forgetful_valkey
+
+
+class TestValkeyOnDisk(OnAServer):
+    durability = "disk"
+
+    @pytest.fixture
+    def server(self, durable_valkey):
+        return durable_valkey
+
+
+class TestRedisClientHandedIn(OnAServer):
     """With the settings of a client that decodes, retries and pools; none of which is used."""
 
     @pytest.fixture
@@ -89,15 +123,15 @@ class TestClientHandedIn(OnAServer):
 
     @pytest.fixture
     def make_backend(self, server):
-        client = redis.Redis(port=server.port, decode_responses=True, health_check_interval=1)
+        client = redis.Redis.from_url(server.url, decode_responses=True, health_check_interval=1)
         return lambda namespace: from_client(client, namespace=namespace)
 
 
-class TestValkeyClientHandedIn(TestClientHandedIn):
+class TestValkeyClientHandedIn(TestRedisClientHandedIn):
     @pytest.fixture
     def make_backend(self, server):
         valkey = pytest.importorskip("valkey")
-        client = valkey.Valkey(port=server.port, decode_responses=True, health_check_interval=1)
+        client = valkey.Valkey.from_url(server.url, decode_responses=True, health_check_interval=1)
         return lambda namespace: from_client(client, namespace=namespace)
 
 

@@ -9,21 +9,25 @@ from kazoo.client import KazooClient
 from leaderlock.testing import BackendContract
 from leaderlock_zookeeper import from_client, open_backend
 from leaderlock_zookeeper._paths import Layout
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers import stores
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
+    with stores.zookeeper(tmp_path_factory.mktemp("zookeeper")) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def turn(server):
+    with stores.turn(server):
+        yield
 
 
 @pytest.fixture
-def shell(server):
+def shell(server, turn):
     """A client of a person who looks with other tools."""
-    client = KazooClient(server.address)
+    client = KazooClient(server.hosts)
     client.start(timeout=20)
     with closing(client):
         yield client
@@ -33,7 +37,7 @@ def shell(server):
 class TestZooKeeper(BackendContract):
     @pytest.fixture
     def make_backend(self, server):
-        return lambda namespace: open_backend(f"zk://{server.address}", namespace=namespace)
+        return lambda namespace: open_backend(server.url, namespace=namespace)
 
     @pytest.fixture
     def restart_store(self, server):
@@ -66,19 +70,19 @@ class TestZooKeeper(BackendContract):
 
     @pytest.fixture
     def outage(self, server):
-        return server.away
+        return server.outage
 
     @pytest.fixture
     def freeze(self, server):
         return server.frozen
 
 
-class TestClientHandedIn(TestZooKeeper):
+class TestZooKeeperClientHandedIn(TestZooKeeper):
     """The same on the session of one client that somebody else has started, and stops."""
 
     @pytest.fixture
-    def lent(self, server):
-        client = KazooClient(server.address, timeout=4.0, connection_retry={"max_tries": -1, "max_delay": 1.0})
+    def lent(self, server, turn):
+        client = KazooClient(server.hosts, timeout=4.0, connection_retry={"max_tries": -1, "max_delay": 1.0})
         client.start(timeout=20)
         yield client
         client.stop()

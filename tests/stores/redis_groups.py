@@ -7,7 +7,7 @@ import subprocess
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from tests.contract.redis_server import PATIENCE, RedisServer, find_server, free_port, until
+from tests.servers.redis import PATIENCE, RedisServer, find_server, free_port, until
 
 __all__ = ["Cluster", "Group", "Sentinel"]
 

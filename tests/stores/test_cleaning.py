@@ -29,9 +29,9 @@ from leaderlock_etcd import open_backend as open_etcd
 from leaderlock_redis import open_backend as open_redis
 from leaderlock_sqlite import open_backend as open_sqlite
 from leaderlock_zookeeper import open_backend as open_zookeeper
-from tests.contract.etcd_server import EtcdServer
-from tests.contract.redis_server import RedisServer
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers.etcd import EtcdServer
+from tests.servers.redis import RedisServer
+from tests.servers.zookeeper import Server, free_ports
 
 TIMEOUT = 30.0
 TTL = 3600.0

@@ -12,7 +12,7 @@ from leaderlock import ABSENT, BackendUnavailable, OutcomeUnknown, Seen, Swapped
 from leaderlock.errors import MemoryGone
 from leaderlock.testing import TcpProxy
 from leaderlock_redis import open_backend
-from tests.contract.redis_server import RedisServer, until
+from tests.servers.redis import RedisServer, until
 
 TIMEOUT = 5.0
 NAMES = (f"durability-{number}" for number in itertools.count())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.etcd_server import EtcdServer
+from tests.servers.etcd import EtcdServer
 from tests.stores.certificates import Certificates
 from tests.stores.test_etcd_refusals import USER, guard
 

@@ -11,7 +11,7 @@ import leaderlock
 from leaderlock import Write
 from leaderlock.errors import BackendUnavailable, LeaderLockError, MemoryGone
 from leaderlock_etcd import open_backend
-from tests.contract.etcd_server import EtcdServer, free_ports
+from tests.servers.etcd import EtcdServer, free_ports
 
 TTL = 2.0
 RHO = 0.1

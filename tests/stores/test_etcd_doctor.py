@@ -14,7 +14,7 @@ import pytest
 from leaderlock.diagnosis import Level
 from leaderlock_etcd import from_client, open_backend
 from leaderlock_etcd._doctor import Facts, Member, Status, judge
-from tests.contract.etcd_server import EtcdServer, free_ports
+from tests.servers.etcd import EtcdServer, free_ports
 from tests.stores.examined import by_code, diagnosis, exceptions, worst
 
 NAMES = (f"doctor-{number}" for number in itertools.count())

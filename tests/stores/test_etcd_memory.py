@@ -11,7 +11,7 @@ import pytest
 from leaderlock import BackendRefused, Conflict, Swapped, Write
 from leaderlock.errors import BackendUnavailable, MemoryGone
 from leaderlock_etcd import open_backend
-from tests.contract.etcd_server import EtcdServer
+from tests.servers.etcd import EtcdServer
 
 TIMEOUT = 10.0
 

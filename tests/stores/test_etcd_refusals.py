@@ -11,8 +11,8 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_etcd import open_backend
-from tests.contract.etcd_server import EtcdServer, free_ports
-from tests.contract.redis_server import RedisServer, until
+from tests.servers.etcd import EtcdServer, free_ports
+from tests.servers.redis import RedisServer, until
 from tests.stores.certificates import Certificates
 from tests.stores.refusals import TIMEOUT, is_told
 

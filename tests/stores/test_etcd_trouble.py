@@ -13,7 +13,7 @@ import leaderlock
 from leaderlock import Swapped, Write
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown
 from leaderlock_etcd import from_client, open_backend
-from tests.contract.etcd_server import EtcdServer, free_ports
+from tests.servers.etcd import EtcdServer, free_ports
 
 TIMEOUT = 10.0
 USER = {"name": "app", "password": "pass:word"}

@@ -12,7 +12,7 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_redis import from_client, open_backend
-from tests.contract.redis_server import PATIENCE, RedisServer, free_port, until
+from tests.servers.redis import PATIENCE, RedisServer, free_port, until
 from tests.stores.redis_groups import Cluster
 
 TTL = 4.0

@@ -12,7 +12,7 @@ from leaderlock import connect
 from leaderlock.diagnosis import Level
 from leaderlock.testing import TcpProxy
 from leaderlock_redis import _doctor, open_backend
-from tests.contract.redis_server import RedisServer, until
+from tests.servers.redis import RedisServer, until
 from tests.stores.examined import by_code, diagnosis, exceptions, worst
 from tests.stores.redis_groups import Cluster, Group
 

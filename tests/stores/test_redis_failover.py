@@ -12,7 +12,7 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 from leaderlock_redis import from_client, open_backend
-from tests.contract.redis_server import PATIENCE, free_port, until
+from tests.servers.redis import PATIENCE, free_port, until
 from tests.stores.redis_groups import NAME, Group
 
 TTL = 4.0

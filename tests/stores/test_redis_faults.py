@@ -13,7 +13,7 @@ from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 from leaderlock_redis import open_backend
 from leaderlock_redis._errors import ACL
-from tests.contract.redis_server import RedisServer, free_port, until
+from tests.servers.redis import RedisServer, free_port, until
 
 TTL = 0.6
 LONGEST = 1.0

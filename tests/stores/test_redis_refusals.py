@@ -12,8 +12,8 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_redis import from_client, open_backend
-from tests.contract.etcd_server import EtcdServer
-from tests.contract.redis_server import RedisServer, free_port
+from tests.servers.etcd import EtcdServer
+from tests.servers.redis import RedisServer, free_port
 from tests.stores.certificates import Certificates
 from tests.stores.refusals import TIMEOUT, is_told
 

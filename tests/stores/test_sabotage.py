@@ -7,10 +7,10 @@ import pytest
 import leaderlock_etcd
 import leaderlock_redis
 import leaderlock_zookeeper
-from tests.contract.etcd_server import EtcdServer
-from tests.contract.redis_server import RedisServer, until
-from tests.contract.zookeeper_server import Server as ZooKeeperServer
-from tests.contract.zookeeper_server import free_ports
+from tests.servers.etcd import EtcdServer
+from tests.servers.redis import RedisServer, until
+from tests.servers.zookeeper import Server as ZooKeeperServer
+from tests.servers.zookeeper import free_ports
 from tests.stores.sabotage import Sabotage
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]

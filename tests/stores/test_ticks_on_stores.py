@@ -20,9 +20,9 @@ import pytest
 from leaderlock import Ending, StaleToken, connect
 from leaderlock.fences.file import FencedFile
 from leaderlock.testing import ManualClock
-from tests.contract.etcd_server import EtcdServer
-from tests.contract.redis_server import RedisServer
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers.etcd import EtcdServer
+from tests.servers.redis import RedisServer
+from tests.servers.zookeeper import Server, free_ports
 
 HOSTS = 5
 TICKS = 30

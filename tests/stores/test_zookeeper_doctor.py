@@ -13,8 +13,8 @@ from kazoo.client import KazooClient
 from leaderlock.diagnosis import Level
 from leaderlock_zookeeper import from_client, open_backend
 from leaderlock_zookeeper._doctor import Facts, Server, judge, server_of
-from tests.contract.zookeeper_server import Ensemble, free_ports
-from tests.contract.zookeeper_server import Server as Process
+from tests.servers.zookeeper import Ensemble, free_ports
+from tests.servers.zookeeper import Server as Process
 from tests.stores.examined import by_code, diagnosis, exceptions, worst
 
 NAMES = (f"doctor-{number}" for number in itertools.count())
@@ -93,7 +93,7 @@ def test_a_server_that_is_away_is_a_warning(ensemble, namespace):
     look(f"zk://{ensemble.hosts}", namespace)
     leader = ensemble.leader
     gone = next(server for server in ensemble.servers if server is not leader)
-    with gone.away():
+    with gone.outage():
         found = look(f"zk://{ensemble.hosts}", namespace)
 
     assert worst(found) == {"server-away"}

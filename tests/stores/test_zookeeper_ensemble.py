@@ -12,7 +12,7 @@ import leaderlock
 from leaderlock import CampaignTimeout, LeaderLockError
 from leaderlock.backend import ABSENT, Write
 from leaderlock_zookeeper import from_client, open_backend
-from tests.contract.zookeeper_server import PATIENCE, Ensemble
+from tests.servers.zookeeper import PATIENCE, Ensemble
 
 TTL = 3.0
 

@@ -12,7 +12,7 @@ from kazoo.client import KazooClient
 from leaderlock import BackendRefused, BackendUnavailable, OutcomeUnknown
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock_zookeeper import from_client, open_backend
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers.zookeeper import Server, free_ports
 
 LIFE = "0" * 32
 

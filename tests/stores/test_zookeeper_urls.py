@@ -15,8 +15,8 @@ from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_zookeeper import from_client, open_backend
 from leaderlock_zookeeper._paths import Layout
-from tests.contract.redis_server import RedisServer
-from tests.contract.zookeeper_server import Server, free_ports
+from tests.servers.redis import RedisServer
+from tests.servers.zookeeper import Server, free_ports
 from tests.stores.certificates import Certificates
 from tests.stores.refusals import TIMEOUT, is_told
 

@@ -1,4 +1,4 @@
-"""ZooKeeper servers for tests, on loopback: started, killed, frozen, wiped.
+"""ZooKeeper servers: processes of the tests' own, containers, or whatever a URL leads to.
 
 Debian's package ``zookeeper`` brings what is needed; ``LEADERLOCK_ZOOKEEPER_CLASSPATH`` names another installation.
 """
@@ -17,33 +17,41 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.choice import absent
+from tests.servers.containers import Container, Nodes
+from tests.servers.loopback import PATIENCE, free_ports
+
+__all__ = ["PATIENCE", "Ensemble", "Server", "ZooKeeperContainers", "ZooKeeperGiven", "free_ports", "mode_of"]
+
 VARIABLE = "LEADERLOCK_ZOOKEEPER_CLASSPATH"
 DEBIAN = "/usr/share/java/zookeeper.jar:/usr/share/java/slf4j-nop.jar"
-PATIENCE = 40.0
+
+
+def why_no_program() -> str:
+    """Why a server cannot be started here; nothing where it can."""
+    jar = os.environ.get(VARIABLE, DEBIAN).split(":")[0]
+    if not shutil.which("java"):
+        return "there is no java on PATH"
+    return "" if Path(jar).exists() else f"there is no {jar} (Debian: zookeeper; elsewhere: {VARIABLE})"
 
 
 def needed_classpath() -> str:
     """Where ZooKeeper's classes are; without them tests are skipped by name, or fail where stores are required."""
-    classpath = os.environ.get(VARIABLE, DEBIAN)
-    missing = "" if shutil.which("java") else "there is no java on PATH"
-    missing = missing or ("" if Path(classpath.split(":")[0]).exists() else f"there is no {classpath.split(':')[0]}")
-    if not missing:
-        return classpath
-    reason = f"ZooKeeper was NOT tested: {missing}; install Debian's `zookeeper`, or set {VARIABLE}"
-    if os.environ.get("LEADERLOCK_REQUIRE_STORES") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
+    if why := why_no_program():
+        absent("zookeeper", why)
+    return os.environ.get(VARIABLE, DEBIAN)
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
+def mode_of(port: int) -> str:
+    """``standalone``, ``leader`` or ``follower``; nothing while it does not serve."""
     try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0) as link:
+            link.sendall(b"srvr")
+            answer = b"".join(iter(lambda: link.recv(4096), b""))
+    except OSError:
+        return ""
+    _, found, rest = answer.decode(errors="replace").partition("Mode: ")
+    return rest.split()[0] if found else ""
 
 
 class Server:
@@ -52,7 +60,8 @@ class Server:
     def __init__(self, folder: Path, port: int, *, number: int = 1, peers: tuple[str, ...] = ()) -> None:
         self.classpath = needed_classpath()
         self.port = port
-        self.address = f"127.0.0.1:{port}"
+        self.address = self.hosts = f"127.0.0.1:{port}"
+        self.url = f"zk://{self.address}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
@@ -87,15 +96,7 @@ class Server:
             )
 
     def mode(self) -> str:
-        """``standalone``, ``leader`` or ``follower``; nothing while it does not serve."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as link:
-                link.sendall(b"srvr")
-                answer = b"".join(iter(lambda: link.recv(4096), b""))
-        except OSError:
-            return ""
-        _, found, rest = answer.decode(errors="replace").partition("Mode: ")
-        return rest.split()[0] if found else ""
+        return mode_of(self.port)
 
     def wait(self) -> None:
         """Until it serves."""
@@ -134,7 +135,7 @@ class Server:
             self.thaw()
 
     @contextmanager
-    def away(self) -> Generator[None]:
+    def outage(self) -> Generator[None]:
         self.kill()
         try:
             yield
@@ -175,3 +176,33 @@ class Ensemble:
                     return server
             time.sleep(0.05)
         raise AssertionError("the ensemble has elected nobody")
+
+
+class ZooKeeperContainers(Nodes):
+    """The ensemble of three."""
+
+    networks = ("clients", "zookeeper-peers")
+
+    def __init__(self) -> None:
+        services = (f"zookeeper-{number}" for number in (1, 2, 3))
+        super().__init__(*services, is_serving=lambda container: mode_of(container.port))
+        self.hosts = ",".join(container.place for container in self.all)
+        self.url = f"zk://{self.hosts}"
+
+    def leader(self, besides: Container | None = None) -> Container | None:
+        """The one that says it leads; nothing while none does."""
+        others = [container for container in self.all if besides is None or container.service != besides.service]
+        return next((container for container in others if mode_of(container.port) == "leader"), None)
+
+
+class ZooKeeperGiven:
+    """Somebody's ensemble, of which nothing but the namespaces of the tests is touched."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.hosts = url.partition("://")[2]
+
+    def kill(self) -> None:
+        pytest.skip("the ensemble was given by URL: it is not ours to stop")
+
+    start = outage = frozen = kill
