@@ -69,7 +69,7 @@ stores-down:
 demo: .venv/installed
 	$(BIN)/leaderlock demo $(ARGS)
 
-bench: .venv/installed
+bench: .venv/bench
 	$(BIN)/python -m benchmarks.run $(ARGS)
 
 ifdef STORE
@@ -106,6 +106,10 @@ clean:
 .venv/dev: pyproject.toml .venv/installed
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'  # the first that knows --group
 	$(BIN)/python -m pip install --quiet --editable '.[all]' --group dev
+	@touch $@
+
+.venv/bench: pyproject.toml .venv/dev
+	$(BIN)/python -m pip install --quiet --group bench
 	@touch $@
 
 .venv/installed: pyproject.toml | $(BIN)/python

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 
 from leaderlock import connect
 
-from .figures import bare_file, timed
+from .figures import timed
+from .locks import bare_write, opened
 
 PAUSE = 0.02
 
 
-def terms(url: str, folder: str, count: str) -> None:
+def terms(store: str, name: str, url: str, count: str) -> None:
     """Lead again and again, and tell for each term: when it began, when its end began, and how long that took."""
-    with connect(url) as client, bare_file(Path(folder)) as bare:
-        election = client.election("handover")
+    with opened(store, name, url) as lock, bare_write(store, url) as write:
         for _ in range(int(count)):
-            lease = election.campaign()
+            lock.acquire()
             began = time.monotonic()
             time.sleep(PAUSE)
-            write = timed(bare.write)
+            writing = timed(write)
             time.sleep(PAUSE)
             ending = time.monotonic()
-            lease.resign()
-            print(began, ending, time.monotonic() - ending, write, flush=True)
+            lock.release()
+            print(began, ending, time.monotonic() - ending, writing, flush=True)
             time.sleep(PAUSE)  # let the other one have it
 
 

@@ -16,14 +16,20 @@ TTL = 1.0
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
-    rho = ManualClock().rho
     with tempfile.TemporaryDirectory() as folder:
-        url = f"sqlite:///{folder}/leader.db"
-        taken = [_one(url) for _ in range(4 if quick else 15)]
-    late = max(taken) - TTL * (1 + rho)
+        yield from takeovers("SQLite", f"sqlite:///{folder}/leader.db", count=4 if quick else 15)
+
+
+def takeovers(store: str, url: str, *, count: int) -> Iterator[Figure]:
+    taken = [_one(url) for _ in range(count)]
+    late = max(taken) - TTL * (1 + ManualClock().rho)
     measured = f"{spread(taken, MS, 'ms')}, at most {max(taken) * MS:.0f} ms, with a ttl of {TTL:g} s"
     yield Figure(
-        what="takeover after kill -9, beyond ttl(1+ρ), worst", value=late * MS, unit="ms", goal=100, measured=measured
+        what=f"takeover after kill -9, {store}, beyond ttl(1+ρ), worst",
+        value=late * MS,
+        unit="ms",
+        goal=100,
+        measured=measured,
     )
 
 

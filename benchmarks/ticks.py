@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import timedelta
+from pathlib import Path
 
 from leaderlock import Schedule, connect
 from leaderlock.testing import FaultyBackend, MemoryStore
 
 from .figures import Figure, spread
+from .servers import serving
 
 JOBS = 1_000
 THREADS = 2
@@ -23,9 +21,7 @@ THREADS = 2
 
 def measure(*, quick: bool) -> Iterator[Figure]:
     yield from _round_trips()
-    with redis() as url:
-        if url is None:
-            return  # no redis-server on PATH: nothing of this can be said
+    with tempfile.TemporaryDirectory() as folder, serving("redis", Path(folder)) as url:
         yield from _a_thousand(url, 2 if quick else 5, 10.0 if quick else 60.0)
 
 
@@ -84,36 +80,3 @@ def _a_thousand(url: str, rounds: int, idle: float) -> Iterator[Figure]:
         goal=1.0,
         measured=f"over {idle:g} s, {len(schedules):,} schedules asked once",
     )
-
-
-@contextmanager
-def redis() -> Iterator[str | None]:
-    """A server of this benchmark's own, on a free port, with nothing on disk."""
-    program = shutil.which("redis-server")
-    if program is None:
-        yield None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
-        server = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            _wait_for(port)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.kill()
-            server.wait()
-
-
-def _wait_for(port: int) -> None:
-    until = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
-        except OSError:
-            if time.monotonic() > until:
-                raise
-            time.sleep(0.02)
