@@ -113,11 +113,21 @@ class ZooKeeperLock:
             return None
         lock, doubts = self._client.Lock("/native"), self._doubts
         try:
+            self._tidy()
             if lock.acquire(timeout=timeout):
                 return ZooKeeperTerm(lock, lambda: self._doubts == doubts)
         except Exception:  # kazoo raises much more than KazooException while a session ends
             time.sleep(0.05)
         return None
+
+
+    def _tidy(self) -> None:
+        """Remove what an attempt that failed midway left behind: while this session lives, nobody else would."""
+        client_id = self._client.client_id
+        for child in self._client.get_children("/native") if self._client.exists("/native") else ():
+            found = self._client.exists(f"/native/{child}")
+            if found and client_id and found.owner_session_id == client_id[0]:
+                self._client.delete(f"/native/{child}")
 
 
 class ZooKeeperTerm:
