@@ -120,7 +120,6 @@ class ZooKeeperLock:
             time.sleep(0.05)
         return None
 
-
     def _tidy(self) -> None:
         """Remove what an attempt that failed midway left behind: while this session lives, nobody else would."""
         client_id = self._client.client_id

@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 NATIVE = {"redis": "redis-py's `Lock`", "zookeeper": "kazoo's `Lock`", "etcd": "a lease lock"}
 TITLES = {"redis": "Redis", "zookeeper": "ZooKeeper", "etcd": "etcd", "sqlite": "SQLite"}
+LONG = 10.0
+"""In minutes."""
 WINDOW = 100.0
 """How much of a campaign a timeline shows, in seconds."""
 BREAKAGES = (
@@ -67,13 +69,14 @@ class Campaign:
 
     @property
     def title(self) -> str:
-        only = self.about.get("only")
-        return TITLES[self.about["store"]] + (f", only “{only}”" if only else "")
+        """The store; and of a campaign that is not one of ten minutes and all faults, what it is."""
+        only, minutes = self.about.get("only"), self.about["seconds"] / 60
+        long = f", {minutes:.0f} min" if minutes < LONG else ""
+        return TITLES[self.about["store"]] + long + (f", only “{only}”" if only else "")
 
     @property
     def picture(self) -> str:
-        only = self.about.get("only")
-        return self.about["store"] + (f"-{only.replace(' ', '-')}" if only else "") + ".png"
+        return f"{self.about['store']}-{self.about['seed']}.png"
 
     def lock(self, kind: str) -> str:
         return "**leaderlock**" if kind == "ours" else NATIVE[self.about["store"]]
@@ -218,7 +221,7 @@ def write_page(campaigns: Sequence[Campaign], sabotaged: Sequence[Campaign], fol
     text = (Path(__file__).parent / "proof.md.in").read_text()
     for key, value in {
         "FAULTS": faults,
-        "STORES": ", ".join(campaign.title for campaign in campaigns),
+        "STORES": ", ".join(dict.fromkeys(TITLES[campaign.about["store"]] for campaign in campaigns)),
         "BROKEN": "No promise was broken." if not broken else "What was broken, or late: " + "; ".join(broken) + ".",
         "VERDICTS": table(
             HEAD_OF_VERDICTS,
