@@ -77,7 +77,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         Change("cleaning.py", "if not Deadline.after(since, DAY).has_passed(now):", "if False:"),
         profiles="tidy",
         budget=150,
-        seen_by="overlap tokens liveness",
+        seen_by="overlap tokens liveness notes",
     ),
     # -- progress
     broken(
