@@ -18,6 +18,9 @@ QUICK_CLEANING: Final = (
 FEW_REMEMBERED: Final = (Change("session.py", "REMEMBERED: Final = 20_000", "REMEMBERED: Final = 1"),)
 """After a loss of memory the own names are found by a scan."""
 
+NONE_RESTING: Final = (Change("rivals.py", "MOST_RESTING: Final = 1000", "MOST_RESTING: Final = 0"),)
+"""As if each attempt were a process of its own, as a crontab line's is: nothing is known from the one before."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
@@ -148,7 +151,16 @@ PROFILES: Final = {
         replace(
             _MIXED, name="slow", slow=0.6, ttls=(4.0,), same_kernel=0.0, patient=1.0, think=1.0, names=1, pauses=0.03
         ),
-        replace(_MIXED, name="jobs", patient=0.0, think=20.0, crashes=0.4, hold=4.0, wrong_wall=0.5, constants=()),
+        replace(
+            _MIXED,
+            name="jobs",
+            patient=0.0,
+            think=20.0,
+            crashes=0.4,
+            hold=4.0,
+            wrong_wall=0.5,
+            constants=NONE_RESTING,
+        ),
         _FORGETFUL,
         replace(_FORGETFUL, name="amnesia", losses=0.04, longest=6.0, ttls=(3.0, 6.0), late=0.1, reply_lost=0.1),
         replace(
