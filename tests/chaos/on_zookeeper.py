@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from contextlib import suppress
-from pathlib import Path
 
 from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Quorum
@@ -63,13 +63,17 @@ class ZooKeeperStore(Quorum):
         return next((name for name in self.names if self._mode(name) == "leader"), None)
 
     def version(self) -> str:
-        jar = Path(self.servers["a"].classpath.split(":")[0]).resolve()
-        return f"ZooKeeper {jar.stem.partition('-')[2] or '(version unknown)'}, three servers"
+        """As the first that answers says."""
+        told = "".join(self._srvr(name) for name in self.names)
+        found = re.search(r"Zookeeper version: ([\d.]+)", told)
+        return f"ZooKeeper {found[1] if found else '(version unknown)'}, three servers"
 
     def _mode(self, name: str) -> str:
+        _, found, rest = self._srvr(name).partition("Mode: ")
+        return rest.split()[0] if found else ""
+
+    def _srvr(self, name: str) -> str:
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.servers[name].port), timeout=0.3) as link:
             link.sendall(b"srvr")
-            answer = b"".join(iter(lambda: link.recv(4096), b""))
-            _, found, rest = answer.decode(errors="replace").partition("Mode: ")
-            return rest.split()[0] if found else ""
+            return b"".join(iter(lambda: link.recv(4096), b"")).decode(errors="replace")
         return ""
