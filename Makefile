@@ -9,11 +9,12 @@ BIN := .venv/bin
 MINUTES ?= 10
 ARGS ?=
 
-# Tests that watch the clock, or put load on it, run alone; those of stores mostly wait, and take turns; all
-# others share the cores.
-ALONE := $(wildcard tests/faces tests/chaos tests/stores)
+# Tests that watch the clock, or put load on it, run alone; those of servers mostly wait for them; all others share the
+# cores.
+ALONE := $(wildcard tests/faces tests/chaos)
+FAULTS := $(wildcard tests/stores)
 STORES := tests/contract tests/containers
-TOGETHER := $(filter-out $(ALONE) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+TOGETHER := $(filter-out $(ALONE) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 ON_STORES := -n 4 --dist loadfile -p leaderlock.testing.summary $(STORES)
 COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
 # Where an engine answers, the tests take containers (docs/testing.md), whose images are made before any test's time runs.
@@ -49,6 +50,7 @@ pytest: .venv/dev
 	$(IMAGES_IF_ENGINE); \
 	$(BIN)/pytest -n auto --dist worksteal $(TOGETHER) || failed=1; \
 	$(BIN)/pytest $(ALONE) || failed=1; \
+	$(BIN)/pytest -n 2 --dist loadfile $(FAULTS) || failed=1; \
 	$(BIN)/pytest $(ON_STORES) || failed=1; \
 	exit $$failed
 

@@ -108,7 +108,9 @@ class Nodes:
         self._is_serving = is_serving
         self._touched = _file_of_this_checkout(f"{services[0]}.touched")
         """Is there while somebody may have left them otherwise than whole."""
-        self._bring_up()
+        # In a turn of its own: another process's test may be making them anew.
+        with _lock(services[0]):
+            self._bring_up()
 
     @property
     def all(self) -> list[Container]:
