@@ -184,6 +184,22 @@ def test_a_mark_that_lagged_behind_is_raised_above_what_was_granted(server, back
     assert one.read([], timeout=TIMEOUT).floor > before
 
 
+@pytest.mark.parametrize(("hours", "is_refused"), [(1, False), (48, True)])
+def test_a_floor_far_ahead_of_this_host_s_clock_is_refused_before_a_token_is_drawn_from_it(
+    server, backend, namespace, hours, is_refused
+):
+    store = backend(server.url)
+    store.read(["name/a"], timeout=TIMEOUT)
+    ahead = int((time.time() + hours * 3600) * 1_000_000)
+    server.do("HSET", f"leaderlock:{{{namespace}}}:", "floor", str(ahead))
+
+    if is_refused:
+        with pytest.raises(BackendRefused, match="over a day ahead of this host's clock; set the clock that is wrong"):
+            store.read(["name/a"], timeout=TIMEOUT)
+    else:
+        assert store.read(["name/a"], timeout=TIMEOUT).floor == ahead
+
+
 def test_a_wrong_password_is_refused_and_not_shown(start, backend):
     server = start("--requirepass", "right")
     url = f"redis://:wr0ng-one@127.0.0.1:{server.port}/0"
