@@ -8,10 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from leaderlock._client import Client, Election
+    from leaderlock._client import Client
     from leaderlock._connect import connect
     from leaderlock._current import current
     from leaderlock._decorators import only_on_leader
+    from leaderlock._election import Election
     from leaderlock._lease import Lease
     from leaderlock._observe import Session, Status, Term
     from leaderlock._protocol.candidacy import LossReason
@@ -94,10 +95,8 @@ __all__ = [
 # Each name is fetched from its home when it is first used: a program that imports leaderlock and has nothing to lead
 # does not pay for the engine, and the guardian of `leaderlock run` is forked before all that is loaded.
 _HOMES: Final = {
-    "_client": (
-        "Client",
-        "Election",
-    ),
+    "_client": ("Client",),
+    "_election": ("Election",),
     "_connect": ("connect",),
     "_current": ("current",),
     "_decorators": ("only_on_leader",),

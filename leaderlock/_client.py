@@ -1,4 +1,4 @@
-"""The faces for threads: a client of one store, and the names that one can lead there."""
+"""The face for threads: a client of one store, with one session and all that is asked of it."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
-from contextvars import Token
 from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from leaderlock import _admin, _observe
-from leaderlock._campaign import Campaigning, campaign_all, check_timeout
+from leaderlock._campaign import campaign_all, check_timeout
 from leaderlock._clock import Clock
-from leaderlock._current import current, enter, leave
+from leaderlock._election import Election
 from leaderlock._engine import Engine, Terms
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
-from leaderlock._observe import Status, Term
+from leaderlock._observe import Status
 from leaderlock.backend import Backend, Traits
-from leaderlock.errors import LeaseLost, UsageError
+from leaderlock.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from leaderlock._ticks.schedule import Schedule, When
     from leaderlock._ticks.ticking import Ticking
 
-__all__ = ["Client", "Election"]
+__all__ = ["Client"]
 
 CLOSE_WITHIN: Final = 5.0
 """How long, in seconds, leaving a client waits at most for the store to acknowledge the session's end."""
@@ -260,102 +259,6 @@ def _close_all() -> None:
     for client in tuple(_clients):
         with suppress(Exception):  # the interpreter is going: what cannot be said now, the ttl says
             client.close()
-
-
-class Election:
-    """A name that one can lead, as seen by one client; made by :meth:`Client.election`.
-
-    ``with election as lease:`` either holds the lease or raises, and resigns at the end.
-    """
-
-    def __init__(self, client: Client, name: str, *, timeout: float | None, wait: bool) -> None:
-        self._client = client
-        self._name = name
-        self._timeout = timeout
-        self._wait = wait
-        self._entered: list[tuple[Lease, Token[Lease | None]]] = []
-
-    def __repr__(self) -> str:
-        return f"<Election {self._name!r} in {self._client!r}>"
-
-    @property
-    def name(self) -> str:
-        return self._name
-
-    @property
-    def client(self) -> Client:
-        return self._client
-
-    def campaign(
-        self,
-        *,
-        timeout: float | None = None,
-        wait: bool = True,
-        on_waiting: Callable[[str], object] | None = None,
-    ) -> Lease:
-        """Become the leader, and return the lease.
-
-        ``timeout``: the most that the whole call may take, in seconds; ``None``: as long as it takes. ``wait=False``:
-        give up as soon as somebody who is alive leads. That takes one look where the leader's session has moved lately
-        by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed.
-        ``on_waiting(text)`` is told why it waits, once for each reason, on a thread of leaderlock's.
-
-        Raises:
-            NotLeader: ``wait=False``, and somebody else leads.
-            CampaignTimeout: not elected in time; the campaign is withdrawn, and cannot win later.
-            BackendUnavailable: ``wait=False``, and the store has not answered for a ttl.
-            BackendRefused: the store said no, or the namespace was settled under other terms.
-            UsageError: this client already campaigns for this name or leads it, or is closed.
-        """
-        campaign = Campaigning(self._client.engine(), self._name, patient=wait, on_waiting=on_waiting)
-        return campaign.run(check_timeout(timeout))
-
-    def leader(self) -> Term | None:
-        """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
-        return _observe.look(self._client.engine(), self._name).term
-
-    def observe(self) -> Iterator[Term | None]:
-        """Yield who leads now, and again whenever that changes, until the client is closed."""
-        return _observe.observe(self._client.engine(), self._name)
-
-    def __enter__(self) -> Lease:
-        lease = self.campaign(timeout=self._timeout, wait=self._wait)
-        try:
-            self._entered.append((lease, enter(lease)))
-        except BaseException:
-            lease.resign(timeout=0)  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
-            raise
-        return lease
-
-    def _mine(self) -> int:
-        """Which of the bodies that run is left. Usually there is one; but where another thread's was lost, and has not
-        noticed yet, there are two, and each is left by whoever acts under its lease."""
-        mine = current()
-        return next((index for index, (lease, _) in enumerate(self._entered) if lease is mine), -1)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            [(lease, token)] = self._entered  # without a call, in which Ctrl-C could be raised before anything is done
-        except ValueError:
-            lease, token = self._entered[self._mine()]
-        try:
-            leave(token)
-            self._entered.remove((lease, token))
-            if lease.state == "resigned":
-                return
-            lease.check()
-            lease.resign()
-        except LeaseLost as lost:
-            # The body ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
-        except BaseException:
-            lease.resign(timeout=0)  # Ctrl-C on the way out
-            raise
 
 
 atexit.register(_close_all)
