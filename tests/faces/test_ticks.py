@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import itertools
 import logging
 import threading
@@ -45,6 +46,11 @@ def reasons(*outcomes: object) -> list[object]:
 
 
 # -- one of them
+
+
+def entered_for_good(ticking):
+    """Never left, as by a process that dies; in a context of its own, so that no later test runs under it."""
+    return contextvars.copy_context().run(ticking.__enter__)
 
 
 def test_one_of_two_hosts_runs_and_the_other_is_told_who_did(client, rival):
@@ -292,8 +298,7 @@ def test_a_store_that_forgets_lets_nobody_run_until_it_is_settled(client, rival,
 
 def test_a_dead_runner_is_followed_at_least_once_under_a_higher_token(client, rival, clock, in_background, eventually):
     dead = client.tick(MINUTE, name="job", runs="at-least-once")
-    dead.__enter__()
-    token = current_tick().token
+    token = entered_for_good(dead).token
     standby = in_background(lambda: rival.tick(MINUTE, name="job", runs="at-least-once").run(work))
     client._engine.abandon()  # as if its process were gone: nothing is said to the store
     while not standby:
@@ -386,7 +391,7 @@ def test_ticks_that_come_more_often_than_a_ttl_outlive_a_dead_host(
     with monkeypatch.context() as patch:
         patch.setattr("leaderlock._engine.kernel_identity", lambda: ("another kernel", "its time"))
         dead = open_client(store.backend(), clock=clock)
-    dead.tick(5.0, name="job").__enter__()
+    entered_for_good(dead.tick(5.0, name="job"))
     dead._engine.abandon()
 
     calls = []
@@ -594,7 +599,7 @@ def test_a_tick_that_was_run_a_day_ahead_of_its_time_is_warned_of(client, rival,
 
 
 def test_a_dead_runner_is_told_of_once(client, rival, clock, caplog):
-    client.tick(MINUTE, name="job").__enter__()
+    entered_for_good(client.tick(MINUTE, name="job"))
     client._engine.abandon()
     clock.advance(60)
 
