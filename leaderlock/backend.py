@@ -151,8 +151,9 @@ class Backend(ABC):
     def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
         """Call ``wake()``, from any thread, whenever one of ``keys`` may have changed; return what stops that.
 
-        A hint: it may come late, twice, for nothing or not at all. Returns at once, not waiting for the store; where
-        watching begins only later, ``wake`` is called once when it does, for what was missed.
+        A hint: it may come late, twice, for nothing or not at all. Whoever is woken reads; of a change that came after
+        the wake but before that read, no other may tell. Returns at once, not waiting for the store; where watching
+        begins only later, ``wake`` is called once when it does, for what was missed.
         ``wake`` neither blocks nor raises. The returned function may be called twice, and from inside ``wake``.
         """
 

@@ -19,10 +19,14 @@ QUICK = 0.005
 
 
 class Ear:
-    """Counts its wakes, and can wait for the next one."""
+    """Counts the wakes of a watch on ``backend``, and can wait for the next one.
 
-    def __init__(self) -> None:
+    It looks before it waits, as every watcher must: a change that came between a wake and the look is not told again.
+    """
+
+    def __init__(self, backend: Backend) -> None:
         self.wakes = 0
+        self._backend = backend
         self._heard = threading.Event()
 
     def wake(self) -> None:
@@ -31,17 +35,21 @@ class Ear:
 
     def hears(self, act: Callable[[], object]) -> bool:
         """Whether a wake came during ``act()`` or soon after it."""
-        self._heard.clear()
+        self._look()
         act()
         return self._heard.wait(PATIENCE)
 
     def delay(self, act: Callable[[], object]) -> float:
         """Seconds from the end of ``act()`` to the wake."""
-        self._heard.clear()
+        self._look()
         act()
         began = time.monotonic()
         assert self._heard.wait(PATIENCE)
         return time.monotonic() - began
+
+    def _look(self) -> None:
+        self._heard.clear()
+        eventually(lambda: look(self._backend, KEY))
 
 
 def rewrite(backend: Backend, key: str = KEY) -> Stamp:
@@ -53,14 +61,15 @@ class Watching(Hooks):
 
     def test_a_watch_wakes_for_a_write_of_the_same_client(self, backend: Backend) -> None:
         put(backend, KEY, b"old")
-        ear = Ear()
+        ear = Ear(backend)
 
         backend.watch([KEY], ear.wake)
 
         assert ear.hears(lambda: rewrite(backend))
 
     def test_a_watch_wakes_for_a_write_of_another_client_again_and_again(self, open_backend: Opener) -> None:
-        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear = Ear(watcher)
         put(writer, KEY, b"old")
 
         watcher.watch([KEY], ear.wake)
@@ -68,7 +77,8 @@ class Watching(Hooks):
         assert all(ear.hears(lambda: rewrite(writer)) for _ in range(5))
 
     def test_a_watch_wakes_for_a_creation_and_for_a_deletion(self, open_backend: Opener) -> None:
-        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear = Ear(watcher)
 
         watcher.watch([KEY], ear.wake)
 
@@ -77,7 +87,8 @@ class Watching(Hooks):
         assert ear.hears(lambda: put(writer, KEY, b"new"))
 
     def test_a_store_pushes_exactly_if_its_traits_say_so(self, open_backend: Opener) -> None:
-        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear = Ear(watcher)
         watcher.watch([KEY], ear.wake)
         ear.hears(lambda: rewrite(writer))
 
@@ -91,14 +102,16 @@ class Watching(Hooks):
 
     @pytest.mark.parametrize("name", ["..", "a/b", "{a}", "*", "日本 👑"])
     def test_a_watch_wakes_for_a_key_of_any_characters(self, open_backend: Opener, name: str) -> None:
-        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear = Ear(watcher)
 
         watcher.watch([f"name/{name}"], ear.wake)
 
         assert ear.hears(lambda: rewrite(writer, f"name/{name}"))
 
     def test_a_watch_of_a_thousand_keys_wakes_for_each(self, open_backend: Opener) -> None:
-        watcher, writer, ear = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear = Ear(watcher)
         keys = [f"name/{number}" for number in range(1_000)]
 
         watcher.watch(keys, ear.wake)
@@ -106,7 +119,8 @@ class Watching(Hooks):
         assert all(ear.hears(partial(rewrite, writer, key)) for key in (keys[0], keys[499], keys[-1]))
 
     def test_every_watch_of_a_key_wakes_and_one_called_off_leaves_the_others(self, open_backend: Opener) -> None:
-        backend, ears = open_backend(), [Ear(), Ear(), Ear()]
+        backend = open_backend()
+        ears = [Ear(backend) for _ in range(3)]
         stops = [backend.watch([KEY], ear.wake) for ear in ears]
 
         heard = [ear.hears(lambda: rewrite(backend)) for ear in ears]
@@ -117,7 +131,8 @@ class Watching(Hooks):
         assert all(still)
 
     def test_a_watch_called_off_wakes_no_more(self, open_backend: Opener) -> None:
-        watcher, writer, ear, other = open_backend(), open_backend(), Ear(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        ear, other = Ear(watcher), Ear(watcher)
         stop = watcher.watch([KEY], ear.wake)
         watcher.watch([KEY], other.wake)
         ear.hears(lambda: rewrite(writer))
@@ -131,7 +146,7 @@ class Watching(Hooks):
 
     def test_a_watch_can_be_called_off_twice_and_after_the_end(self, open_backend: Opener) -> None:
         backend = open_backend()
-        stops = [backend.watch([KEY], Ear().wake) for _ in range(2)]
+        stops = [backend.watch([KEY], Ear(backend).wake) for _ in range(2)]
 
         stops[0]()
         stops[0]()
@@ -141,7 +156,8 @@ class Watching(Hooks):
         stops[1]()
 
     def test_a_watch_can_be_called_off_from_inside_its_wake(self, open_backend: Opener) -> None:
-        watcher, writer, other = open_backend(), open_backend(), Ear()
+        watcher, writer = open_backend(), open_backend()
+        other = Ear(watcher)
         stops: list[Callable[[], None]] = []
         is_set, is_stopped, wakes = threading.Event(), threading.Event(), list[int]()
 
@@ -165,7 +181,8 @@ class Watching(Hooks):
         assert len(wakes) <= before + 1
 
     def test_a_closed_client_wakes_nobody(self, open_backend: Opener) -> None:
-        closed, writer, ear, other = open_backend(), open_backend(), Ear(), Ear()
+        closed, writer = open_backend(), open_backend()
+        ear, other = Ear(closed), Ear(writer)
         closed.watch([KEY], ear.wake)
         writer.watch([KEY], other.wake)
         ear.hears(lambda: rewrite(writer))
@@ -178,7 +195,7 @@ class Watching(Hooks):
         assert ear.wakes <= wakes + 1
 
     def test_watches_called_off_leave_no_thread_behind(self, backend: Backend) -> None:
-        ear = Ear()
+        ear = Ear(backend)
         stop = backend.watch([KEY], ear.wake)
         ear.hears(lambda: rewrite(backend))
         threads = threading.active_count()
@@ -193,7 +210,7 @@ class Watching(Hooks):
         self, backend: Backend, outage: Callable[[], AbstractContextManager[object]]
     ) -> None:
         attempt(backend, Write(KEY, ABSENT, b"old"))
-        ear = Ear()
+        ear = Ear(backend)
 
         with outage():
             began = time.monotonic()
