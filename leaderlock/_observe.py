@@ -80,6 +80,16 @@ class Sighting(NamedTuple):
         return self.session is not None and self.session.ended is not Ending.NO
 
     @property
+    def stints(self) -> tuple[Stint, ...]:
+        """The last terms. One that nobody has written down as over was so with its session."""
+        record = self.record
+        if record is None:
+            return ()
+        if self.session is not None and self._has_ended:
+            record = record.abandoned(write="", at=record.at, how=self.session.ended)
+        return record.stints
+
+    @property
     def term(self) -> Term | None:
         record = self.record
         if record is None or record.session is None or not self.is_led:
@@ -157,7 +167,7 @@ def status(engine: Engine, name: str) -> Status:
         moved_ago=moved_ago,
         free_in=free_in,
         settled=is_settled(sighting.view) is not None,
-        history=record.stints if record is not None else (),
+        history=sighting.stints,
         note=record.note if record is not None else b"",
     )
 

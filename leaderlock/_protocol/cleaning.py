@@ -1,19 +1,19 @@
 """Cleaning, by long-lived clients, in small slices, by stamp (rule 19).
 
-Sessions that nobody keeps alive are buried; what has ended, and names released with a token below the floor, are
-deleted a day later at the earliest, counted on this client's own steady clocks. Never sooner: ABSENT is the one stamp
-that comes back, and no request travels for a day.
+Sessions that nobody keeps alive are buried, and the names that an ended one still shows are released; what has ended,
+and names released with a token below the floor, are deleted a day later at the earliest, counted on this client's own
+steady clocks. Never sooner: ABSENT is the one stamp that comes back, and no request travels for a day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.events import Arm, Kind, Put, Scan, Scanned
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.records import NameRecord, name_key, read_name, session_key
+from leaderlock._protocol.records import Ending, NameRecord, name_key, read_name, session_key
 from leaderlock._protocol.rivals import Observation, burial, observe
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import DELETE, Seen, Write
@@ -34,6 +34,17 @@ _SESSION = session_key("")
 _NAME = name_key("")
 
 
+class _Over(NamedTuple):
+    """A register that nobody needs any more."""
+
+    write: str
+    """That very write, since stamps may come back."""
+    since: Instant
+    """When it was first seen."""
+    how: Ending
+    """How it ended, if it is a session's."""
+
+
 class Cleaning:
     """What this client has seen lying about, since when, under which stamp."""
 
@@ -42,12 +53,15 @@ class Cleaning:
         self._memory = memory
         self._every = max(60.0, 4 * setting.timing.longest)
         self._sessions: dict[str, Observation] = {}
-        self._ended: dict[str, tuple[str, Instant]] = {}
-        """Registers that are over, by key: the write, since stamps may come back, and when it was first seen."""
+        self._over: dict[str, _Over] = {}
+        """Registers that are over, by key."""
         self._met: set[str] = set()
         """Those of them that the present pass has come upon. What a whole pass did not meet, others have removed: were
         it not forgotten, the sessions of jobs that come and go would fill the list, and nothing be cleaned again."""
         self._prefixes: Sequence[str] = (_SESSION, _NAME)
+        self._behind = False
+        """Whether the pass over the names has left some for the next: until then the sessions that they may show stay.
+        """
         self._started = False
 
     def start(self, now: Instant) -> None:
@@ -60,7 +74,7 @@ class Cleaning:
 
     def forget_all(self) -> None:
         self._sessions.clear()
-        self._ended.clear()
+        self._over.clear()
         self._met.clear()
 
     def fired(self, now: Instant) -> None:
@@ -74,16 +88,20 @@ class Cleaning:
             return
         room = AT_ONCE
         for key, seen in event.items:
-            if room and self._look(key, seen, now):
+            if not room:
+                self._behind = self._behind or key.startswith(_NAME)
+            elif self._look(key, seen, now):
                 room -= 1
-            if key in self._sessions or key in self._ended:
+            if key in self._sessions or key in self._over:
                 self._met.add(key)
         if event.finished:
             self._forget_unmet(event.scan.prefix)
             self._prefixes = self._prefixes[::-1]
+            if self._prefixes[0] == _NAME:
+                self._behind = False
 
     def _forget_unmet(self, prefix: str) -> None:
-        for known in (self._sessions, self._ended):
+        for known in (self._sessions, self._over):
             for key in [key for key in known if key.startswith(prefix) and key not in self._met]:
                 del known[key]
         self._met.clear()
@@ -94,11 +112,23 @@ class Cleaning:
         if key.startswith(_SESSION):
             return self._look_at_session(key, seen, now)
         record = read_name(seen.value)
-        if not isinstance(record, NameRecord) or record.session is not None or record.token >= self._memory.floor:
+        if not isinstance(record, NameRecord):
             return False
-        if record.note:
+        if record.session is not None:
+            return self._release(key, seen, record, record.session, now)
+        if record.note or record.token >= self._memory.floor:
             return False  # a note outlives its term: nobody may lose "processed up to here" by a day's rest
         return self._delete_later(key, seen, record.write, now)
+
+    def _release(self, key: str, seen: Seen, record: NameRecord, session: str, now: Instant) -> bool:
+        """A name that its leader took along: were it still there when the record of his session goes, the next
+        candidate would find no proof that he is gone, and wait for the longest ttl."""
+        over = self._over.get(session_key(session))
+        if over is None:
+            return False
+        mark = self._setting.new_id()
+        self._put(Write(key, seen.stamp, record.abandoned(write=mark, at=now.wall, how=over.how).encode()), mark, now)
+        return True
 
     def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:
         if key not in self._sessions and len(self._sessions) >= WATCHED:
@@ -106,22 +136,24 @@ class Cleaning:
         known = self._sessions[key] = observe(self._sessions.get(key), seen, now)
         if known.ended:
             self._sessions.pop(key)
-            return self._delete_later(key, seen, known.mark or "", now)
+            return self._delete_later(key, seen, known.mark or "", now, known.ending)
         if not known.is_silent(self._setting, now):
             return False
         mark = self._setting.new_id()
         self._put(Write(key, seen.stamp, burial(known, mark).encode()), mark, now)
         return True
 
-    def _delete_later(self, key: str, seen: Seen, write: str, now: Instant) -> bool:
-        known, since = self._ended.get(key, (None, now))
-        if known != write:
-            if key in self._ended or len(self._ended) < WATCHED:
-                self._ended[key] = (write, now)
+    def _delete_later(self, key: str, seen: Seen, write: str, now: Instant, how: Ending = Ending.NO) -> bool:
+        known = self._over.get(key)
+        if known is None or known.write != write:
+            if known is not None or len(self._over) < WATCHED:
+                self._over[key] = _Over(write, now, how)
             return False
-        if not Deadline.after(since, DAY).has_passed(now):
+        if not Deadline.after(known.since, DAY).has_passed(now):
             return False
-        del self._ended[key]
+        if self._behind and key.startswith(_SESSION):
+            return False
+        del self._over[key]
         self._put(Write(key, seen.stamp, DELETE), "", now)
         return True
 

@@ -209,11 +209,22 @@ class NameRecord(NamedTuple):
         return line.encode("utf-8", "surrogatepass") + self.note
 
     def taken(
-        self, *, write: str, session: str, token: int, holder: str, at: float, note: bytes | None = None
+        self,
+        *,
+        write: str,
+        session: str,
+        token: int,
+        holder: str,
+        at: float,
+        before: Ending,
+        note: bytes | None = None,
     ) -> NameRecord:
-        """The next term: what a take writes over this record; the note stays, if there is no other."""
+        """The next term: what a take writes over this record; the note stays, if there is no other.
+
+        ``before``: how the session ended that the name shows, if it shows one.
+        """
         stint = Stint(token, holder, at, None, _LEADS)
-        history = (*self._ended("expired", None), stint.line())[-HISTORY:]
+        history = (*self._ended(before.value, None), stint.line())[-HISTORY:]
         return NameRecord(write, session, token, self.note if note is None else note, at, history, self.extra)
 
     def released(
@@ -224,6 +235,10 @@ class NameRecord(NamedTuple):
         return NameRecord(
             write, None, token or self.token, self.note if note is None else note, at, history, self.extra
         )
+
+    def abandoned(self, *, write: str, at: float, how: Ending) -> NameRecord:
+        """The same name, released for a session that ended without doing so; when it ceased to lead is not known."""
+        return NameRecord(write, None, self.token, self.note, at, self._ended(how.value, None), self.extra)
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
         return (*self.history[:-1], Stint.ended(self.history[-1], how, at)) if self.history else ()

@@ -36,8 +36,12 @@ class Observation:
         return self.record.write if isinstance(self.record, SessionRecord) else None
 
     @property
+    def ending(self) -> Ending:
+        return self.record.ended if isinstance(self.record, SessionRecord) else Ending.NO
+
+    @property
     def ended(self) -> bool:
-        return isinstance(self.record, SessionRecord) and self.record.ended is not Ending.NO
+        return self.ending is not Ending.NO
 
     def dead_at(self, setting: Setting) -> Deadline:
         """When its silence has lasted long enough (rule 7)."""
@@ -129,9 +133,10 @@ class Rivals:
     def saw(self, session: str, seen: Seen, now: Instant) -> None:
         self._known[session] = observe(self._known.get(session) or self._resting.pop(session, None), seen, now)
 
-    def has_ended(self, session: str) -> bool:
+    def ending(self, session: str) -> Ending:
+        """How that session was seen to end."""
         known = self._known.get(session)
-        return known is not None and known.ended
+        return Ending.NO if known is None else known.ending
 
     def is_buriable(self, session: str, now: Instant) -> bool:
         """Rules 7 and 17: on settled memory only, and only after the whole wait."""

@@ -197,7 +197,13 @@ class Taking:
             return  # its open or its verification is under way, and ends in another step of every campaign
         mark = self._setting.new_id()
         record = (base or NameRecord("", None, 0)).taken(
-            write=mark, session=mine.id, token=token, holder=str(self._setting.holder), at=now.wall, note=note
+            write=mark,
+            session=mine.id,
+            token=token,
+            holder=str(self._setting.holder),
+            at=now.wall,
+            before=self._rivals.ending(name.shown_session or ""),
+            note=note,
         )
         mine.try_name(name.name)
         self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id, base=base, floor=name.floor)

@@ -76,13 +76,16 @@ def hammer(folder: Path, ttl: str, number: str) -> None:
     while os.getppid() == parent:  # not longer than the test that started it
         try:
             with client.election("job", timeout=5) as lease:
-                note("elected", lease.token, 0, now())
+                # Who sleeps through a whole ttl right here has lost his claim before he looks at the clock.
+                elected_at = now()
+                lease.check()
+                note("elected", lease.token, 0, elected_at)
                 try:
                     fence.stamp(lease.token)
                     for _ in range(dice.randrange(1, 4)):
                         count = int(fence.read() or b"0") + 1
                         time.sleep(dice.random() * 0.01)  # the window in which a second leader would be seen
-                        held_at = now()  # what is held at the check was held at this moment, whatever comes after it
+                        held_at = now()  # what is held at a check was held at this moment, whatever comes after it
                         lease.check()
                         fence.write(b"%d" % count, token=lease.token)
                         note("counted", lease.token, count, held_at)

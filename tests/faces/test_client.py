@@ -97,6 +97,22 @@ def test_what_needs_no_store_works_after_close(client):
     assert "lost" in repr(lease)
 
 
+def test_a_closed_client_s_terms_are_told_to_have_been_closed_before_and_after_the_next(open_client, store):
+    client, other = (open_client(store.backend()) for _ in range(2))
+    client.election("a").campaign()
+
+    def told():
+        return [stint.how for stint in other.status("a").history]
+
+    before = told()
+    client.close()
+    after = told()
+    with other.election("a"):
+        next_one = told()
+
+    assert (before, after, next_one) == (["leads"], ["closed"], ["closed", "leads"])
+
+
 @pytest.mark.parametrize("slow", [0.0, 0.3])
 def test_closing_ends_a_campaign_in_another_thread_with_a_usage_error(
     open_client, store, backend, in_background, eventually, slow

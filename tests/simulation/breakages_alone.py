@@ -39,7 +39,7 @@ WITHOUT_LOSSES: Final = (
         "an absent session is believed ended at once",
         Change(
             "rivals.py",
-            "return isinstance(self.record, SessionRecord) and self.record.ended is not Ending.NO",
+            "return self.ending is not Ending.NO",
             "return self.record is None or getattr(self.record, 'ended', None) not in (None, Ending.NO)",
         ),
         profiles="forgetful rough",

@@ -74,9 +74,20 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "cleaning too early",
-        Change("cleaning.py", "if not Deadline.after(since, DAY).has_passed(now):", "if False:"),
+        Change("cleaning.py", "if not Deadline.after(known.since, DAY).has_passed(now):", "if False:"),
         profiles="tidy",
         budget=150,
+        seen_by="overlap tokens liveness notes",
+    ),
+    broken(
+        "a name released for a session that was not seen ended",
+        Change(
+            "cleaning.py",
+            "        if over is None:\n            return False\n",
+            '        over = over or _Over("", now, Ending.EXPIRED)\n',
+        ),
+        profiles="tidy",
+        budget=50,
         seen_by="overlap tokens liveness notes",
     ),
     # -- progress

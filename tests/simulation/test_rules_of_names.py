@@ -19,7 +19,7 @@ from leaderlock._protocol.events import (
     Viewed,
     Withdraw,
 )
-from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, read_session
+from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, read_name, read_session
 from leaderlock.backend import DELETE, Write
 from leaderlock.errors import MemoryGone
 
@@ -230,6 +230,25 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
 
     assert there[:4] == [True] * 4
     assert there[-1] is not deleted
+
+
+def test_rule_19_a_name_is_released_once_the_session_that_it_shows_has_been_seen_ended(store, client):
+    client.campaign("own")
+    leader = NameRecord("w", "dead", 5, b"up to here", history=("5|1.000||leads|somebody",))
+    overwrite(store, "name/left", leader)
+    overwrite(store, "session/dead", SessionRecord("w", 15.0))
+    overwrite(store, "name/unproved", leader._replace(session="absent"))
+
+    there = []
+    for number in range(1, 7):  # sessions and names in turn
+        client.do(Fired(CLEAN), at=200.0 * number)
+        there.append(read_name(register(store, "name/left").value))
+
+    *before, after = there
+    assert before[0] == leader, "silent, but nobody has seen it end"
+    assert (after.session, after.token, after.note) == (None, 5, b"up to here")
+    assert after.history == ("5|1.000||expired|somebody",)
+    assert read_name(register(store, "name/unproved").value).session == "absent", "absence is no proof"
 
 
 def remove(store, key):

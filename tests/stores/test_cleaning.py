@@ -215,22 +215,26 @@ def test_ten_thousand_that_are_over_are_cleaned_away_and_nobody_else(backend):
     crowd.renew("dead", CROWD, at=wall - 1e6)
     crowd.renew("living", LIVING, at=wall)
     crowd.names("over", CROWD)
+    crowd.names("left", CROWD // 10, session="dead")
+    crowd.names("noted-and-left", 3, session="dead", note=b"processed up to here")
     crowd.names("led", LIVING, session="living")
     crowd.names("noted", 3, note=b"processed up to here")
     crowd.names("future", 1, token=2**52)
-    kept_names = {key for key in crowd.keys("name/") if not key.startswith("name/over-")} | {"name/own"}
+    over = ("name/over-", "name/left-")
+    kept_names = {key for key in crowd.keys("name/") if not key.startswith(over)} | {"name/own"}
     before = crowd.census(wall)
 
     cleaner = Cleaner(backend, clock)
     cleaner.do(Campaign(Candidacy("own", patient=True)))
-    kept = crowd.seen(kept_names - {"name/own"})
+    untouched = {key for key in kept_names if not key.startswith("name/noted-and-left-")} - {"name/own"}
+    kept = crowd.seen(untouched)
     for step in itertools.count(1):
         for _ in range(RENEWALS):
             cleaner.live(SLICE_EVERY / RENEWALS)
             crowd.renew("living", LIVING, at=clock.now().wall)
         if step % PASS == 0:
             left = crowd.census(clock.now().wall)
-            if left.sessions_to_clean + left.names_to_clean == 1:
+            if left.sessions_to_clean + left.names_to_clean + left.stranded == 1:
                 break
         assert step < MOST, left
 
@@ -240,7 +244,8 @@ def test_ten_thousand_that_are_over_are_cleaned_away_and_nobody_else(backend):
         key for key in crowd.keys("session/") if key.startswith("session/cleaner-")
     }
     assert left.living == LIVING + 1
-    assert crowd.seen(kept_names - {"name/own"}) == kept, "not touched at all"
+    assert crowd.seen(untouched) == kept, "not touched at all"
+    assert left.noted == 6, "what the dead left noted is free, and kept"
     assert cleaner.shortest >= DAY
     assert max(one.reads for one in cleaner.slices) <= SLICE
     assert max(one.writes for one in cleaner.slices) <= AT_ONCE

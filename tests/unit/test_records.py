@@ -118,7 +118,7 @@ def test_fields_of_a_later_version_are_kept_when_an_older_one_writes():
     fields = json.loads(NameRecord("w", None, 7).encode()) | {"v": 2, "colour": "green"}
     record = read_name(json.dumps(fields).encode() + b"\nnote")
 
-    taken = record.taken(write="x", session="s", token=8, holder="me", at=1.0)
+    taken = record.taken(write="x", session="s", token=8, holder="me", at=1.0, before=Ending.NO)
 
     assert json.loads(taken.encode().partition(b"\n")[0])["colour"] == "green"
     assert taken.note == b"note"
@@ -146,7 +146,7 @@ def test_requests_are_one_per_requester_and_bounded():
 def test_history_is_bounded_and_tells_how_each_term_ended():
     record = NameRecord("w", None, 0)
     for token in range(1, 30):
-        record = record.taken(write="w", session="s", token=token, holder="a|b", at=float(token))
+        record = record.taken(write="w", session="s", token=token, holder="a|b", at=float(token), before=Ending.EXPIRED)
         if token % 2:
             record = record.released(write="w", how="resigned", at=token + 0.5)
 
