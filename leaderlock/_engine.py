@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Final, NamedTuple, Protocol, cast
 
@@ -20,11 +20,12 @@ from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
+from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
-from leaderlock._protocol.clocks import PAST, Deadline, Instant, Timing
+from leaderlock._protocol.clocks import PAST, Instant, Timing
 from leaderlock._protocol.events import (
     Answered,
     Arm,
@@ -52,8 +53,7 @@ from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
 from leaderlock._protocol.records import Holder
 from leaderlock._protocol.setting import Setting
-from leaderlock._thread import OwnThread
-from leaderlock._timers import Timers
+from leaderlock._watchlist import Watchlist
 from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
 
@@ -108,11 +108,9 @@ class Engine:
         self._lock = threading.RLock()
         self._is_busy = False
         self._is_abandoned = False
-        self._alarm = Bell()
-        self._timers = Timers()
-        self._wakes_at = float("inf")
-        self._thread = OwnThread("engine", self._run)
-        self._watches: dict[str, Callable[[], None]] = {}
+        self._clockwork = Clockwork(
+            clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, at_end=self._bury
+        )
         self._ended = Bell()
         self._renewal_bells: tuple[Bell, ...] = ()
         self._wall_offset = clock.now().wall - clock.now().boot
@@ -121,6 +119,8 @@ class Engine:
             LaneName.SESSION: Lane("session", self._calls, attempt, self.post),
             LaneName.NAMES: Lane("names", self._calls, attempt, self.post),
         }
+        names = self._lanes[LaneName.NAMES]
+        self._watches = Watchlist(backend, self._journal, lambda key: names.push(Woken(key)))
         traits = backend.traits
         self.setting = Setting(
             timing=terms.timing,
@@ -213,8 +213,8 @@ class Engine:
         states. It is never used again; no claim survives it, and everybody is told (traps 5 and 31)."""
         _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
         effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
-        self._timers.keep(lambda timer: isinstance(timer, _Later))
-        self._unwatch_all()
+        self._clockwork.cancel_timers()
+        self._watches.unwatch_all()
         self._machine = Machine(self.setting)
         self._dispatch(effects, None)
 
@@ -235,16 +235,15 @@ class Engine:
                 case Tell(candidacy, news):
                     self._tell(candidacy, news)
                 case Arm(timer, until, patiently):
-                    self._set_timer(timer, until, patiently=patiently)
+                    self._clockwork.set(timer, until, patiently=patiently)
                 case Retry(timer, failures):
-                    pause = self._back_off(failures)
-                    self._set_timer(timer, Deadline.after(self.clock.now(), pause), patiently=False)
+                    self._clockwork.set_in(self._back_off(failures), timer)
                 case Disarm(timer):
-                    self._timers.cancel(timer)
+                    self._clockwork.cancel(timer)
                 case Watch(key):
-                    self._watch(key)
+                    self._watches.watch(key)
                 case Unwatch(key):
-                    self._unwatch(key)
+                    self._watches.unwatch(key)
                 case Warn(message):
                     self._journal.warn("%s", message)
                 case Closed():
@@ -260,55 +259,10 @@ class Engine:
         except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
             _log.exception("the news of %r could not be told", candidacy.name)
 
-    def _watch(self, key: str) -> None:
-        lane = self._lanes[LaneName.NAMES]
-        try:
-            self._watches[key] = self._backend.watch([key], lambda: lane.push(Woken(key)))
-        except Exception as error:  # a watch is a hint: without it there is a look every third of a ttl
-            self._journal.warn("the backend cannot watch %s", key, exc_info=error)
-
-    def _unwatch(self, key: str) -> None:
-        stop = self._watches.pop(key, None)
-        if stop is not None:
-            try:
-                stop()
-            except Exception as error:  # as above
-                self._journal.warn("the backend cannot stop watching %s", key, exc_info=error)
-
-    def _unwatch_all(self) -> None:
-        for key in tuple(self._watches):
-            self._unwatch(key)
-
     # -- time
 
-    def _set_timer(self, timer: Any, until: Deadline, *, patiently: bool) -> None:
-        self._timers.set(timer, until, patiently=patiently)
-        self._thread.start()
-        if min(until.boot, until.raw) < self._wakes_at:
-            self._alarm.ring()
-
-    def _run(self) -> None:
-        while not self.is_closed:
-            with self._lock:
-                now = self.clock.now()
-                with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
-                    self._look_at_wall(now)
-                due = self._timers.due(now)
-                for timer in due:
-                    with suppress(LeaderLockError):
-                        self._fire(timer)
-                pause = 0.0 if due else self._timers.next_in(now)
-                pause = 3600.0 if pause is None else pause
-                self._wakes_at = now.boot + pause
-            if pause:
-                self.clock.wait(self._alarm, pause)
-        if self._is_abandoned:
-            self._bury()
-
-    def _fire(self, timer: Any) -> None:
-        if isinstance(timer, _Later):
-            timer.callback()
-        else:
+    def _fire(self, timer: Hashable) -> None:
+        with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
             self._step(Fired(timer), None)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
@@ -318,7 +272,7 @@ class Engine:
         """
         with self._lock:
             if not self.is_closed:
-                self._set_timer(_Later(callback), Deadline.after(self.clock.now(), seconds), patiently=False)
+                self._clockwork.call_in(seconds, callback)
 
     def _look_at_wall(self, now: Instant) -> None:
         """A wall clock that jumped ahead of the steady ones: this machine may have been frozen (design, section 7)."""
@@ -326,7 +280,8 @@ class Engine:
         self._wall_offset = offset
         if offset - before > JUMP:
             self._journal.warn("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
-            self._step(RenewNow(suspect=True), None)
+            with suppress(LeaderLockError):  # as above
+                self._step(RenewNow(suspect=True), None)
 
     # -- renewing before it is due
 
@@ -370,7 +325,7 @@ class Engine:
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""
-        with self._lock, suppress(LeaderLockError):
+        with self._lock:
             if not self.is_closed:
                 self._look_at_wall(self.clock.now())
         return self._machine.is_suspect
@@ -396,19 +351,19 @@ class Engine:
         with self._lock:
             self.is_closed = True
             self._machine.standing.until = PAST
-            self._timers.clear()
-            self._alarm.ring()
+            self._clockwork.cancel_all()
+        self._clockwork.stop()
         self._let_go_of_store()
         for lane in self._lanes.values():
             lane.join(self._left(until))
-        self._thread.join(self._left(until))
+        self._clockwork.join(self._left(until))
         self.callbacks.stop(self._left(until))
 
     def _left(self, until: float) -> float:
         return max(AT_LEAST, until - self.clock.boot())
 
     def _let_go_of_store(self) -> None:
-        self._unwatch_all()
+        self._watches.unwatch_all()
         for lane in self._lanes.values():
             lane.stop()
         try:
@@ -423,10 +378,12 @@ class Engine:
         """
         self._is_abandoned = self.is_closed = True
         self._machine.standing.until = PAST
-        self._alarm.ring()
+        self._clockwork.stop()
 
     def _bury(self) -> None:
         """On the engine's own thread: what an abandoned engine still owes is news, and the end of its threads."""
+        if not self._is_abandoned:
+            return
         with self._lock:
             ended = UsageError("this client was not closed, and nobody holds it any more")
             self._dispatch(self._machine.collapse(LossReason.CLOSED, ended), None)
@@ -438,15 +395,6 @@ class Engine:
         self.is_forked = self.is_closed = True
         self._lock = threading.RLock()
         self._machine.standing.until = PAST
-
-
-class _Later:
-    """A timer of the faces', beside the machine's own; compared by identity."""
-
-    __slots__ = ("callback",)
-
-    def __init__(self, callback: Callable[[], object]) -> None:
-        self.callback = callback
 
 
 def _disown_all() -> None:

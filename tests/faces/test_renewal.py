@@ -228,7 +228,7 @@ def test_a_store_that_loses_every_third_answer_keeps_its_leader(client, backend,
     backend.inject(Fault.LOST_AFTER, times=None, when=lambda _: dice.random() < 1 / 3)
 
     def is_at_rest():
-        return engine._timers.next_in(clock.now()) and engine._machine._sessions.current.renewing is None
+        return engine._clockwork.next_in() and engine._machine._sessions.current.renewing is None
 
     for _ in range(300):
         clock.advance(0.2)

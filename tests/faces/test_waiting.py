@@ -104,7 +104,7 @@ def test_a_failed_campaign_leaves_no_watch_and_no_timer_behind(client, rival, ev
     engine = client.engine()
 
     eventually(lambda: not engine._watches)
-    assert not [timer for timer in engine._timers._set if timer[0] == "name"]
+    assert not [timer for timer in engine._clockwork._timers._set if timer[0] == "name"]
 
 
 # -- not waiting (rule 14)

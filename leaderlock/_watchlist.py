@@ -1,0 +1,47 @@
+"""What a client watches at its store: hints that it is time to look, and nothing to rely on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from leaderlock._journal import Journal
+from leaderlock.backend import Backend
+
+__all__ = ["Watchlist"]
+
+
+class Watchlist:
+    """Keys that are watched, one by one; not thread-safe. A driver that fails costs time: without a hint, there is a
+    look every third of a ttl.
+
+    Args:
+        woken: called with the key, from any thread, when it may have changed.
+    """
+
+    def __init__(self, backend: Backend, journal: Journal, woken: Callable[[str], None]) -> None:
+        self._backend = backend
+        self._journal = journal
+        self._woken = woken
+        self._stops: dict[str, Callable[[], None]] = {}
+
+    def __len__(self) -> int:
+        return len(self._stops)
+
+    def watch(self, key: str) -> None:
+        try:
+            self._stops[key] = self._backend.watch([key], partial(self._woken, key))
+        except Exception as error:  # whatever a driver raises
+            self._journal.warn("the backend cannot watch %s", key, exc_info=error)
+
+    def unwatch(self, key: str) -> None:
+        stop = self._stops.pop(key, None)
+        if stop is not None:
+            try:
+                stop()
+            except Exception as error:  # as above
+                self._journal.warn("the backend cannot stop watching %s", key, exc_info=error)
+
+    def unwatch_all(self) -> None:
+        for key in tuple(self._stops):
+            self.unwatch(key)
