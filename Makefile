@@ -16,7 +16,7 @@ FAULTS := $(wildcard tests/stores)
 STORES := tests/contract tests/containers
 TOGETHER := $(filter-out $(ALONE) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 ON_STORES := -n 4 --dist loadfile -p leaderlock.testing.summary $(STORES)
-COMPOSE := $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose)
+COMPOSE := tests/containers/compose
 # Where an engine answers, the tests take containers (docs/testing.md), whose images are made before any test's time runs.
 IMAGES_IF_ENGINE = ! docker version >/dev/null 2>&1 || [ "$$LEADERLOCK_TEST_STORES" ] || $(MAKE) stores-images || { \
 	echo 'NO CONTAINERS: their images cannot be built here; the tests take the servers on PATH' >&2; \
@@ -58,9 +58,11 @@ pytest: .venv/dev
 stores: .venv/dev stores-images
 	$(BIN)/pytest --stores=containers --require-stores $(ON_STORES) $(ARGS)
 
+# One service of each image: Compose v2 would build it anew for each, under other ids, and then `up` would make containers
+# anew that run.
 stores-images:
 	tests/containers/base-image
-	$(COMPOSE) build
+	$(COMPOSE) build redis valkey zookeeper-1 etcd-1
 
 stores-up: stores-images
 	$(COMPOSE) up -d

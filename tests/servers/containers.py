@@ -22,9 +22,10 @@ from pathlib import Path
 
 from tests.servers.loopback import free_ports, is_taken, until
 
-__all__ = ["RUN", "Container", "Nodes", "bring_down", "compose_command", "why_not"]
+__all__ = ["RUN", "Container", "Nodes", "bring_down", "why_not"]
 
 ROOT = Path(__file__).parents[2].resolve()
+COMPOSE = str(ROOT / "tests/containers/compose")
 RUN = "LEADERLOCK_TEST_RUN"
 """A directory of this run of pytest, known to all of its processes."""
 LABEL = "com.docker.compose"
@@ -42,18 +43,6 @@ def run(*words: str, timeout: float = 60.0, **variables: str) -> str:
 
 
 @cache
-def compose_command() -> tuple[str, ...]:
-    """Compose v2, else v1, else nothing."""
-    for words in (("docker", "compose"), ("docker-compose",)):
-        if (
-            shutil.which(words[0])
-            and subprocess.run([*words, "version"], capture_output=True, check=False).returncode == 0
-        ):
-            return words
-    return ()
-
-
-@cache
 def why_not() -> str:
     """Why there are no containers here; nothing where there are."""
     if not (ROOT / "docker-compose.yml").exists():
@@ -64,7 +53,8 @@ def why_not() -> str:
         run("docker", "version", "--format", "{{.Server.Version}}", timeout=10.0)
     except (AssertionError, subprocess.TimeoutExpired):
         return "no container engine answers"
-    return "" if compose_command() else "there is neither `docker compose` nor docker-compose"
+    done = subprocess.run([COMPOSE, "version"], capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip()
 
 
 @dataclass(frozen=True)
@@ -208,7 +198,7 @@ class Nodes:
                 project = before[0][2] if before else os.environ.get("COMPOSE_PROJECT_NAME", f"leaderlock-{CHECKOUT}")
                 # The first time, this builds the images.
                 words = ("-p", project, "up", "--detach", *sorted(missing))
-                run(*compose_command(), *words, timeout=900.0, **(ports or _moved_ports(missing)))
+                run(COMPOSE, *words, timeout=900.0, **(ports or _moved_ports(missing)))
         self.wait()
 
 
@@ -228,7 +218,7 @@ def _moved_ports(services: Iterable[str]) -> dict[str, str]:
 def bring_down() -> None:
     """End the containers, if it was this run of pytest that brought them up."""
     if Path(os.environ[RUN], OURS).exists():
-        run(*compose_command(), "-p", _listed()[0][2], "down", "--volumes", "--timeout", "5", timeout=120.0)
+        run(COMPOSE, "-p", _listed()[0][2], "down", "--volumes", "--timeout", "5", timeout=120.0)
 
 
 def _listed() -> list[tuple[str, str, str]]:

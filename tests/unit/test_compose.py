@@ -1,8 +1,12 @@
-"""What docker-compose.yml, the Dockerfile and the page on testing say of the stores in containers: the same."""
+"""What docker-compose.yml, the Dockerfile and the page on testing say of the stores in containers: the same.
+
+And which Compose reads it.
+"""
 
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,66 @@ def test_the_page_names_the_version_of_each_store(store, version):
 def test_the_page_names_every_port_and_the_variable_that_moves_it(variable, port):
     assert re.search(rf"\b{port}\b", PAGE)
     assert variable in PAGE or re.sub(r"\d", "N", variable) in PAGE
+
+
+def test_the_makefile_builds_each_image_for_one_service_only():
+    (services,) = re.findall(r"^\t\$\(COMPOSE\) build (.+)$", (ROOT / "Makefile").read_text("utf-8"), flags=re.M)
+
+    built = [
+        re.findall(rf"^  {one}:\n    (?:<<: \*|image: leaderlock-tests/)(\w+)", COMPOSE, re.M)
+        for one in services.split()
+    ]
+
+    assert sorted(built) == sorted([image] for image in IMAGES)
+
+
+@pytest.fixture
+def compose(tmp_path):
+    """Asks for Compose on a PATH where only these programs are, each with what it says and the code it ends with."""
+
+    def ask(**programs: tuple[str, int]) -> subprocess.CompletedProcess[str]:
+        for name, (case, code) in programs.items():
+            program = tmp_path / name.replace("_", "-")
+            program.write_text(f"#!/bin/sh\ncase $* in {case}) echo {program.name} $* ;; *) exit {code} ;; esac\n")
+            program.chmod(0o755)
+        script = ROOT / "tests/containers/compose"
+        words, path = [script, "-p", "a b", "up"], {"PATH": str(tmp_path)}
+        return subprocess.run(words, env=path, capture_output=True, text=True, check=False)
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("programs", "chosen"),
+    [
+        ({"docker": ("compose*", 1), "docker_compose": ("*", 1)}, "docker compose"),
+        ({"docker": ("version", 1), "docker_compose": ("*", 1)}, "docker-compose"),
+        ({"docker_compose": ("*", 1)}, "docker-compose"),
+    ],
+    ids=["both", "no plugin", "no docker"],
+)
+def test_the_plugin_is_taken_where_docker_has_it_else_docker_compose(compose, programs, chosen):
+    done = compose(**programs)
+
+    assert (done.returncode, done.stdout) == (0, f"{chosen} -p a b up\n")
+
+
+@pytest.mark.parametrize(
+    "programs", [{}, {"docker": ("version", 1), "docker_compose": ("nothing", 127)}], ids=["none", "both broken"]
+)
+def test_where_no_compose_is_the_reader_is_told(compose, programs):
+    done = compose(**programs)
+
+    assert (done.returncode, done.stdout) == (127, "")
+    assert "neither `docker compose` nor docker-compose" in done.stderr
+
+
+def test_nobody_chooses_besides():
+    chooses = r"docker compose version|docker-compose version|which\(.docker-compose.\)|command -v docker-compose"
+    files = [ROOT / "Makefile", *(ROOT / ".ci").iterdir(), *(ROOT / "tests").glob("[cs]*/*")]
+
+    found = {
+        str(path.relative_to(ROOT)) for path in files if path.is_file() and re.search(chooses, path.read_text("utf-8"))
+    }
+
+    assert found == {"tests/containers/compose"}
