@@ -10,24 +10,18 @@ examples:
 
 from __future__ import annotations
 
-import argparse
-
-from leaderlock.cli._options import Options, add_name, open_client, seconds
-from leaderlock.cli._talk import Exit, Talk
+from leaderlock.cli._options import Options
+from leaderlock.cli._switch import add_arguments, turn
+from leaderlock.cli._talk import Talk
 
 __all__ = ["add_arguments", "command"]
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    add_name(parser)
-    parser.add_argument("--timeout", type=seconds, metavar="S", help="give up (75) when it still runs after S seconds")
-
-
 def command(options: Options, talk: Talk) -> int:
-    with open_client(options) as client:
-        is_new = client.pause(options.name, timeout=options.timeout)
-    if talk.as_json:
-        talk.data_json({"name": options.name, "changed": is_new})
-    else:
-        talk.data(f"{options.name}: " + ("is paused" if is_new else "was paused already"))
-    return Exit.OK
+    return turn(
+        options,
+        talk,
+        lambda client: client.pause(options.name, timeout=options.timeout),
+        changed="is paused",
+        unchanged="was paused already",
+    )

@@ -1,0 +1,31 @@
+"""This turns a job off or on for all hosts, and says whether that changed anything: `pause` and `resume` in one."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._talk import Exit, Talk
+
+if TYPE_CHECKING:
+    from leaderlock import Client
+
+__all__ = ["add_arguments", "turn"]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    add_name(parser)
+    parser.add_argument("--timeout", type=seconds, metavar="S", help="give up (75) when it still runs after S seconds")
+
+
+def turn(options: Options, talk: Talk, change: Callable[[Client], bool], *, changed: str, unchanged: str) -> int:
+    """``change`` says whether it was otherwise before; the two words are what people read in either case."""
+    with open_client(options) as client:
+        is_new = change(client)
+    if talk.as_json:
+        talk.data_json({"name": options.name, "changed": is_new})
+    else:
+        talk.data(f"{options.name}: {changed if is_new else unchanged}")
+    return Exit.OK
