@@ -67,6 +67,7 @@ class Container:
     project: str
     is_running: bool
     is_paused: bool
+    command: Sequence[str]
     addresses: Mapping[str, str]
     """By network; none where it is not part of one, and in networks of a container that does not run."""
 
@@ -192,9 +193,10 @@ class Nodes:
     def _bring_up(self, **ports: str) -> None:
         with _lock("stack"):
             before = _listed()
-            if not before and RUN in os.environ:
-                Path(os.environ[RUN], OURS).touch()
             if missing := set(self.services) - {service for _, service, _ in before}:
+                if RUN in os.environ and not ports:
+                    with Path(os.environ[RUN], OURS).open("a") as file:
+                        file.writelines(f"{service}\n" for service in missing)
                 project = before[0][2] if before else os.environ.get("COMPOSE_PROJECT_NAME", f"leaderlock-{CHECKOUT}")
                 # The first time, this builds the images.
                 words = ("-p", project, "up", "--detach", *sorted(missing))
@@ -210,15 +212,28 @@ def variable_of(service: str) -> str:
 def _moved_ports(services: Iterable[str]) -> dict[str, str]:
     """Other ports for those whose own are taken, as they are while another checkout's containers are up."""
     usual = dict(re.findall(r"\$\{(LEADERLOCK_\w+_PORT):-(\d+)\}", (ROOT / "docker-compose.yml").read_text("utf-8")))
-    asked = {variable: os.environ.get(variable, usual[variable]) for variable in map(variable_of, services)}
+    # One that lends its network has no port of its own.
+    variables = [variable for variable in map(variable_of, services) if variable in usual]
+    asked = {variable: os.environ.get(variable, usual[variable]) for variable in variables}
     taken = [variable for variable, port in asked.items() if is_taken(int(port))]
     return {variable: str(port) for variable, port in zip(taken, free_ports(len(taken)), strict=True)}
 
 
 def bring_down() -> None:
-    """End the containers, if it was this run of pytest that brought them up."""
-    if Path(os.environ[RUN], OURS).exists():
-        run(COMPOSE, "-p", _listed()[0][2], "down", "--volumes", "--timeout", "5", timeout=120.0)
+    """End the containers that this run of pytest brought up."""
+    try:
+        ours = set(Path(os.environ[RUN], OURS).read_text("utf-8").split())
+    except FileNotFoundError:
+        return
+    there = _listed()
+    if not there:
+        return
+    if {service for _, service, _ in there} <= ours:
+        words = ("--profile", "sentinel", "-p", there[0][2], "down", "--volumes", "--timeout", "5")
+        run(COMPOSE, *words, timeout=120.0)
+    else:
+        mine = [identity for identity, service, _ in there if service in ours]
+        run("docker", "rm", "--force", "--volumes", *mine)
 
 
 def _listed() -> list[tuple[str, str, str]]:
@@ -238,6 +253,7 @@ def _described(told: dict) -> Container:
         project=labels[f"{LABEL}.project"],
         is_running=state["Running"],
         is_paused=state["Paused"],
+        command=told["Config"]["Cmd"],
         addresses={name: here["IPAddress"] for name, here in told["NetworkSettings"]["Networks"].items()},
     )
 

@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.servers.redis import PATIENCE, RedisServer, find_server, free_port, until
+from tests.servers.sentinels import has_moved, is_whole, master_of, replies
 
 __all__ = ["Cluster", "Group", "Sentinel"]
 
 NAME = "mymaster"
-
-
-def replies(port: int, *words: str) -> list[str]:
-    """The lines of what a server answers."""
-    data = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
-    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as connection:
-        connection.sendall(data.encode())
-        return connection.recv(1 << 16).decode(errors="replace").split("\r\n")
 
 
 class Sentinel:
@@ -51,11 +43,7 @@ class Sentinel:
 
     def master(self) -> int:
         """The port of what it takes for the master."""
-        return int(replies(self.port, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME)[4])
-
-    def facts(self) -> dict[str, str]:
-        words = replies(self.port, "SENTINEL", "MASTER", NAME)[2::2]
-        return dict(zip(words[::2], words[1::2], strict=False))
+        return master_of(self.port, NAME)
 
     def _answers(self) -> bool:
         try:
@@ -94,13 +82,7 @@ class Group:
         self._stack.close()
 
     def is_whole(self) -> bool:
-        known = [sentinel.facts() for sentinel in self.sentinels]
-        followers = replies(self.servers[0].port, "INFO", "replication")
-        return sum("state=online" in line for line in followers) == len(self.servers) - 1 and all(
-            (int(facts["num-slaves"]), int(facts["num-other-sentinels"]), facts["flags"])
-            == (len(self.servers) - 1, len(self.sentinels) - 1, "master")
-            for facts in known
-        )
+        return is_whole([each.port for each in self.sentinels], NAME, replicas=len(self.servers) - 1)
 
     @property
     def hosts(self) -> str:
@@ -112,12 +94,7 @@ class Group:
 
     def has_moved(self, old: RedisServer) -> bool:
         """Whether all Sentinels name another master, and it knows."""
-        ports = {sentinel.master() for sentinel in self.sentinels}
-        return (
-            len(ports) == 1
-            and old.port not in ports
-            and any("role:master" in line for line in replies(ports.pop(), "INFO", "replication"))
-        )
+        return has_moved([each.port for each in self.sentinels], NAME, old.port)
 
     def fail_over(self) -> None:
         """As an operator does it: with the old master alive."""
