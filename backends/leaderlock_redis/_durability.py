@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
 from urllib.parse import unquote
 
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Durability", "check_server", "durability_in_url", "facts_of"]
-
-# The first with WAITAOF.
-_WAITAOF_SINCE: Final = (7, 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +48,8 @@ def facts_of(info: bytes) -> dict[str, str]:
     return {name: value for name, colon, value in lines if colon}
 
 
-def check_server(facts: dict[str, str], durability: Durability, place: str, *, is_in_cluster: bool = False) -> bool:
-    """Raise ``BackendRefused`` unless this server can keep leases; whether it has WAITAOF."""
+def check_server(facts: dict[str, str], durability: Durability, place: str, *, is_in_cluster: bool = False) -> None:
+    """Raise ``BackendRefused`` unless this server can keep leases."""
     if facts.get("role") != "master":
         raise BackendRefused(
             f"{place}: it is a replica ({facts.get('role', 'its role is hidden')}), and only a master can be asked;"
@@ -81,5 +77,3 @@ def check_server(facts: dict[str, str], durability: Durability, place: str, *, i
             f"{place}: it hides its replication id, the only sign of a restart or a failover; with append-only"
             " persistence use durability='disk', otherwise use another store"
         )
-    version = tuple(int(part) for part in facts.get("redis_version", "").split(".")[:2] if part.isdigit())
-    return version >= _WAITAOF_SINCE

@@ -17,7 +17,9 @@ ACL: Final = (
 )
 """The rights that the driver needs; ``durability="disk"`` needs ``+config|get +waitaof`` too."""
 
-_RIGHTS: Final = f"this user's rights do not suffice; as an administrator: {ACL}"
+_RIGHTS: Final = (
+    f"this user's rights do not suffice; as an administrator: {ACL}, and for durability='disk' +config|get +waitaof"
+)
 
 _REFUSALS: Final[Mapping[str, str]] = {
     "NOAUTH": "it wants a password, and the URL has none; put it there: redis://user:password@host",

@@ -189,7 +189,8 @@ class Links:
         place = self._shown(link.settings)
         requests = [pack(b"INFO"), pack(b"EVAL", CHECK, b"1", self._space + b"\0check", self._space)]
         if self._durability.is_disk:
-            requests.append(pack(b"CONFIG", b"GET", b"appendfsync"))
+            # For nobody's copy, which answers at once: only whether it is known here, and whether we may.
+            requests += [pack(b"CONFIG", b"GET", b"appendfsync"), pack(b"WAITAOF", b"0", b"0", b"1")]
         if self._durability.replicas:
             # For none, which answers at once: only whether we may.
             requests.append(pack(b"WAIT", b"0", b"1"))
@@ -204,14 +205,18 @@ class Links:
             facts = facts_of(info)
             if self._master.can_move and facts.get("role") not in (None, "master"):
                 raise BackendUnavailable(f"{place}: {_NOT_YET}")
-            is_new = check_server(facts, self._durability, place, is_in_cluster=self._master.is_in_cluster)
-            link.has_waitaof = is_new and self._durability.is_disk
+            check_server(facts, self._durability, place, is_in_cluster=self._master.is_in_cluster)
+        if self._durability.is_disk:
+            # One that does not know it, as before 7.2, syncs before it answers, under `appendfsync always`.
+            link.has_waitaof = not _is_unknown(replies[-1])
+            if not link.has_waitaof:
+                del replies[-1]
         for reply in replies:
             if isinstance(reply, ServerError):
                 raise refusal(reply, place, wrote=False)
-        if self._durability.is_disk and replies[-1] != [b"appendfsync", b"always"]:
+        if self._durability.is_disk and replies[2] != [b"appendfsync", b"always"]:
             raise BackendRefused(
-                f"{place}: durability='disk' needs `appendfsync always`, and it is {replies[-1]!r}; set it,"
+                f"{place}: durability='disk' needs `appendfsync always`, and it is {replies[2]!r}; set it,"
                 " or leave durability out"
             )
         return True
@@ -235,6 +240,11 @@ class Links:
         """Be of no use in the child. The library closes its copies of the sockets without ending the parent's."""
         self._gone = "the process was forked after this backend was opened; open another in the child"
         self._close_idle()
+
+
+def _is_unknown(reply: Reply) -> bool:
+    """Whether the server does not know such a command."""
+    return isinstance(reply, ServerError) and str(reply).startswith("ERR unknown command")
 
 
 def _after_fork_in_child() -> None:

@@ -217,7 +217,7 @@ def test_newer_libraries_are_taken(monkeypatch, version):
     open_backend("redis://localhost", namespace="x").close()
 
 
-FIT = {"role": "master", "master_replid": "c0ffee", "aof_enabled": "1", "redis_version": "7.0.15"}
+FIT = {"role": "master", "master_replid": "c0ffee", "aof_enabled": "1"}
 
 
 def test_a_server_that_hides_its_replication_id_is_refused_unless_it_writes_to_disk():
@@ -226,11 +226,6 @@ def test_a_server_that_hides_its_replication_id_is_refused_unless_it_writes_to_d
     check_server(hidden, Durability.parse("disk"), "here")
     with pytest.raises(errors.BackendRefused, match="replication id"):
         check_server(hidden, Durability.parse("memory"), "here")
-
-
-@pytest.mark.parametrize(("version", "has"), [("6.2.1", False), ("7.0.15", False), ("7.2.0", True), ("8.0.2", True)])
-def test_waitaof_is_used_where_the_server_has_it(version, has):
-    assert check_server({**FIT, "redis_version": version}, Durability.parse("disk"), "here") is has
 
 
 @pytest.mark.parametrize(
