@@ -45,6 +45,7 @@ _MAX_BATCH: Final = 100
 _MAX_VALUE: Final = 1 << 20
 _PAGE: Final = b"500"
 _DAY: Final = 86_400 * 1_000_000
+_NOTHING: Final = Seen(None, ABSENT)
 
 
 def open_backend(url: str, *, namespace: str, durability: str | None = None, **options: object) -> Backend:
@@ -125,7 +126,12 @@ class RedisBackend(Backend):
             raise MemoryGone(
                 f"{self._links.place}: the server remembers something else than it did; nothing was written"
             )
-        answers = [self._answer(answer) for answer in self._checked(reply, wrote=True)]
+        stamp, *registers = self._checked(reply, wrote=True)
+        done, gone = Swapped(int(stamp)), Swapped(ABSENT)
+        answers = [
+            (done if register else gone) if isinstance(register, int) else Conflict(self._seen(register))
+            for register in registers
+        ]
         if missing and any(isinstance(answer, Swapped) for answer in answers):
             raise OutcomeUnknown(f"{self._links.place}: written, but {missing}; it may be lost again")
         return answers
@@ -194,13 +200,10 @@ class RedisBackend(Backend):
         return reply
 
     def _seen(self, register: Reply) -> Seen:
-        stamp, value = self._checked(register)
+        stamp, value = self._checked(register) or (None, None)
         if stamp is None:
-            return Seen(None, ABSENT)
+            return _NOTHING
         return Seen(value, int(stamp))
-
-    def _answer(self, answer: Reply) -> Answer:
-        return Swapped(int(answer)) if isinstance(answer, bytes) else Conflict(self._seen(answer))
 
 
 def _space(namespace: str) -> bytes:

@@ -17,6 +17,8 @@ if not (mark[1] and mark[2] and mark[3] == replid) then
 end
 local reply = {mark[1], mark[2], replid}
 for i = 2, #KEYS do
-  reply[i + 2] = call('HMGET', KEYS[i], 'stamp', 'value')
+  local register = call('HMGET', KEYS[i], 'stamp', 'value')
+  -- One nil for what is absent, and no list of two.
+  reply[i + 2] = register[1] and register
 end
 return reply

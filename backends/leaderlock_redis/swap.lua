@@ -1,6 +1,7 @@
 -- KEYS: the namespace's mark (also the name of its channel), then a register for each write.
 -- ARGV: birth id; the line of INFO that names the replication id, or nothing where that is no part of the memory;
 --   then for each write the stamp expected (with a minus before it: delete) and the value.
+-- Returns the stamp that was given, and for each write 1 (done), 0 (deleted), or what is there instead.
 local call, find = redis.call, string.find
 local info = call('INFO', 'replication')
 if not find(info, 'role:master', 1, true) then
@@ -11,12 +12,12 @@ if mark[1] ~= ARGV[1] or not mark[2] or not find(info, ARGV[2], 1, true) then
   return 'gone'
 end
 -- All reads come before the first write: a register of another type fails the call while nothing is done.
-local reply, changed, stamp = {}, {}, nil
+local reply, stamps, changed, stamp = {}, {}, {}, nil
 for i = 2, #KEYS do
-  reply[i - 1] = call('HMGET', KEYS[i], 'stamp', 'value')
+  stamps[i] = call('HMGET', KEYS[i], 'stamp')[1] or '0'
 end
 for i = 2, #KEYS do
-  local expected, there = ARGV[2 * i - 1], reply[i - 1][1] or '0'
+  local expected, there = ARGV[2 * i - 1], stamps[i]
   if expected == there or expected == '-' .. there then
     if not stamp then
       local time = call('TIME')
@@ -26,15 +27,19 @@ for i = 2, #KEYS do
     end
     if expected == there then
       call('HSET', KEYS[i], 'stamp', stamp, 'value', ARGV[2 * i])
-      reply[i - 1] = stamp
+      reply[i] = 1
     else
       call('DEL', KEYS[i])
-      reply[i - 1] = '0'
+      reply[i] = 0
     end
     changed[#changed + 1] = KEYS[i]
+  else
+    local register = call('HMGET', KEYS[i], 'stamp', 'value')
+    reply[i] = register[1] and register
   end
 end
 if stamp then
   call('PUBLISH', KEYS[1], table.concat(changed, '\n'))
 end
+reply[1] = stamp or '0'
 return reply
