@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
-from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, exceptions, new_client
+from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, new_client
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._marks import Mark, Marks
 from leaderlock_zookeeper._paths import Layout, is_life, unescape
-from leaderlock_zookeeper._swaps import Swaps, seen_in
+from leaderlock_zookeeper._reads import Reads, seen_in
+from leaderlock_zookeeper._swaps import Swaps
 from leaderlock_zookeeper._url import DEFAULT_ROOT, Place, check_root, place_of_url
 from leaderlock_zookeeper._watches import Watches
 
@@ -66,7 +67,8 @@ class ZooKeeperBackend(Backend):
         self._link = link
         self._layout = layout
         self._marks = Marks(link, layout)
-        self._swaps = Swaps(link, layout)
+        self._reads = Reads(link)
+        self._swaps = Swaps(link, layout, self._reads)
         self._watches = Watches(link, layout)
         self._lock = threading.Lock()
         self._life: str | None = None
@@ -136,21 +138,19 @@ class ZooKeeperBackend(Backend):
         """The registers, the mark (``None``: that life is gone), and a zxid no older than them."""
         client = self._link.ready(deadline)
         session = client.client_id
+        # The mark is asked for last: where it still stands, everything before it was read in its life.
+        paths = [*(self._layout.register(life, key) for key in keys), self._layout.life(life)]
         with looking(self._link.place):
-            sent = {key: self._link.now().get_async(self._layout.register(life, key)) for key in keys}
-            # Asked last: where the mark still stands, everything before it was read in its life.
-            marked = self._link.now().get_async(self._layout.life(life))
-            seen = {key: seen_in(result, deadline) for key, result in sent.items()}
-            try:
-                data, stat = marked.get(timeout=_left(deadline))
-            except exceptions.NoNodeError:
-                return seen, None, 0
+            *registers, marked = self._reads.nodes(paths, deadline)
+        seen = {key: seen_in(register) for key, register in zip(keys, registers, strict=True)}
+        if marked is None:
+            return seen, None, 0
         zxid = client.last_zxid
         # kazoo forgets the zxid when a session ends, and the next server may lag behind: then this one is of another
         # session. Its number is taken away before the zxid is, so that looking at it afterwards is enough.
         if session is None or client.client_id != session:
             raise BackendUnavailable(f"{self._link.place}: the session ended during a read; read again")
-        return seen, Mark.of(data, stat), zxid
+        return seen, Mark.of(marked), zxid
 
     def _risen(self, floor: int) -> int:
         """The floor, or the greatest this client has seen: another server may lag behind the last one."""
@@ -160,38 +160,24 @@ class ZooKeeperBackend(Backend):
 
     def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
         life = self.read((), timeout=timeout).memory
-        directories = [
-            f"{self._layout.life(life)}/{name}" for name in self._children([self._layout.life(life)], timeout)
-        ]
+        directories = [f"{self._layout.life(life)}/{name}" for name in self._names([self._layout.life(life)], timeout)]
         for some in _slices(directories, _PAGE):
-            paths: list[tuple[str, str]] = []
-            for name in self._children(some, timeout):
-                key = unescape(name)
-                if key.startswith(prefix):
-                    paths.append((key, self._layout.register(life, key)))
-            for page in _slices(paths, _PAGE):
-                yield from self._registers(page, timeout)
+            keys = [key for key in map(unescape, self._names(some, timeout)) if key.startswith(prefix)]
+            for page in _slices(keys, _PAGE):
+                yield from self._registers(life, page, timeout)
 
-    def _children(self, paths: Sequence[str], timeout: float) -> list[str]:
-        deadline = time.monotonic() + timeout
-        self._link.ready(deadline)
-        names: list[str] = []
-        with looking(self._link.place):
-            sent = [self._link.now().get_children_async(path) for path in paths]
-            for result in sent:
-                try:
-                    names += result.get(timeout=_left(deadline))
-                except exceptions.NoNodeError:
-                    continue
-        return names
-
-    def _registers(self, page: Sequence[tuple[str, str]], timeout: float) -> list[tuple[str, Seen]]:
+    def _names(self, paths: Sequence[str], timeout: float) -> list[str]:
         deadline = time.monotonic() + timeout
         self._link.ready(deadline)
         with looking(self._link.place):
-            sent = [(key, self._link.now().get_async(path)) for key, path in page]
-            found = [(key, seen_in(result, deadline)) for key, result in sent]
-        return [(key, seen) for key, seen in found if seen.value is not None]
+            return [name for names in self._reads.children(paths, deadline) for name in names or ()]
+
+    def _registers(self, life: str, keys: Sequence[str], timeout: float) -> list[tuple[str, Seen]]:
+        deadline = time.monotonic() + timeout
+        self._link.ready(deadline)
+        with looking(self._link.place):
+            nodes = self._reads.nodes([self._layout.register(life, key) for key in keys], deadline)
+        return [(key, seen_in(node)) for key, node in zip(keys, nodes, strict=True) if node is not None]
 
 
 def _client_of(place: Place) -> Client:
@@ -220,7 +206,3 @@ def _check_writes(writes: Sequence[Write]) -> None:
 
 def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

@@ -6,7 +6,7 @@ the connection is away.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, Final, NamedTuple, Protocol
@@ -14,8 +14,10 @@ from typing import Any, Final, NamedTuple, Protocol
 from leaderlock.errors import BackendNotInstalled
 
 __all__ = [
+    "Acl",
     "Client",
     "Event",
+    "Request",
     "Result",
     "Stat",
     "Transaction",
@@ -24,6 +26,8 @@ __all__ = [
     "digest_acl",
     "exceptions",
     "new_client",
+    "rights",
+    "send",
     "timed_out",
 ]
 
@@ -47,6 +51,7 @@ def check_version(version: str) -> None:
 
 check_version(_module("kazoo.version").__version__)
 exceptions: Final[Any] = _module("kazoo.exceptions")
+_OPEN: Final[Any] = _module("kazoo.security").OPEN_ACL_UNSAFE
 timed_out: Final[Any] = _module("kazoo.handlers.threading").KazooTimeoutError
 
 
@@ -76,6 +81,22 @@ class Result(Protocol):
     def rawlink(self, callback: Callable[[Result], None]) -> None: ...
 
 
+class Acl(Protocol):
+    """Who may do what with a node."""
+
+    perms: int
+    id: Any
+
+
+class Request(Protocol):
+    """What kazoo sends, and how it understands the answer."""
+
+    @property
+    def type(self) -> int: ...
+    def serialize(self) -> bytes: ...
+    def deserialize(self, reply: bytes, offset: int) -> object: ...
+
+
 class Transaction(Protocol):
     """Writes that are applied together or not at all."""
 
@@ -89,6 +110,8 @@ class Client(Protocol):
     """What is used of a ``KazooClient``."""
 
     last_zxid: int
+    chroot: str
+    default_acl: Sequence[Acl] | None
 
     @property
     def connected(self) -> bool: ...
@@ -114,6 +137,19 @@ def new_client(hosts: str, **settings: object) -> Client:
     """A client of our own, not started."""
     client: Client = _module("kazoo.client").KazooClient(hosts=hosts, **settings)
     return client
+
+
+def send(client: Client, request: Request) -> Result:
+    """Hand over a request of our own making. kazoo has no public name for that, and the same private one since 2.0."""
+    internals: Any = client
+    result: Result = internals.handler.async_result()
+    internals._call(request, result)
+    return result
+
+
+def rights(client: Client) -> Sequence[Acl]:
+    """What is written to a new node, as kazoo itself would."""
+    return client.default_acl or _OPEN
 
 
 def check_tls() -> None:

@@ -95,6 +95,11 @@ class Link:
             raise exceptions.ConnectionLoss("the connection went away")
         return client
 
+    def wait(self, deadline: float) -> None:
+        """Until kazoo is connected; like :meth:`now`, it raises what kazoo would where something was sent before."""
+        if not self._ready.wait(max(0.0, deadline - time.monotonic())):
+            raise exceptions.ConnectionLoss("the connection went away")
+
     def close(self) -> None:
         """End our own client; of a lent one, only the listening."""
         with self._lock:

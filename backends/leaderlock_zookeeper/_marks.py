@@ -30,9 +30,10 @@ from typing import Final
 
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_zookeeper._errors import looking, refusal_of
-from leaderlock_zookeeper._kazoo import Client, Stat, exceptions
+from leaderlock_zookeeper._kazoo import Client, exceptions
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._paths import Layout, is_life
+from leaderlock_zookeeper._requests import Node
 
 __all__ = ["SPAN", "Mark", "Marks"]
 
@@ -48,12 +49,14 @@ class Mark:
     zxid: int
 
     @classmethod
-    def of(cls, data: bytes, stat: Stat) -> Mark:
+    def of(cls, node: Node) -> Mark:
         try:
-            base = int(data)
+            base = int(node.data)
         except ValueError as error:
-            raise BackendRefused(f"a birth mark holds {data[:40]!r}, which leaderlock did not write there") from error
-        return cls(base, stat.version, stat.mzxid)
+            raise BackendRefused(
+                f"a birth mark holds {node.data[:40]!r}, which leaderlock did not write there"
+            ) from error
+        return cls(base, node.version, node.mzxid)
 
     def floor(self, zxid: int) -> int | None:
         """The floor at ``zxid``; ``None``: the mark must be written anew first."""

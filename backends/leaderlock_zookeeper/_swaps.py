@@ -11,19 +11,23 @@ from collections.abc import Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
-from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Swapped, Write
+from leaderlock.backend import ABSENT, Answer, Conflict, Stamp, Swapped, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock_zookeeper._errors import refusal_of, writing
-from leaderlock_zookeeper._kazoo import Client, Result, Transaction, exceptions, timed_out
+from leaderlock_zookeeper._kazoo import Acl, Result, exceptions, rights, send, timed_out
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._paths import Layout
+from leaderlock_zookeeper._reads import Reads, seen_in
+from leaderlock_zookeeper._requests import Node, Operation, WriteAll, create, delete, put
 
-__all__ = ["Swaps", "seen_in"]
+__all__ = ["Swaps"]
 
 _TOGETHER: Final = 100
 """Writes in one transaction: a hundred take the server 1.6 ms, in which it does nothing else."""
 _BYTES_TOGETHER: Final = 700_000
 """Servers drop the connection of whoever sends a megabyte at once (jute.maxbuffer); paths and headers count, too."""
+_FEW: Final = 8
+"""Up to so many requests are sent sooner than a look tells whether they are needed."""
 _NEVER: Final = 2**31 - 1
 """A version that no node reaches: what is expected where the stamp is none of ours, as it is a conflict like others."""
 
@@ -35,15 +39,16 @@ class Failed(Enum):
     DIFFERS = "there is another version"
 
 
-_Outcome: TypeAlias = Swapped | Failed
+_Outcome: TypeAlias = Swapped | Conflict | Failed
 
 
 class Swaps:
     """The writing half of the driver."""
 
-    def __init__(self, link: Link, layout: Layout) -> None:
+    def __init__(self, link: Link, layout: Layout, reads: Reads) -> None:
         self._link = link
         self._layout = layout
+        self._reads = reads
         self._directories: set[str] = set()
 
     def swap(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
@@ -60,14 +65,12 @@ class Swaps:
         return answers
 
     def _swap_group(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
-        # Sent ahead of the writes on the same connection, they are there before them, and cost no wait of their own.
-        created = self._send_directories(writes, memory)
-        if len(writes) == 1:
-            outcomes = [_outcome(writes[0], self._send(writes[0], memory), deadline)]
-        else:
-            outcomes = self._together(writes, memory, deadline)
+        created = self._send_directories(writes, memory, deadline)
+        outcomes = self._outcomes(writes, memory, deadline)
         for path, result in created:
             self._confirm(path, result, deadline)
+        if not any(isinstance(outcome, Failed) for outcome in outcomes):
+            return [outcome for outcome in outcomes if not isinstance(outcome, Failed)]
         try:
             if any(outcome is Failed.MISSING for outcome in outcomes):
                 outcomes = self._after_missing(writes, outcomes, memory, deadline)
@@ -77,18 +80,45 @@ class Swaps:
                 raise OutcomeUnknown("some writes were applied before a look at the others was refused") from error
             raise
 
-    def _together(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
-        """All in one transaction; where that fails, nothing was applied, and each is sent alone, in their order."""
-        transaction = self._link.now().transaction()
-        for write in writes:
-            _add(transaction, write, self._layout.register(memory, write.key))
-        results: list[Any] = transaction.commit_async().get(timeout=_left(deadline))
-        if not any(isinstance(result, Exception) for result in results):
-            return [_swapped(write, result) for write, result in zip(writes, results, strict=True)]
+    def _outcomes(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
+        session = self._link.now().client_id
+        outcomes = self._together(writes, memory, deadline)
+        if outcomes is None and len(writes) > _FEW:
+            outcomes = self._sorted_out(writes, memory, deadline, session)
+        return outcomes or self._singly(writes, memory, deadline)
+
+    def _together(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome] | None:
+        """All in one transaction; ``None``: nothing was applied, and the answer names the first culprit only."""
+        if len(writes) == 1:
+            return [_outcome(writes[0], self._send(writes, memory), deadline)]
+        results: list[Any] = self._send(writes, memory).get(timeout=_left(deadline))
         for result in results:
             if isinstance(result, Exception) and (refusal := refusal_of(result, self._link.place)):
                 raise refusal
-        pending = [self._send(write, memory) for write in writes]
+        if any(isinstance(result, Exception) for result in results):
+            return None
+        return [_swapped(write, version) for write, version in zip(writes, results, strict=True)]
+
+    def _sorted_out(
+        self, writes: Sequence[Write], memory: str, deadline: float, session: object
+    ) -> list[_Outcome] | None:
+        """After a transaction that failed: one look finds all who fail, and the others go together once more.
+
+        A failed transaction is agreed on like any other, and a session never sees an older state than it has seen, on
+        whatever server. So the look is no older than the transaction, unless the session has ended meanwhile.
+        """
+        nodes = self._reads.nodes([self._layout.register(memory, write.key) for write in writes], deadline)
+        seen = [_outcome_by_look(write, node) for write, node in zip(writes, nodes, strict=True)]
+        rest = [write for write, outcome in zip(writes, seen, strict=True) if outcome is None]
+        if len(rest) == len(writes) or session is None or self._link.now().client_id != session:
+            return None
+        applied = self._together(rest, memory, deadline) if rest else []
+        again = iter(applied if applied is not None else self._singly(rest, memory, deadline))
+        return [next(again) if outcome is None else outcome for outcome in seen]
+
+    def _singly(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
+        """Each alone, in their order, without waiting in between."""
+        pending = [self._send([write], memory) for write in writes]
         outcomes: list[_Outcome] = []
         for write, result in zip(writes, pending, strict=True):
             try:
@@ -106,7 +136,7 @@ class Swaps:
             if outcome is Failed.MISSING:
                 # Creating is the one way to ask that no server answers from a state of its own that lags behind.
                 path = self._layout.directory(memory, write.key)
-                self._confirm(path, self._link.now().create_async(path), deadline)
+                self._confirm(path, self._send_directory(path), deadline)
                 if write.expected == ABSENT:
                     outcomes[number] = self._again(write, memory, deadline)
         return outcomes
@@ -114,7 +144,7 @@ class Swaps:
     def _again(self, write: Write, memory: str, deadline: float) -> _Outcome:
         if write.value is None:
             return Swapped(ABSENT)  # nothing was to be there, and nothing is
-        outcome = _outcome(write, self._send(write, memory), deadline)
+        outcome = _outcome(write, self._send([write], memory), deadline)
         if outcome is Failed.MISSING:
             raise OutcomeUnknown("somebody is removing the namespace's directories; read again")
         return outcome
@@ -122,16 +152,36 @@ class Swaps:
     def _answers(
         self, writes: Sequence[Write], outcomes: Sequence[_Outcome], memory: str, deadline: float
     ) -> list[Answer]:
-        failed = [write for write, outcome in zip(writes, outcomes, strict=True) if isinstance(outcome, Failed)]
-        looks = {write.key: self._link.now().get_async(self._layout.register(memory, write.key)) for write in failed}
+        failed = [write.key for write, outcome in zip(writes, outcomes, strict=True) if isinstance(outcome, Failed)]
+        nodes = self._reads.nodes([self._layout.register(memory, key) for key in failed], deadline)
+        looks = dict(zip(failed, nodes, strict=True))
         return [
-            outcome if isinstance(outcome, Swapped) else Conflict(seen_in(looks[write.key], deadline))
+            Conflict(seen_in(looks[write.key])) if isinstance(outcome, Failed) else outcome
             for write, outcome in zip(writes, outcomes, strict=True)
         ]
 
-    def _send_directories(self, writes: Sequence[Write], memory: str) -> list[tuple[str, Result]]:
+    def _send_directories(self, writes: Sequence[Write], memory: str, deadline: float) -> list[tuple[str, Result]]:
+        """See to the directories of new registers; of those that were only sent, the answer is still to come."""
         wanted = {self._layout.directory(memory, write.key) for write in writes if write.expected == ABSENT}
-        return [(path, self._link.now().create_async(path)) for path in wanted - self._directories]
+        if len(wanted - self._directories) > _FEW:
+            self._make_directories(wanted, memory, deadline)
+        # Sent ahead of the writes on the same connection, they are there before them, and cost no wait of their own.
+        return [(path, self._send_directory(path)) for path in wanted - self._directories]
+
+    def _make_directories(self, wanted: set[str], memory: str, deadline: float) -> None:
+        """Most of them are there, or none. Where that fails, each is made alone, and it is told why."""
+        life = self._layout.life(memory)
+        (listed,) = self._reads.children([life], deadline)
+        self._directories.update(f"{life}/{name}" for name in listed or ())
+        if missing := wanted - self._directories:
+            client = self._link.now()
+            made = WriteAll([create(client.chroot + path, b"", rights(client)) for path in missing])
+            if len(missing) > 1 and not any(send(client, made).get(timeout=_left(deadline))):
+                self._directories.update(missing)
+
+    def _send_directory(self, path: str) -> Result:
+        client = self._link.now()
+        return send(client, WriteAll([create(client.chroot + path, b"", rights(client))]))
 
     def _confirm(self, path: str, created: Result, deadline: float) -> None:
         """The directory is there now; where its parent is not, that life of the namespace is gone for good."""
@@ -143,50 +193,44 @@ class Swaps:
             raise MemoryGone("the namespace was wiped: its birth mark is another, and nothing was written") from error
         self._directories.add(path)
 
-    def _send(self, write: Write, memory: str) -> Result:
-        client, path = self._link.now(), self._layout.register(memory, write.key)
-        return _sent(client, write, path)
+    def _send(self, writes: Sequence[Write], memory: str) -> Result:
+        client = self._link.now()
+        given = rights(client)
+        return send(
+            client,
+            WriteAll(
+                [_operation(write, client.chroot + self._layout.register(memory, write.key), given) for write in writes]
+            ),
+        )
 
 
-def seen_in(result: Result, deadline: float) -> Seen:
-    """What a read found."""
-    try:
-        value, stat = result.get(timeout=_left(deadline))
-    except exceptions.NoNodeError:
-        return Seen(None, ABSENT)
-    return Seen(value, stat.version + 1)
-
-
-def _sent(client: Client, write: Write, path: str) -> Result:
+def _operation(write: Write, path: str, given: Sequence[Acl]) -> Operation:
     if write.value is None:
-        return client.delete_async(path, version=_version(write.expected))
+        return delete(path, _version(write.expected))
     if write.expected == ABSENT:
-        return client.create_async(path, write.value)
-    return client.set_async(path, write.value, version=_version(write.expected))
+        return create(path, write.value, given)
+    return put(path, write.value, _version(write.expected))
 
 
-def _add(transaction: Transaction, write: Write, path: str) -> None:
-    if write.value is None:
-        transaction.delete(path, version=_version(write.expected))
-    elif write.expected == ABSENT:
-        transaction.create(path, write.value)
-    else:
-        transaction.set_data(path, write.value, version=_version(write.expected))
+def _outcome_by_look(write: Write, node: Node | None) -> _Outcome | None:
+    """Why the write cannot be applied to what was seen; ``None``: it can."""
+    if node is not None:
+        return None if node.version + 1 == write.expected else Conflict(seen_in(node))
+    return None if write.expected == ABSENT and write.value is not None else Failed.MISSING
 
 
 def _outcome(write: Write, result: Result, deadline: float) -> _Outcome:
     try:
-        return _swapped(write, result.get(timeout=_left(deadline)))
+        (version,) = result.get(timeout=_left(deadline))
     except exceptions.NoNodeError:
         return Failed.MISSING
     except (exceptions.BadVersionError, exceptions.NodeExistsError):
         return Failed.DIFFERS
+    return _swapped(write, version)
 
 
-def _swapped(write: Write, answer: Any) -> Swapped:
-    if write.value is None:
-        return Swapped(ABSENT)
-    return Swapped(1 if write.expected == ABSENT else answer.version + 1)
+def _swapped(write: Write, version: int) -> Swapped:
+    return Swapped(ABSENT if write.value is None else version + 1)
 
 
 def _version(expected: Stamp) -> int:
