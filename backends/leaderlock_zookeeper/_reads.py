@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from leaderlock.backend import ABSENT, Seen
-from leaderlock_zookeeper._kazoo import Result, exceptions, send, timed_out
+from leaderlock_zookeeper._kazoo import Result, exceptions, send
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._requests import Children, Node, ReadMany
 
@@ -48,9 +47,14 @@ class Reads:
 
     def _together(self, paths: Sequence[str], deadline: float, *, children: bool) -> list[Any]:
         sent: list[Result] = []
-        for some in _slices(paths, _TOGETHER):
-            client = self._link.now()
-            sent.append(send(client, ReadMany([client.chroot + path for path in some], children=children)))
+        try:
+            for some in _slices(paths, _TOGETHER):
+                client = self._link.now()
+                sent.append(send(client, ReadMany([client.chroot + path for path in some], children=children)))
+        except exceptions.ConnectionLoss:
+            if sent:
+                sent[0].get(timeout=_left(deadline))  # raises why the connection went, if that was for what was asked
+            raise
         return [_found(answer) for result in sent for answer in result.get(timeout=_left(deadline))]
 
     def _singly(self, paths: Sequence[str], deadline: float, *, children: bool) -> list[Any]:
@@ -69,14 +73,16 @@ class Reads:
         return found
 
     def _outlive(self, deadline: float) -> None:
-        """A server before 3.6 ends the connection of whoever asks for what it does not know: wait for the next one.
+        """A server before 3.6 hangs up on whoever asks for what it does not know: wait for the next connection.
 
-        Whatever is asked now goes down with that connection, and tells of its end.
+        What is asked until then goes down with the old one; what is answered was asked on another.
         """
-        ending = self._link.now().exists_async("/")
-        with contextlib.suppress(exceptions.KazooException, timed_out):
-            ending.get(timeout=_left(deadline))
-        self._link.wait(deadline)
+        while True:
+            try:
+                self._link.now().exists_async("/").get(timeout=_left(deadline))
+                return
+            except (exceptions.ConnectionLoss, exceptions.SessionExpiredError):
+                self._link.wait(deadline)
 
 
 def seen_in(node: Node | None) -> Seen:
