@@ -75,7 +75,7 @@ class Link:
         """The client, connected. What is raised here was never sent."""
         self.begin()
         client = self._client
-        is_ready = self._ready.wait(max(0.0, deadline - time.monotonic()))
+        is_ready = self._ready.is_set() or self._ready.wait(max(0.0, deadline - time.monotonic()))
         if self._was_denied:
             self._drop(client)
             raise BackendRefused(f"{self.place}: the credentials were not accepted; mend them, then try again")

@@ -16,9 +16,12 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from hashlib import blake2b
+from typing import Final
 from urllib.parse import quote, unquote
 
 __all__ = ["Layout", "escape", "is_life", "unescape"]
+
+_LIFE: Final = re.compile("[0-9a-f]{32}")
 
 
 def escape(text: str) -> str:
@@ -33,7 +36,7 @@ def unescape(part: str) -> str:
 
 def is_life(text: str) -> bool:
     """Whether this can be the name of a life; what else a caller names is no memory of this store."""
-    return re.fullmatch("[0-9a-f]{32}", text) is not None
+    return _LIFE.fullmatch(text) is not None
 
 
 class Layout:

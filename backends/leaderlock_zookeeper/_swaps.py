@@ -81,7 +81,7 @@ class Swaps:
             raise
 
     def _outcomes(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
-        session = self._link.now().client_id
+        session = self._link.now().client_id if len(writes) > _FEW else None
         outcomes = self._together(writes, memory, deadline)
         if outcomes is None and len(writes) > _FEW:
             outcomes = self._sorted_out(writes, memory, deadline, session)
@@ -163,6 +163,8 @@ class Swaps:
     def _send_directories(self, writes: Sequence[Write], memory: str, deadline: float) -> list[tuple[str, Result]]:
         """See to the directories of new registers; of those that were only sent, the answer is still to come."""
         wanted = {self._layout.directory(memory, write.key) for write in writes if write.expected == ABSENT}
+        if wanted <= self._directories:
+            return []
         if len(wanted - self._directories) > _FEW:
             self._make_directories(wanted, memory, deadline)
         # Sent ahead of the writes on the same connection, they are there before them, and cost no wait of their own.
