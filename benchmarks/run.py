@@ -1,4 +1,4 @@
-"""Measure, and print a table: ``python -m benchmarks.run [--quick] [--json] [GROUP …]``.
+"""Measure, and print a table: ``python -m benchmarks.run [--quick] [--json] [--store STORE] [GROUP …]``.
 
 Every figure is a ratio of two things measured in turns, or a time with its spread. Nothing fails here because a
 machine is slow: goals are compared, and said, no more.
@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from .figures import Figure
+from .locks import STORES
 from .servers import NotHere
 
 GROUPS = ("looking", "guarding", "taking", "handover", "takeover", "many", "waiting", "starting", "ticks", "stores")
@@ -27,6 +28,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"of {', '.join(GROUPS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="fewer repetitions: to see that it runs, not to quote")
     parser.add_argument("--json", action="store_true", help="machine-readable, on stdout")
+    parser.add_argument("--store", choices=STORES, help="of the group `stores`, this one alone")
     options = parser.parse_args()
     if unknown := set(options.groups) - set(GROUPS):
         parser.error(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(GROUPS)}")
@@ -35,7 +37,8 @@ def main() -> None:
         print(f"measuring: {group} …", file=sys.stderr, flush=True)
         module = importlib.import_module(f".{group}", __package__)
         try:
-            figures += module.measure(quick=options.quick)
+            chosen = {"only": options.store} if group == "stores" and options.store else {}
+            figures += module.measure(quick=options.quick, **chosen)
         except NotHere as missing:
             print(f"not measured: {missing}", file=sys.stderr, flush=True)
     if options.json:

@@ -21,8 +21,8 @@ TAKING: Final = {"redis": ("redis-py", 0.85), "zookeeper": ("bare", 1.2), "etcd"
 AT_ONCE: Final = {"redis": 0.6, "zookeeper": 1.0, "etcd": 1.2}
 
 
-def measure(*, quick: bool) -> Iterator[Figure]:
-    for store in STORES:
+def measure(*, quick: bool, only: str | None = None) -> Iterator[Figure]:
+    for store in (only,) if only else STORES:
         with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
             try:
                 url = stack.enter_context(serving(store, Path(folder)))

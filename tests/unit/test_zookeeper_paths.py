@@ -15,6 +15,7 @@ from leaderlock_zookeeper import from_client, open_backend
 from leaderlock_zookeeper._kazoo import check_version
 from leaderlock_zookeeper._marks import SPAN, Mark
 from leaderlock_zookeeper._paths import Layout, escape, is_life, unescape
+from leaderlock_zookeeper._requests import Node
 from leaderlock_zookeeper._url import place_of_url
 
 LIFE = "0123456789abcdef" * 2
@@ -154,12 +155,8 @@ def test_a_mark_newer_than_the_answer_is_no_floor():
 
 
 def test_a_mark_that_somebody_else_wrote_is_refused():
-    class Stat:
-        version = 0
-        mzxid = 1
-
     with pytest.raises(BackendRefused, match="did not write"):
-        Mark.of(b"hello", Stat())
+        Mark.of(Node(b"hello", 0, 1))
 
 
 @pytest.mark.parametrize(("version", "is_fit"), [("2.8.0", False), ("2.9.0", True), ("2.11.0", True), ("3.0rc1", True)])
