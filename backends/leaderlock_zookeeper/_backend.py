@@ -54,7 +54,7 @@ def from_client(client: object, *, namespace: str = "default", root: str = DEFAU
     ``root`` lies below the client's own chroot. New nodes get the client's ``default_acl``.
     """
     lent = cast(Client, client)
-    if not all(hasattr(client, name) for name in ("get_async", "add_listener", "last_zxid")):
+    if not all(hasattr(client, name) for name in ("_call", "add_listener", "handler", "last_zxid")):
         raise TypeError(f"from_client takes a kazoo.client.KazooClient, not {type(client).__name__}")
     link = Link(lambda: lent, place="the client that was handed in", is_lent=True)
     return ZooKeeperBackend(link, Layout(check_root(root), namespace))

@@ -69,7 +69,7 @@ class Reads:
             except exceptions.NoNodeError:
                 found.append(None)
             else:
-                found.append(answer if children else Node(answer[0], answer[1].version, answer[1].mzxid))
+                found.append(answer if children else Node(answer[0] or b"", answer[1].version, answer[1].mzxid))
         return found
 
     def _outlive(self, deadline: float) -> None:

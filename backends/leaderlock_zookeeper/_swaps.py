@@ -7,7 +7,7 @@ again when a node is created anew, which the waist allows.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -136,7 +136,7 @@ class Swaps:
             if outcome is Failed.MISSING:
                 # Creating is the one way to ask that no server answers from a state of its own that lags behind.
                 path = self._layout.directory(memory, write.key)
-                self._confirm(path, self._send_directory(path), deadline)
+                self._confirm(path, self._send_creations([path]), deadline)
                 if write.expected == ABSENT:
                     outcomes[number] = self._again(write, memory, deadline)
         return outcomes
@@ -168,22 +168,21 @@ class Swaps:
         if len(wanted - self._directories) > _FEW:
             self._make_directories(wanted, memory, deadline)
         # Sent ahead of the writes on the same connection, they are there before them, and cost no wait of their own.
-        return [(path, self._send_directory(path)) for path in wanted - self._directories]
+        return [(path, self._send_creations([path])) for path in wanted - self._directories]
 
     def _make_directories(self, wanted: set[str], memory: str, deadline: float) -> None:
-        """Most of them are there, or none. Where that fails, each is made alone, and it is told why."""
+        """Mostly all of them are there, or none is. Where some are made by others meanwhile, each is made alone."""
         life = self._layout.life(memory)
         (listed,) = self._reads.children([life], deadline)
         self._directories.update(f"{life}/{name}" for name in listed or ())
-        if missing := wanted - self._directories:
-            client = self._link.now()
-            made = WriteAll([create(client.chroot + path, b"", rights(client)) for path in missing])
-            if len(missing) > 1 and not any(send(client, made).get(timeout=_left(deadline))):
-                self._directories.update(missing)
+        missing = wanted - self._directories
+        if len(missing) > 1 and not any(self._send_creations(missing).get(timeout=_left(deadline))):
+            self._directories.update(missing)
 
-    def _send_directory(self, path: str) -> Result:
+    def _send_creations(self, paths: Collection[str]) -> Result:
         client = self._link.now()
-        return send(client, WriteAll([create(client.chroot + path, b"", rights(client))]))
+        given = rights(client)
+        return send(client, WriteAll([create(client.chroot + path, b"", given) for path in paths]))
 
     def _confirm(self, path: str, created: Result, deadline: float) -> None:
         """The directory is there now; where its parent is not, that life of the namespace is gone for good."""
