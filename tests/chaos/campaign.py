@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -22,22 +23,35 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.boxes import Containers
 from tests.chaos.contender import Journal, now, watch_lag
 from tests.chaos.histories import Span, read_history, read_injuries, write_injuries
 from tests.chaos.links import Network
 from tests.chaos.nemesis import ROOT, Nemesis, Slot
+from tests.chaos.nodes import Ground, Processes
 from tests.chaos.on_etcd import EtcdStore
 from tests.chaos.on_redis import RedisStore
 from tests.chaos.on_sqlite import SqliteStore
 from tests.chaos.on_zookeeper import ZooKeeperStore
 from tests.chaos.store import Store
 from tests.chaos.verdict import Verdict, judge, lags
+from tests.servers.choice import Way, absent
+from tests.servers.containers import why_not
+from tests.servers.stores import way_to
 from tests.simulation.breakages import BREAKAGES
 
 __all__ = ["STORES", "judge_folder", "run"]
 
-STORES = {"redis": RedisStore, "zookeeper": ZooKeeperStore, "etcd": EtcdStore, "sqlite": SqliteStore}
+STORES: dict[str, Callable[[Path, Network, int, Ground], Store]] = {
+    "redis": RedisStore,
+    "zookeeper": ZooKeeperStore,
+    "etcd": EtcdStore,
+    "sqlite": SqliteStore,
+}
 CLIENTS = {"redis": "redis", "zookeeper": "kazoo", "etcd": "grpcio"}
+SERVERS = {"redis": "redis", "zookeeper": "zookeeper", "etcd": "etcd"}
+"""What servers they are of, as tests.servers calls them; a file has none."""
+NODES = {Way.CONTAINERS: "containers", Way.PATH: "processes"}
 SLOTS = 3
 RHO = 0.005
 CALM = 1.5
@@ -50,20 +64,25 @@ def run(
     *,
     seconds: float,
     seed: int,
+    way: Way | None = None,
     ttl: float = 2.0,
     breakage: str | None = None,
     only: str | None = None,
 ) -> None:
-    """Do it, and leave the records in ``folder``. ``breakage``: with that rule of the core broken; ``only``: no other
+    """Do it, and leave the records in ``folder``. ``way``: what the nodes are, else the first way that there is;
+    ``breakage``: with that rule of the core broken; ``only``: no other
     faults than those whose name has that in it."""
 
     def tell(words: str) -> None:
         print(f"{name} {words}", flush=True)
 
+    way = way_of(name, way)
+    tell(f"on {NODES[way]}")
     network = Network()
     (folder / "store").mkdir(parents=True)
     home = ROOT if breakage is None else _broken_home(folder / "home", breakage)
-    store: Store = STORES[name](folder / "store", network, SLOTS)
+    ground = Containers(SERVERS[name]) if way is Way.CONTAINERS else Processes(network)
+    store = STORES[name](folder / "store", network, SLOTS, ground)
     kinds = ("ours", "native") if store.has_native else ("ours",)
     slots: list[Slot] = []
     try:
@@ -85,13 +104,27 @@ def run(
         finally:
             write_injuries(folder / "injuries", nemesis.injuries)
             about = _about(name, store, seconds=seconds, seed=seed, ttl=ttl, whole=Span(began, now()))
-            about |= {"breakage": breakage, "only": only}
+            about |= {"breakage": breakage, "only": only, "nodes": NODES[way] if name in SERVERS else ""}
             (folder / "about.json").write_text(json.dumps(about, indent=1))
     finally:
         for slot in slots:
             slot.kill()
         store.close()
         network.close()
+
+
+def way_of(name: str, asked: Way | None = None) -> Way:
+    """What the nodes are: containers where an engine answers, else programs on PATH, which is said aloud."""
+    if name not in SERVERS:
+        return Way.PATH
+    way = asked or way_to(SERVERS[name])
+    if way not in NODES:
+        absent(SERVERS[name], f"a campaign needs servers of its own; {way}")
+    if way is Way.CONTAINERS and (why := why_not()):
+        absent(SERVERS[name], why)
+    if asked is None and way is Way.PATH:
+        print(f"{name}: NO CONTAINERS: {why_not() or 'another way was asked for'}; processes instead", file=sys.stderr)
+    return Way(way)
 
 
 def _broken_home(home: Path, name: str) -> Path:
@@ -153,6 +186,7 @@ def judge_folder(folder: Path) -> dict[str, Verdict]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.campaign", description=__doc__)
     parser.add_argument("--store", choices=sorted(STORES), required=True)
+    parser.add_argument("--nodes", type=Way, choices=NODES, help="what they are; else containers where there are some")
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--ttl", type=float, default=2.0)
@@ -170,6 +204,7 @@ def main() -> int:
             folder,
             seconds=60 * options.minutes,
             seed=options.seed,
+            way=options.nodes,
             ttl=options.ttl,
             breakage=options.breakage,
             only=options.only,

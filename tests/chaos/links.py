@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Network", "Relay"]
+__all__ = ["LOOPBACK", "Network", "Relay"]
 
 PIECE = 1 << 16
 LOOPBACK = "127.0.0.1"
@@ -49,9 +49,11 @@ class Network:
         self._thread = threading.Thread(target=self._loop.run_forever, name="relays", daemon=True)
         self._thread.start()
 
-    def relay(self, target: str, reaches: int, *, caller: str | None = None) -> Relay:
-        """Listen on a free port for who wants to reach that party's port."""
-        listener = socket.create_server((LOOPBACK, 0))
+    def relay(
+        self, target: str, reaches: int, *, caller: str | None = None, at: tuple[str, int] = (LOOPBACK, 0)
+    ) -> Relay:
+        """Listen, on a free port unless one is named, for who wants to reach that party's port."""
+        listener = socket.create_server(at)
         relay = Relay(target, reaches, listener.getsockname()[1], caller)
 
         async def serve() -> None:

@@ -7,14 +7,15 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tests.chaos.links import Network
+from tests.chaos.links import LOOPBACK, Network
+from tests.servers.launching import Running, as_process
 
-__all__ = ["Disk", "Node", "ProcessNode"]
+__all__ = ["Disk", "Ground", "Node", "ProcessNode", "Processes"]
 
 PATIENCE = 40.0
 TMPFS = "192m"
@@ -22,9 +23,12 @@ MEBIBYTE = bytes(1 << 20)
 
 
 class Node(Protocol):
-    """One server. A container has the same verbs: pause, unpause, kill, start, network disconnect and connect."""
+    """One server: a process, or a container."""
 
     name: str
+
+    def launch(self, words: Sequence[str], log: Path) -> Running:
+        """Run a server's program here. Its class in ``tests.servers`` says with which words."""
 
     def pause(self) -> None:
         """Stop it in the middle of whatever it does; return when it stands."""
@@ -35,7 +39,7 @@ class Node(Protocol):
         """As ``kill -9`` does."""
 
     def start(self) -> None:
-        """Start it, without waiting until it serves."""
+        """Start it again, with what its server says by now."""
 
     def cut(self) -> None:
         """Keep it from the other servers. Clients still reach it."""
@@ -43,46 +47,97 @@ class Node(Protocol):
     def heal(self) -> None: ...
 
 
-class ProcessNode:
-    """A process of our own, behind relays."""
+class Ground(Protocol):
+    """Where nodes stand: what kind they are, and how they find each other."""
 
+    listen: str
+    """The address that servers are to listen on."""
+
+    def place(self, name: str, port: int) -> tuple[str, int]:
+        """Where other nodes find that port of that node."""
+
+    def node(
+        self,
+        name: str,
+        start: Callable[[], object],
+        *,
+        port: int,
+        folders: Iterable[Path],
+        variables: Mapping[str, str] | None = None,
+    ) -> Node:
+        """A node whose clients come to ``port``, on loopback, and that may write into these folders."""
+
+    def close(self) -> None: ...
+
+
+class Processes:
+    """Processes of our own on this host, behind relays."""
+
+    listen = LOOPBACK
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._places: dict[tuple[str, int], int] = {}
+        self._names: list[str] = []
+
+    def place(self, name: str, port: int) -> tuple[str, int]:
+        if (name, port) not in self._places:
+            self._places[name, port] = self._network.relay(name, port).port
+        return LOOPBACK, self._places[name, port]
+
+    def node(
+        self,
+        name: str,
+        start: Callable[[], object],
+        *,
+        port: int,
+        folders: Iterable[Path],
+        variables: Mapping[str, str] | None = None,
+    ) -> ProcessNode:
+        self._names.append(name)
+        return ProcessNode(name, self._network, self._names, start, variables or {})
+
+    def close(self) -> None:
+        """Its nodes are ended one by one."""
+
+
+class ProcessNode:
     def __init__(
         self,
         name: str,
         network: Network,
-        peers: Callable[[], list[str]],
-        *,
+        names: list[str],
         start: Callable[[], object],
-        kill: Callable[[], object],
-        pid: Callable[[], int | None],
+        variables: Mapping[str, str],
     ) -> None:
         self.name = name
-        self.pid = pid
+        self.start = start
         self._network = network
-        self._peers = peers
-        self._start = start
-        self._kill = kill
-        network.knows(name, pid)
+        self._names = names
+        self._variables = variables
+        self._process: subprocess.Popen[bytes] | None = None
+        network.knows(name, lambda: self._process.pid if self._process else None)
+
+    def launch(self, words: Sequence[str], log: Path) -> Running:
+        self._process = as_process(words, log, self._variables)
+        return self._process
 
     def pause(self) -> None:
-        pid = self.pid()
-        if pid is not None:
-            stop(pid)
+        if self._process is not None:
+            stop(self._process.pid)
 
     def resume(self) -> None:
-        pid = self.pid()
-        if pid is not None:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
-        self._kill()
-
-    def start(self) -> None:
-        self._start()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
     def cut(self) -> None:
-        for peer in self._peers():
+        for peer in self._names:
             if peer != self.name:
                 self._network.cut(self.name, peer)
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import subprocess
 from typing import Any
 
-from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Quorum
-from tests.servers.etcd import EtcdServer, etcd_program, free_ports
+from tests.servers.etcd import EtcdServer, free_ports
 
 __all__ = ["EtcdStore"]
 
@@ -24,24 +22,27 @@ class EtcdStore(Quorum):
     def start(self) -> None:
         self.make_disks()
         ports = {name: tuple(free_ports(2)) for name in self.names}
-        inner = {name: self.network.relay(name, peer).port for name, (_, peer) in ports.items()}
-        cluster = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in inner.items())
+        peers = {name: "http://{}:{}".format(*self.ground.place(name, peer)) for name, (_, peer) in ports.items()}
+        cluster = ",".join(f"{name}={url}" for name, url in peers.items())
         self.servers: dict[str, EtcdServer] = {}
-        for name in self.names:
-            # The others reach it through a relay, which it therefore has to announce.
-            announced = ("--initial-advertise-peer-urls", f"http://127.0.0.1:{inner[name]}")
-            server = EtcdServer(
-                self.disks[name].folder / "etcd", *announced, name=name, ports=ports[name], cluster=cluster
-            )
-            self.servers[name] = server
-            self.nodes[name] = ProcessNode(
+        for name, (client, peer) in ports.items():
+            node = self.ground.node(
                 name,
-                self.network,
-                lambda: list(self.names),
-                start=lambda server=server: server.start(wait=False),
-                kill=server.kill,
-                pid=lambda server=server: server.process.pid if server.process else None,
+                lambda name=name: self.servers[name].start(wait=False),
+                port=client,
+                folders=[self.disks[name].folder],
             )
+            server = EtcdServer(
+                self.disks[name].folder / "etcd",
+                *("--listen-client-urls", f"http://{self.ground.listen}:{client}"),
+                *("--listen-peer-urls", f"http://{self.ground.listen}:{peer}"),
+                *("--initial-advertise-peer-urls", peers[name]),
+                name=name,
+                ports=(client, peer),
+                cluster=cluster,
+                launch=node.launch,
+            )
+            self.servers[name], self.nodes[name] = server, node
         for server in self.servers.values():
             server.start(wait=False)
         for server in self.servers.values():
@@ -63,8 +64,10 @@ class EtcdStore(Quorum):
         return None
 
     def version(self) -> str:
-        first = subprocess.run([etcd_program(), "--version"], capture_output=True, text=True, check=True).stdout
-        return f"etcd {first.split()[2]}, three members"
+        """As the first that answers says."""
+        told = (self._ask(name, "maintenance/status", {}) for name in self.names)
+        found = next((status["version"] for status in told if status), "(version unknown)")
+        return f"etcd {found}, three members"
 
     def _ask(self, name: str, method: str, message: dict[str, Any]) -> dict[str, Any] | None:
         connection = http.client.HTTPConnection("127.0.0.1", self.servers[name].port, timeout=0.3)

@@ -7,14 +7,12 @@ import shutil
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
-import pytest
-
-from tests.chaos.nodes import ProcessNode
 from tests.chaos.store import Cluster, Fault, Turn
+from tests.servers.loopback import free_ports
 from tests.servers.redis import RedisServer
 
 __all__ = ["RedisStore"]
@@ -29,9 +27,11 @@ class WallClock:
     """The wall clock of the servers, which can be stepped."""
 
     def __init__(self, folder: Path) -> None:
-        self._offset = folder / "clock-offset"
+        self.folder = folder / "clock"
+        self.folder.mkdir()
+        self._offset = self.folder / "offset"
         self._offset.write_bytes(struct.pack("l", 0))
-        self._library = folder / "clockshim.so"
+        self._library = self.folder / "shim.so"
         self.why_not = "" if shutil.which("gcc") else "there is no gcc to build the clock shim with"
         if not self.why_not:
             subprocess.run(["gcc", "-O2", "-shared", "-fPIC", "-o", self._library, SHIM, "-ldl"], check=True)
@@ -40,17 +40,10 @@ class WallClock:
         with self._offset.open("r+b") as file:
             file.write(struct.pack("l", seconds))
 
-    @contextmanager
-    def shown(self) -> Generator[None]:
-        """Whatever is started meanwhile sees this clock."""
-        patch = pytest.MonkeyPatch()
-        if not self.why_not:
-            patch.setenv("LD_PRELOAD", str(self._library))
-            patch.setenv("LEADERLOCK_CLOCK_OFFSET", str(self._offset))
-        try:
-            yield
-        finally:
-            patch.undo()
+    @property
+    def variables(self) -> dict[str, str]:
+        """Whatever is started with these sees this clock."""
+        return {} if self.why_not else {"LD_PRELOAD": str(self._library), "LEADERLOCK_CLOCK_OFFSET": str(self._offset)}
 
 
 class RedisStore(Cluster):
@@ -63,20 +56,19 @@ class RedisStore(Cluster):
         self.clock = WallClock(self.folder)
         self.make_disks()
         self.servers: dict[str, RedisServer] = {}
-        self._inner: dict[str, int] = {}
-        for name in self.names:
-            server = RedisServer(self.disks[name].folder, *SETTINGS)
-            self.servers[name] = server
-            self.nodes[name] = ProcessNode(
+        ports = dict(zip(self.names, free_ports(len(self.names)), strict=True))
+        for name, port in ports.items():
+            node = self.ground.node(
                 name,
-                self.network,
-                lambda: list(self.names),
-                start=lambda server=server: self._launch(server),
-                kill=server.kill,
-                pid=lambda server=server: server._process.pid if server._process else None,
+                lambda name=name: self.servers[name].start(),
+                port=port,
+                folders=[self.disks[name].folder, self.clock.folder],
+                variables=self.clock.variables,
             )
-            self._inner[name] = self.network.relay(name, server.port).port
-            self._launch(server)
+            listening = ("--bind", self.ground.listen, "--protected-mode", "no")
+            server = RedisServer(self.disks[name].folder, *listening, *SETTINGS, port=port, launch=node.launch)
+            self.servers[name], self.nodes[name] = server, node
+            server.start()
         self._follow("b", "a")
         for slot in range(self.slots):
             self.ways[slot, "master"] = self.network.relay("a", self.servers["a"].port, caller=f"worker {slot}")
@@ -113,19 +105,15 @@ class RedisStore(Cluster):
             return False
 
     def version(self) -> str:
-        told = subprocess.run([self.servers["a"].program, "--version"], capture_output=True, text=True, check=True)
-        found = re.search(r"v=(\S+)", told.stdout)
-        return f"Redis {found[1] if found else '(version unknown)'}, a master and a replica"
-
-    def _launch(self, server: RedisServer) -> None:
-        with self.clock.shown():
-            server.start()
+        found = re.search(rb"redis_version:(\S+)", self._do(self.master, "INFO", "server"))
+        return f"Redis {found[1].decode() if found else '(version unknown)'}, a master and a replica"
 
     def _do(self, name: str, *words: str) -> bytes:
         return self.servers[name].do(*words)
 
     def _follow(self, name: str, master: str) -> None:
-        self._do(name, "REPLICAOF", "127.0.0.1", str(self._inner[master]))
+        host, port = self.ground.place(master, self.servers[master].port)
+        self._do(name, "REPLICAOF", host, str(port))
         self._until(lambda: b"master_link_status:up" in self._do(name, "INFO", "replication"))
 
     def _until(self, condition: Callable[[], bool]) -> None:
@@ -184,9 +172,10 @@ class RedisStore(Cluster):
         server = self.servers[self.master]
         self._append(self.master, "always")
         turn.hold(0.2, 0.8)
-        server.settings = (*SETTINGS, "--appendonly", "yes")
+        usual = server.settings
+        server.settings = (*usual, "--appendonly", "yes")
         self._restart(turn)
-        server.settings = SETTINGS
+        server.settings = usual
         self._forget_log(self.master)
 
     def _flushed(self, turn: Turn) -> None:
@@ -207,7 +196,7 @@ class RedisStore(Cluster):
         turn.hold(0.1, 0.6)
         self._do(new, "REPLICAOF", "NO", "ONE")
         self._lead_to(new)
-        self.network.heal()  # only now, or the replica would still get what is to be lost
+        self.nodes[old].heal()  # only now, or the replica would still get what is to be lost
         self._snapshot(old).unlink(missing_ok=True)
         self.nodes[old].start()
         self._follow(old, new)
@@ -216,7 +205,7 @@ class RedisStore(Cluster):
         self._promote(turn)
 
     def _replaced_lagging(self, turn: Turn) -> None:
-        self.network.cut("a", "b")
+        self.nodes[self.master].cut()
         turn.hold(0.3, 1.5)
         self._promote(turn)
 

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.chaos.links import Network
-from tests.chaos.nodes import Disk
+from tests.chaos.nodes import Disk, Ground
 from tests.chaos.store import Fault, Turn
 
 __all__ = ["SqliteStore"]
@@ -17,7 +17,7 @@ class SqliteStore:
     scheme = "sqlite"
     has_native = False
 
-    def __init__(self, folder: Path, network: Network, slots: int) -> None:
+    def __init__(self, folder: Path, network: Network, slots: int, ground: Ground) -> None:
         self._disk = Disk(folder / "disk", size="8m")
         self._file = self._disk.folder / "store"
         self.faults: list[Fault] = []

@@ -9,7 +9,7 @@ from contextlib import suppress
 from kazoo.client import KazooClient
 from kazoo.exceptions import NodeExistsError
 
-from tests.chaos.nodes import ProcessNode
+from tests.chaos.boxes import EVERYWHERE
 from tests.chaos.store import Quorum
 from tests.servers.zookeeper import Server, free_ports
 
@@ -23,30 +23,35 @@ shortest sessions stand in the same proportion to that."""
 class ZooKeeperStore(Quorum):
     scheme = "zk"
     has_native = True
+    _probe: KazooClient | None = None
 
     def start(self) -> None:
         self.make_disks()
         ports = {name: free_ports(3) for name in self.names}
-        inner = {name: [self.network.relay(name, port).port for port in ports[name][1:]] for name in self.names}
         self.servers: dict[str, Server] = {}
         for number, name in enumerate(self.names, 1):
-            # Each listens on its own ports, and looks for the others behind their relays.
-            lines = (
-                "server.{}=127.0.0.1:{}:{}".format(other, *(ports[peer][1:] if peer == name else inner[peer]))
-                for other, peer in enumerate(self.names, 1)
-            )
-            server = Server(
-                self.disks[name].folder / "zookeeper", ports[name][0], number=number, peers=(*lines, *PROPORTIONS)
-            )
-            self.servers[name] = server
-            self.nodes[name] = ProcessNode(
+            client, *own = ports[name]
+            node = self.ground.node(
                 name,
-                self.network,
-                lambda: list(self.names),
-                start=server.launch,
-                kill=server.kill,
-                pid=lambda server=server: server._process.pid if server._process else None,
+                lambda name=name: self.servers[name].launch(),
+                port=client,
+                folders=[self.disks[name].folder],
             )
+            lines = [f"clientPortAddress={self.ground.listen}", *PROPORTIONS]
+            if self.ground.listen == EVERYWHERE:
+                # Also when it starts while it has no network of its members.
+                lines.append("quorumListenOnAllIPs=true")
+            for other, peer in enumerate(self.names, 1):
+                # Each listens on its own ports, and looks for the others where these are found.
+                places = [self.ground.place(peer, port) for port in ports[peer][1:]]
+                (host, quorum), (_, election) = places
+                if peer == name:
+                    quorum, election = own
+                lines.append(f"server.{other}={host}:{quorum}:{election}")
+            server = Server(
+                self.disks[name].folder / "zookeeper", client, number=number, peers=tuple(lines), launch=node.launch
+            )
+            self.servers[name], self.nodes[name] = server, node
         for server in self.servers.values():
             server.launch()
         for server in self.servers.values():
@@ -62,6 +67,7 @@ class ZooKeeperStore(Quorum):
     def answers(self) -> bool:
         """Whether it takes a write: servers may say for a minute that they lead and follow, and take none."""
         try:
+            assert self._probe is not None
             self._probe.create_async("/probe").get(timeout=0.5)
         except NodeExistsError:
             return True  # the leader's answer, too
@@ -70,8 +76,9 @@ class ZooKeeperStore(Quorum):
         return True
 
     def close(self) -> None:
-        self._probe.stop()
-        self._probe.close()
+        if self._probe is not None:
+            self._probe.stop()
+            self._probe.close()
         super().close()
 
     def leader(self) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tests.chaos.links import Network, Relay
-from tests.chaos.nodes import Disk, Node
+from tests.chaos.nodes import Disk, Ground, Node
 
 __all__ = ["Cluster", "Fault", "Store", "Turn"]
 
@@ -66,6 +66,7 @@ class Cluster:
     folder: Path
     network: Network
     slots: int
+    ground: Ground
     names: tuple[str, ...] = ("a", "b", "c")
     nodes: dict[str, Node] = field(default_factory=dict)
     disks: dict[str, Disk] = field(default_factory=dict)
@@ -97,6 +98,7 @@ class Cluster:
         for node in self.nodes.values():
             node.resume()
             node.kill()
+        self.ground.close()
         for disk in self.disks.values():
             disk.close()
 

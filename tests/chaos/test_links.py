@@ -147,10 +147,14 @@ def test_the_wall_clock_of_a_process_is_stepped_and_its_steady_clock_is_not(tmp_
         "import time; input()\n"
         "for _ in range(2): print(time.time(), time.clock_gettime(time.CLOCK_BOOTTIME), flush=True); input()"
     )
-    with clock.shown():
-        child = subprocess.Popen(
-            [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1
-        )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        env={**os.environ, **clock.variables},
+    )
     seen = []
     for step in (3600, -3600):
         clock.step(step)

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from tests.servers.loopback import free_ports, is_taken, until
 
-__all__ = ["RUN", "Container", "Nodes", "bring_down", "why_not"]
+__all__ = ["COMPOSE", "ROOT", "RUN", "Container", "Nodes", "bring_down", "run", "why_not"]
 
 ROOT = Path(__file__).parents[2].resolve()
 COMPOSE = str(ROOT / "tests/containers/compose")

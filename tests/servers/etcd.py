@@ -7,7 +7,6 @@ import http.client
 import json
 import shutil
 import signal
-import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from tests.servers.choice import absent
 from tests.servers.containers import Container, Nodes
+from tests.servers.launching import Launch, Running, as_process
 from tests.servers.loopback import PATIENCE, free_ports
 
 __all__ = ["EtcdContainers", "EtcdGiven", "EtcdServer", "ask", "etcd_program", "free_ports"]
@@ -68,10 +68,19 @@ def _text(value: bytes) -> str:
 class EtcdServer:
     """One member. Its flags stay the same through restarts and wipes, so that its cluster id does."""
 
-    def __init__(self, directory: Path, *extra: str, name: str = "one", ports=None, cluster: str | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *extra: str,
+        name: str = "one",
+        ports=None,
+        cluster: str | None = None,
+        launch: Launch = as_process,
+    ) -> None:
         self.directory = directory
+        self._launch = launch
         self.port, self.peer_port = ports or free_ports(2)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Running | None = None
         peer = f"http://127.0.0.1:{self.peer_port}"
         client = f"{'https' if '--cert-file' in extra else 'http'}://127.0.0.1:{self.port}"
         self._flags = [
@@ -86,8 +95,8 @@ class EtcdServer:
 
     def start(self, *, wait: bool = True) -> None:
         self.directory.mkdir(parents=True, exist_ok=True)
-        with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen([etcd_program(), *self._flags], stdout=log, stderr=log)
+        program = etcd_program() if self._launch is as_process else "etcd"
+        self.process = self._launch([program, *self._flags], self.directory / "log")
         if wait:
             self.wait_until_healthy()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from tests.servers.choice import absent
 from tests.servers.containers import Nodes
+from tests.servers.launching import Launch, Running, as_process
 from tests.servers.loopback import PATIENCE, free_port, until
 
 __all__ = ["PATIENCE", "RedisContainer", "RedisGiven", "RedisServer", "find_server", "free_port", "until"]
@@ -53,12 +53,20 @@ def is_serving(port: int) -> bool:
 class RedisServer:
     """Starts, stops, kills and freezes one server; what it keeps on disk is in its directory."""
 
-    def __init__(self, directory: Path, *settings: str, program: str = "redis-server") -> None:
-        self.program = find_server(program)
+    def __init__(
+        self,
+        directory: Path,
+        *settings: str,
+        program: str = "redis-server",
+        port: int | None = None,
+        launch: Launch = as_process,
+    ) -> None:
+        self.program = find_server(program) if launch is as_process else program
+        self._launch = launch
         self.directory = directory
         self.settings = settings
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port or free_port()
+        self._process: Running | None = None
 
     @property
     def url(self) -> str:
@@ -77,8 +85,7 @@ class RedisServer:
         command += ["--unixsocket", str(self.directory / "socket"), *self.settings]
         if "--save" not in self.settings:
             command += ["--save", ""]
-        with open(self.directory / "log", "ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        self._process = self._launch(command, self.directory / "log")
         until(self._answers, f"{self.program} answers; see {self.directory / 'log'}")
 
     def stop(self, number: int = signal.SIGTERM) -> None:

@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import pytest
 
 from tests.servers.choice import absent
 from tests.servers.containers import Container, Nodes
+from tests.servers.launching import Launch, Running, as_process
 from tests.servers.loopback import PATIENCE, free_ports
 
 __all__ = ["PATIENCE", "Ensemble", "Server", "ZooKeeperContainers", "ZooKeeperGiven", "free_ports", "mode_of"]
@@ -57,13 +57,22 @@ def mode_of(port: int) -> str:
 class Server:
     """One server process; member of an ensemble where ``peers`` are given."""
 
-    def __init__(self, folder: Path, port: int, *, number: int = 1, peers: tuple[str, ...] = ()) -> None:
-        self.classpath = needed_classpath()
+    def __init__(
+        self,
+        folder: Path,
+        port: int,
+        *,
+        number: int = 1,
+        peers: tuple[str, ...] = (),
+        launch: Launch = as_process,
+    ) -> None:
+        self.classpath = needed_classpath() if launch is as_process else DEBIAN
+        self._launch = launch
         self.port = port
         self.address = self.hosts = f"127.0.0.1:{port}"
         self.url = f"zk://{self.address}"
         self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Running | None = None
         folder.mkdir(parents=True)
         (folder / "myid").write_text(str(number))
         lines = [
@@ -87,13 +96,8 @@ class Server:
         """Start it, without waiting until it answers."""
         main = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
         options = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.jmx.log4j.disable=true"]
-        with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
-                ["java", *options, "-cp", self.classpath, main, str(self._folder / "zoo.cfg")],
-                stdout=log,
-                stderr=log,
-                stdin=subprocess.DEVNULL,
-            )
+        words = ["java", *options, "-cp", self.classpath, main, str(self._folder / "zoo.cfg")]
+        self._process = self._launch(words, self._folder / "log")
 
     def mode(self) -> str:
         return mode_of(self.port)
