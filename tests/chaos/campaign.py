@@ -31,6 +31,7 @@ from tests.chaos.nemesis import ROOT, Nemesis, Slot
 from tests.chaos.nodes import Ground, Processes
 from tests.chaos.on_etcd import EtcdStore
 from tests.chaos.on_redis import RedisStore
+from tests.chaos.on_sentinel import SentinelStore
 from tests.chaos.on_sqlite import SqliteStore
 from tests.chaos.on_zookeeper import ZooKeeperStore
 from tests.chaos.store import Store
@@ -44,12 +45,13 @@ __all__ = ["STORES", "judge_folder", "run"]
 
 STORES: dict[str, Callable[[Path, Network, int, Ground], Store]] = {
     "redis": RedisStore,
+    "redis-sentinel": SentinelStore,
     "zookeeper": ZooKeeperStore,
     "etcd": EtcdStore,
     "sqlite": SqliteStore,
 }
-CLIENTS = {"redis": "redis", "zookeeper": "kazoo", "etcd": "grpcio"}
-SERVERS = {"redis": "redis", "zookeeper": "zookeeper", "etcd": "etcd"}
+CLIENTS = {"redis": "redis", "redis-sentinel": "redis", "zookeeper": "kazoo", "etcd": "grpcio"}
+SERVERS = {"redis": "redis", "redis-sentinel": "redis", "zookeeper": "zookeeper", "etcd": "etcd"}
 """What servers they are of, as tests.servers calls them; a file has none."""
 NODES = {Way.CONTAINERS: "containers", Way.PATH: "processes"}
 SLOTS = 3

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 import leaderlock._engine
+import leaderlock_redis._sentinel
 from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
 from leaderlock.fences import FenceBusy
 from leaderlock.fences.file import FencedFile
@@ -194,6 +195,10 @@ def main(kind: str, url: str, place: str, slot: str, ttl: str, seed: str) -> Non
         if not url.startswith("sqlite:"):
             # Each as on a host of its own, so that nobody's wait is cut short by the boot clock they share.
             leaderlock._engine.kernel_identity = lambda: (f"host {slot}", "")
+        if url.startswith("redis+sentinel:"):
+            # Sentinels say where the servers find each other. The ways of this worker have the same ports there.
+            defaults = leaderlock_redis._sentinel.BySentinel.__init__.__kwdefaults__
+            defaults["forced_host"] = url.partition("://")[2].partition(":")[0]
         lock = Elections(url, float(ttl), journal)
     else:
         from tests.chaos.natives import NATIVES

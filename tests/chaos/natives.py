@@ -92,6 +92,24 @@ class RedisLock:
             lock.release()
 
 
+class SentinelLock(RedisLock):
+    """The same, on the master that Sentinel names, reached on the address of this worker's own ways."""
+
+    def __init__(self, url: str, ttl: float) -> None:
+        super().__init__("redis://", ttl)
+        import redis.sentinel
+
+        hosts, _, rest = url.partition("://")[2].partition("/")
+        places = [place.split(":") for place in hosts.split(",")]
+        sentinels = redis.sentinel.Sentinel(
+            [(host, int(port)) for host, port in places],
+            sentinel_kwargs={"socket_timeout": 0.3, "socket_connect_timeout": 0.3},
+            force_master_ip=places[0][0],
+        )
+        name = rest.partition("?")[0]
+        self._redis = sentinels.master_for(name, socket_timeout=CALL, socket_connect_timeout=CALL)
+
+
 class ZooKeeperLock:
     """kazoo's Lock. As kazoo advises, a suspended or lost connection ends the belief for good."""
 
@@ -213,5 +231,10 @@ class EtcdLock:
             connection.close()
 
 
-NATIVES: dict[str, Callable[[str, float], Any]] = {"redis": RedisLock, "zk": ZooKeeperLock, "etcd": EtcdLock}
+NATIVES: dict[str, Callable[[str, float], Any]] = {
+    "redis": RedisLock,
+    "redis+sentinel": SentinelLock,
+    "zk": ZooKeeperLock,
+    "etcd": EtcdLock,
+}
 """By the scheme of the URL; a file has no lock of its own that lasts."""

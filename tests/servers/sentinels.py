@@ -1,36 +1,40 @@
-"""What Sentinels say of the group that they watch; and the group in containers, of the profile ``sentinel``."""
+"""What Sentinels say of the group that they watch; one; and the group in containers, of the profile ``sentinel``."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
 from contextlib import closing
+from pathlib import Path
 
 from tests.servers.containers import Container, Nodes
-from tests.servers.loopback import PATIENCE, until
-from tests.servers.redis import is_serving
+from tests.servers.launching import Launch, Running, as_process
+from tests.servers.loopback import PATIENCE, free_port, until
+from tests.servers.redis import find_server, is_serving
 
-__all__ = ["SentinelContainers", "facts_of", "has_moved", "is_whole", "master_of", "replies"]
+__all__ = ["NAME", "Sentinel", "SentinelContainers", "facts_of", "has_moved", "is_whole", "master_of", "replies"]
 
 NUMBERS = ("1", "2", "3")
+NAME = "mymaster"
+"""What a group is called whose Sentinels the tests start themselves."""
 
 
-def replies(port: int, *words: str) -> list[str]:
+def replies(port: int, *words: str, timeout: float = PATIENCE) -> list[str]:
     """The lines of what a server answers."""
     data = f"*{len(words)}\r\n" + "".join(f"${len(word)}\r\n{word}\r\n" for word in words)
-    with closing(socket.create_connection(("127.0.0.1", port), PATIENCE)) as connection:
+    with closing(socket.create_connection(("127.0.0.1", port), timeout)) as connection:
         connection.sendall(data.encode())
         return connection.recv(1 << 16).decode(errors="replace").split("\r\n")
 
 
-def master_of(sentinel: int, name: str) -> int:
+def master_of(sentinel: int, name: str, *, timeout: float = PATIENCE) -> int:
     """The port of what that Sentinel takes for the master."""
-    return int(replies(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)[4])
+    return int(replies(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", name, timeout=timeout)[4])
 
 
-def facts_of(sentinel: int, name: str) -> dict[str, str]:
+def facts_of(sentinel: int, name: str, *, timeout: float = PATIENCE) -> dict[str, str]:
     """What that Sentinel knows of the master."""
-    words = replies(sentinel, "SENTINEL", "MASTER", name)[2::2]
+    words = replies(sentinel, "SENTINEL", "MASTER", name, timeout=timeout)[2::2]
     return dict(zip(words[::2], words[1::2], strict=False))
 
 
@@ -56,6 +60,54 @@ def has_moved(sentinels: Sequence[int], name: str, old: int) -> bool:
         and old not in ports
         and any("role:master" in line for line in replies(ports.pop(), "INFO", "replication"))
     )
+
+
+class Sentinel:
+    """One that watches the master at ``master``. What it learns it writes into its own file."""
+
+    def __init__(
+        self,
+        directory: Path,
+        master: tuple[str, int],
+        quorum: int,
+        *lines: str,
+        port: int | None = None,
+        listen: str = "127.0.0.1",
+        launch: Launch = as_process,
+    ) -> None:
+        directory.mkdir(parents=True)
+        self.directory = directory
+        self.port = port or free_port()
+        self._launch = launch
+        self._process: Running | None = None
+        host, at = master
+        (directory / "conf").write_text(
+            f"port {self.port}\nbind {listen}\nprotected-mode no\ndir {directory}\n"
+            f"sentinel monitor {NAME} {host} {at} {quorum}\n"
+            f"sentinel down-after-milliseconds {NAME} 400\nsentinel failover-timeout {NAME} 2000\n"
+            + "".join(f"{line}\n" for line in lines)
+        )
+
+    def start(self) -> None:
+        program = find_server() if self._launch is as_process else "redis-server"
+        self._process = self._launch([program, str(self.directory / "conf"), "--sentinel"], self.directory / "log")
+        until(self._answers, f"a Sentinel answers; see {self.directory / 'log'}")
+
+    def kill(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+    def master(self) -> int:
+        """The port of what it takes for the master."""
+        return master_of(self.port, NAME)
+
+    def _answers(self) -> bool:
+        try:
+            return bool(replies(self.port, "PING")[0])
+        except OSError:
+            return False
 
 
 class SentinelContainers(Nodes):

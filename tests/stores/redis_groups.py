@@ -2,54 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.servers.redis import PATIENCE, RedisServer, find_server, free_port, until
-from tests.servers.sentinels import has_moved, is_whole, master_of, replies
+from tests.servers.redis import RedisServer, free_port, until
+from tests.servers.sentinels import NAME, Sentinel, has_moved, is_whole, replies
 
-__all__ = ["Cluster", "Group", "Sentinel"]
-
-NAME = "mymaster"
-
-
-class Sentinel:
-    """One process that watches the master of a group."""
-
-    def __init__(self, directory: Path, master: int, quorum: int, *lines: str) -> None:
-        directory.mkdir()
-        self.directory = directory
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-        (directory / "conf").write_text(
-            f"port {self.port}\nbind 127.0.0.1\ndir {directory}\n"
-            f"sentinel monitor {NAME} 127.0.0.1 {master} {quorum}\n"
-            f"sentinel down-after-milliseconds {NAME} 400\nsentinel failover-timeout {NAME} 2000\n"
-            + "".join(f"{line}\n" for line in lines)
-        )
-
-    def start(self) -> None:
-        with (self.directory / "log").open("ab") as log:
-            command = [find_server(), str(self.directory / "conf"), "--sentinel"]
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        until(self._answers, f"a Sentinel answers; see {self.directory / 'log'}")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(PATIENCE)
-            self._process = None
-
-    def master(self) -> int:
-        """The port of what it takes for the master."""
-        return master_of(self.port, NAME)
-
-    def _answers(self) -> bool:
-        try:
-            return bool(replies(self.port, "PING"))
-        except OSError:
-            return False
+__all__ = ["NAME", "Cluster", "Group", "Sentinel"]
 
 
 class Group:
@@ -66,8 +25,9 @@ class Group:
             following = ["--replicaof", "127.0.0.1", str(self.servers[0].port)] if number else []
             quick = ["--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"]
             self.servers.append(RedisServer(place, *quick, *following, *settings))
+        watched = ("127.0.0.1", master_port or self.servers[0].port)
         self.sentinels = [
-            Sentinel(directory / f"sentinel{number}", master_port or self.servers[0].port, sentinels // 2 + 1, *lines)
+            Sentinel(directory / f"sentinel{number}", watched, sentinels // 2 + 1, *lines)
             for number in range(sentinels)
         ]
 
