@@ -29,7 +29,8 @@ help:
 	@echo 'make demo              see leaders fail and be replaced, in this terminal'
 	@echo 'make bench             the figures of docs/benchmarks.md on this machine   (ARGS="--quick taking")'
 	@echo 'make chaos MINUTES=10  processes killed and stopped, histories with faults; new ones each time'
-	@echo 'make chaos STORE=etcd  faults on a real cluster (redis, zookeeper, etcd, sqlite); SEED=1 to see them again'
+	@echo 'make chaos STORE=etcd  faults on a real cluster (redis, redis-sentinel, zookeeper, etcd, sqlite), in containers'
+	@echo '                       where there is an engine; NODES=containers or NODES=path; SEED=1 to see them again'
 	@echo 'make proof FOLDERS=…   docs/proof.md from what campaigns left with KEEP=folder'
 	@echo 'make lint | types | pytest    parts of make test'
 	@echo 'make package           build sdist and wheel into dist/'
@@ -78,8 +79,9 @@ bench: .venv/bench
 
 ifdef STORE
 chaos: .venv/dev
+	$(if $(filter sqlite,$(STORE))$(filter path,$(NODES)),,$(IMAGES_IF_ENGINE);) \
 	$(BIN)/python -m tests.chaos.campaign --store $(STORE) --minutes $(MINUTES) \
-		$(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP)) $(if $(ONLY),--only '$(ONLY)')
+		$(if $(NODES),--nodes $(NODES)) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep $(KEEP)) $(if $(ONLY),--only '$(ONLY)')
 else
 # Half of the time with real processes that are killed and stopped, half in virtual time. The seeds go on from the
 # clock, so that no two runs see the same histories; a violation prints its own. Besides, ten thousand ticks a minute.

@@ -24,8 +24,19 @@ __all__ = ["Campaign", "main"]
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-NATIVE = {"redis": "redis-py's `Lock`", "zookeeper": "kazoo's `Lock`", "etcd": "a lease lock"}
-TITLES = {"redis": "Redis", "zookeeper": "ZooKeeper", "etcd": "etcd", "sqlite": "SQLite"}
+NATIVE = {
+    "redis": "redis-py's `Lock`",
+    "redis-sentinel": "redis-py's `Lock`",
+    "zookeeper": "kazoo's `Lock`",
+    "etcd": "a lease lock",
+}
+TITLES = {
+    "redis": "Redis",
+    "redis-sentinel": "Redis under Sentinel",
+    "zookeeper": "ZooKeeper",
+    "etcd": "etcd",
+    "sqlite": "SQLite",
+}
 LONG = 10.0
 """In minutes."""
 WINDOW = 100.0
@@ -72,11 +83,18 @@ class Campaign:
         """The store; and of a campaign that is not one of ten minutes and all faults, what it is."""
         only, minutes = self.about.get("only"), self.about["seconds"] / 60
         long = f", {minutes:.0f} min" if minutes < LONG else ""
-        return TITLES[self.about["store"]] + long + (f", only “{only}”" if only else "")
+        boxed = ", in containers" if self.nodes == "containers" else ""
+        return TITLES[self.about["store"]] + boxed + long + (f", only “{only}”" if only else "")
+
+    @property
+    def nodes(self) -> str:
+        """``containers``, ``processes``, or nothing where there is no server."""
+        return str(self.about.get("nodes", "processes"))
 
     @property
     def picture(self) -> str:
-        return f"{self.about['store']}-{self.about['seed']}.png"
+        boxed = "-containers" if self.nodes == "containers" else ""
+        return f"{self.about['store']}{boxed}-{self.about['seed']}.png"
 
     def lock(self, kind: str) -> str:
         return "**leaderlock**" if kind == "ours" else NATIVE[self.about["store"]]
@@ -164,7 +182,8 @@ def setting_rows(campaign: Campaign) -> Iterable[str]:
     about = campaign.about
     skipped = "; ".join(f"{name}: {why}" for name, why in about["skipped"].items()) or "–"
     only = f" ONLY='{about['only']}'" if about.get("only") else ""
-    command = f"`make chaos STORE={about['store']} MINUTES={about['seconds'] / 60:g} SEED={about['seed']}{only}`"
+    nodes = {"containers": " NODES=containers", "processes": " NODES=path"}.get(campaign.nodes, "")
+    command = f"`make chaos STORE={about['store']}{nodes} MINUTES={about['seconds'] / 60:g} SEED={about['seed']}{only}`"
     yield row(
         campaign.title,
         about["server"],

@@ -95,12 +95,15 @@ class Cluster:
         return self.nodes[name]
 
     def close(self) -> None:
-        for node in self.nodes.values():
-            node.resume()
-            node.kill()
-        self.ground.close()
-        for disk in self.disks.values():
-            disk.close()
+        try:
+            for node in self.nodes.values():
+                node.resume()
+                node.kill()
+        finally:
+            # Also after somebody's Ctrl-C in the middle of a fault.
+            self.ground.close()
+            for disk in self.disks.values():
+                disk.close()
 
 
 class Quorum(Cluster):
