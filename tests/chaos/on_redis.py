@@ -6,9 +6,6 @@ import re
 import shutil
 import struct
 import subprocess
-import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from tests.chaos.store import Cluster, Fault, Turn
@@ -18,7 +15,6 @@ from tests.servers.redis import RedisServer
 __all__ = ["RedisStore"]
 
 STEP = 3600
-PATIENCE = 15.0
 SETTINGS = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
 SHIM = Path(__file__).with_name("clockshim.c")
 
@@ -114,15 +110,7 @@ class RedisStore(Cluster):
     def _follow(self, name: str, master: str) -> None:
         host, port = self.ground.place(master, self.servers[master].port)
         self._do(name, "REPLICAOF", host, str(port))
-        self._until(lambda: b"master_link_status:up" in self._do(name, "INFO", "replication"))
-
-    def _until(self, condition: Callable[[], bool]) -> None:
-        until = time.monotonic() + PATIENCE
-        while time.monotonic() < until:
-            with suppress(OSError):
-                if condition():
-                    return
-            time.sleep(0.02)
+        self.wait_for(lambda: b"master_link_status:up" in self._do(name, "INFO", "replication"))
 
     @property
     def _other(self) -> str:
@@ -162,7 +150,7 @@ class RedisStore(Cluster):
     def _append(self, name: str, sync: str) -> None:
         self._do(name, "CONFIG", "SET", "appendfsync", sync)
         self._do(name, "CONFIG", "SET", "appendonly", "yes")
-        self._until(lambda: b"aof_rewrite_in_progress:0" in self._do(name, "INFO", "persistence"))
+        self.wait_for(lambda: b"aof_rewrite_in_progress:0" in self._do(name, "INFO", "persistence"))
 
     def _forget_log(self, name: str) -> None:
         self._do(name, "CONFIG", "SET", "appendonly", "no")
@@ -184,7 +172,7 @@ class RedisStore(Cluster):
     def _failed_over(self, turn: Turn) -> None:
         old, new = self.master, self._other
         self._do(old, "FAILOVER", "TIMEOUT", "3000")
-        self._until(lambda: b"role:master" in self._do(new, "INFO", "replication"))
+        self.wait_for(lambda: b"role:master" in self._do(new, "INFO", "replication"))
         if b"role:master" in self._do(new, "INFO", "replication"):
             self._lead_to(new)
             self._follow(old, new)
@@ -219,5 +207,5 @@ class RedisStore(Cluster):
         self.disks[self.master].fill()
         turn.hold(0.5, 2.0)
         self.disks[self.master].free()
-        self._until(self.answers)
+        self.wait_for(self.answers)
         self._forget_log(self.master)

@@ -8,9 +8,7 @@ promised, and therefore not done: a primary that is cut off together with a repl
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 
 import redis
@@ -25,7 +23,6 @@ from tests.servers.sentinels import NAME, Sentinel, is_whole, master_of, replies
 
 __all__ = ["SentinelStore"]
 
-PATIENCE = 15.0
 SOON = 0.5
 SETTINGS = ("--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1", "--repl-timeout", "5")
 QUORUM = 2
@@ -168,9 +165,7 @@ class SentinelStore(Cluster):
         return next((name for name in self.names if self._places[name][1] == found), None)
 
     def _primary(self, turn: Turn) -> str:
-        found: list[str] = []
-        self._until(lambda: bool(found.extend(filter(None, [self._primary_of(QUORUM)])) or found))
-        name = found[0] if found else turn.dice.choice(self.names)
+        name = self.wait_for(lambda: self._primary_of(QUORUM)) or turn.dice.choice(self.names)
         turn.detail = f"{turn.detail} {name}".strip()
         return name
 
@@ -190,11 +185,6 @@ class SentinelStore(Cluster):
         name = turn.dice.choice(self.watchers)
         turn.detail = f"{turn.detail} {name}".strip()
         return self.nodes[name]
-
-    def _until(self, condition: Callable[[], bool]) -> None:
-        ends = time.monotonic() + PATIENCE
-        while time.monotonic() < ends and not condition():
-            time.sleep(0.02)
 
     def _pause(self, turn: Turn, node: Node) -> None:
         node.pause()
@@ -258,7 +248,7 @@ class SentinelStore(Cluster):
         sentinel = self.sentinels[turn.dice.choice(self.watchers)]
         told = replies(sentinel.port, "SENTINEL", "FAILOVER", NAME)[0]
         if told.startswith("+"):
-            self._until(lambda: self._primary_of(len(self.watchers)) not in (None, old))
+            self.wait_for(lambda: self._primary_of(len(self.watchers)) not in (None, old))
             turn.detail += f" to {self._primary_of(QUORUM)}"
         else:
             turn.detail += f": {told}"
@@ -266,7 +256,7 @@ class SentinelStore(Cluster):
     def _lagging(self, turn: Turn) -> None:
         """What was acknowledged is on the primary and on one replica; both die, and the other one is left."""
         old, (lagging, other) = self._replicas(turn)
-        self._until(lambda: self._facts(old, "replication").count("state=online") == len(self.names) - 1)
+        self.wait_for(lambda: self._facts(old, "replication").count("state=online") == len(self.names) - 1)
         self.nodes[lagging].cut()
         turn.hold(0.3, 1.5)
         for name in (old, other):
@@ -274,7 +264,7 @@ class SentinelStore(Cluster):
         # What is held back for it on the way is lost, too.
         replies(self.servers[lagging].port, "CLIENT", "KILL", "TYPE", "master")
         self.nodes[lagging].heal()
-        self._until(lambda: self._primary_of(QUORUM) == lagging)
+        self.wait_for(lambda: self._primary_of(QUORUM) == lagging)
         turn.detail += f" to {self._primary_of(QUORUM)}"
         for name in (old, other):
             self.nodes[name].start()

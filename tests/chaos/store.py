@@ -5,14 +5,18 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tests.chaos.links import Network, Relay
 from tests.chaos.nodes import Disk, Ground, Node
 
 __all__ = ["Cluster", "Fault", "Store", "Turn"]
+
+PATIENCE = 15.0
+T = TypeVar("T")
 
 
 @dataclass
@@ -88,6 +92,16 @@ class Cluster:
         first = slot % len(self.names)
         order = self.names[first:] + self.names[:first]
         return ",".join(f"127.0.0.1:{self.ways[slot, name].port}" for name in order)
+
+    def wait_for(self, condition: Callable[[], T]) -> T | None:
+        """The first true answer. If there is none in time, the fault is another one, and the campaign goes on."""
+        until = time.monotonic() + PATIENCE
+        while time.monotonic() < until:
+            with suppress(OSError):
+                if answer := condition():
+                    return answer
+            time.sleep(0.02)
+        return None
 
     def any_node(self, turn: Turn) -> Node:
         name = turn.dice.choice(self.names)
