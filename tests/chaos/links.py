@@ -45,7 +45,7 @@ class Network:
         self._delays: dict[str, float] = {}
         self._pids: dict[str, Callable[[], int | None]] = {}
         self._pipes: set[asyncio.Task[None]] = set()
-        self._servers: list[asyncio.Server] = []
+        self._listeners: list[socket.socket] = []
         self._thread = threading.Thread(target=self._loop.run_forever, name="relays", daemon=True)
         self._thread.start()
 
@@ -54,10 +54,12 @@ class Network:
     ) -> Relay:
         """Listen, on a free port unless one is named, for who wants to reach that party's port."""
         listener = socket.create_server(at)
+        listener.setblocking(False)
         relay = Relay(target, reaches, listener.getsockname()[1], caller)
 
         async def serve() -> None:
-            self._servers.append(await asyncio.start_server(lambda *ends: self._carry(relay, *ends), sock=listener))
+            self._listeners.append(listener)
+            self._loop.add_reader(listener, self._accept, relay, listener)
 
         self._do(serve())
         return relay
@@ -100,8 +102,11 @@ class Network:
 
     def close(self) -> None:
         async def end() -> None:
-            for server in self._servers:
-                server.close()
+            # Not asyncio's server: closed in the wrong moment, it leaves open whom it has just accepted.
+            for listener in self._listeners:
+                self._loop.remove_reader(listener)
+                listener.close()
+            await asyncio.sleep(0)  # who was accepted just now has to begin before he can be ended
             pipes = list(self._pipes)
             for pipe in pipes:
                 pipe.cancel()
@@ -134,13 +139,25 @@ class Network:
         while self._is_held(caller, relay.target):
             await self._changed.wait()
 
-    async def _carry(self, relay: Relay, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, relay: Relay, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # gone again already
+            connection, (_, port) = listener.accept()
+            connection.setblocking(False)
+            task = self._loop.create_task(self._carry(relay, connection, port))
+            self._pipes.add(task)
+            task.add_done_callback(self._pipes.discard)
+
+    async def _carry(self, relay: Relay, connection: socket.socket, port: int) -> None:
         task = asyncio.current_task()
         assert task is not None
-        relay.pipes.add(task)
-        self._pipes.add(task)
         try:
-            caller = relay.caller or self._party(writer.get_extra_info("peername")[1], relay.port)
+            reader, writer = await asyncio.open_connection(sock=connection)
+        except OSError:
+            connection.close()
+            return
+        relay.pipes.add(task)
+        try:
+            caller = relay.caller or self._party(port, relay.port)
             await self._pass(caller, relay)
             there = await asyncio.open_connection(LOOPBACK, relay.reaches)
             try:
@@ -152,7 +169,6 @@ class Network:
         finally:
             writer.close()
             relay.pipes.discard(task)
-            self._pipes.discard(task)
 
     async def _both_ways(self, caller: str, relay: Relay, here: Any, there: Any) -> None:
         async def pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:

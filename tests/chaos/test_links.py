@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import subprocess
@@ -123,6 +124,17 @@ def test_a_slow_network_takes_longer(network, echo):
 
         assert hears(connection, 5.0) == b"x"
         assert time.monotonic() - began >= 0.2  # there and back
+
+
+def test_a_network_that_ends_leaves_nobody_open_who_came_just_now(echo):
+    for _ in range(50):
+        network = Network()
+        relay = network.relay("server", echo)
+        with closing(call(relay.port)) as connection:
+            network.close()
+
+            assert hears(connection, 5.0) == b""
+    gc.collect()  # what was not closed says so, which fails this test
 
 
 def test_a_turned_relay_ends_its_connections_and_leads_elsewhere(network, echo):
