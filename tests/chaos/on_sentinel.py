@@ -19,7 +19,7 @@ from tests.chaos.nodes import Node
 from tests.chaos.store import Cluster, Fault, Turn
 from tests.servers.loopback import free_ports, until
 from tests.servers.redis import RedisServer
-from tests.servers.sentinels import NAME, Sentinel, is_whole, master_of, replies
+from tests.servers.sentinels import NAME, Sentinel, facts_of, is_whole, master_of, replies
 
 __all__ = ["SentinelStore"]
 
@@ -79,9 +79,10 @@ class SentinelStore(Cluster):
         return f"redis+sentinel://{hosts}/{NAME}?durability=replicas:1"
 
     def answers(self) -> bool:
-        """Whether all Sentinels name the same primary, and it takes a write that a replica has, too."""
+        """Whether all Sentinels name the same primary and have nothing against it, and it takes a write that a replica
+        has, too. A failover goes on also when the primary is back, and takes it away once more."""
         primary = self._primary_of(len(self.watchers))
-        if primary is None:
+        if primary is None or not self._is_undoubted():
             return False
         port = self.servers[primary].port
         with redis.Redis(
@@ -149,6 +150,12 @@ class SentinelStore(Cluster):
             server.settings = (*usual, "--replicaof", host, str(port))
         server.start()
         server.settings = usual
+
+    def _is_undoubted(self) -> bool:
+        ports = [sentinel.port for sentinel in self.sentinels.values()]
+        with suppress(OSError, KeyError):
+            return all(facts_of(port, NAME, timeout=SOON)["flags"] == "master" for port in ports)
+        return False
 
     def _facts(self, name: str, section: str) -> str:
         with suppress(OSError):
