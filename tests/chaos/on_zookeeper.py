@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import socket
+import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from kazoo.client import KazooClient
@@ -19,11 +21,15 @@ PROPORTIONS = ("tickTime=400", "syncLimit=10", "minSessionTimeout=800")
 """A server that lost its leader knows after 4 s, twice a session of 2 s. As they come (ticks of 2 s, five of them), the
 shortest sessions stand in the same proportion to that."""
 
+EAGER = {"connection_retry": {"max_tries": -1, "delay": 0.02, "backoff": 1, "max_jitter": 0.0}}
+"""A probe that came back later than a worker could would excuse the workers for its own pauses: kazoo's grow to a
+minute. So each server has a probe of its own, which knocks all the time."""
+
 
 class ZooKeeperStore(Quorum):
     scheme = "zk"
     has_native = True
-    _probe: KazooClient | None = None
+    _probes: Sequence[KazooClient] = ()
 
     def start(self) -> None:
         self.make_disks()
@@ -57,28 +63,34 @@ class ZooKeeperStore(Quorum):
         for server in self.servers.values():
             server.wait()
         self.open_ways({name: ports[name][0] for name in self.names})
-        self._probe = KazooClient(",".join(f"127.0.0.1:{ports[name][0]}" for name in self.names), timeout=4.0)
-        self._probe.start(timeout=20)
+        self._probes = [KazooClient(f"127.0.0.1:{ports[name][0]}", timeout=4.0, **EAGER) for name in self.names]
+        for probe in self._probes:
+            probe.start(timeout=20)
         self.faults = self.of_quorums()
 
     def url(self, slot: int) -> str:
         return f"zk://{self.places(slot)}"
 
     def answers(self) -> bool:
-        """Whether it takes a write: servers may say for a minute that they lead and follow, and take none."""
-        try:
-            assert self._probe is not None
-            self._probe.create_async("/probe").get(timeout=0.5)
-        except NodeExistsError:
-            return True  # the leader's answer, too
-        except Exception:  # kazoo raises much more than KazooException while a session ends
-            return False
-        return True
+        """Whether any server takes a write: they may say for a minute that they lead and follow, and take none."""
+        asked = []
+        for probe in self._probes:
+            if probe.connected:
+                with suppress(Exception):  # kazoo raises much more than KazooException while a session ends
+                    asked.append(probe.create_async("/probe"))
+        until = time.monotonic() + 0.5
+        while asked and time.monotonic() < until:
+            for answer in [answer for answer in asked if answer.ready()]:
+                if answer.successful() or isinstance(answer.exception, NodeExistsError):  # the leader's word, too
+                    return True
+                asked.remove(answer)
+            time.sleep(0.005)
+        return False
 
     def close(self) -> None:
-        if self._probe is not None:
-            self._probe.stop()
-            self._probe.close()
+        for probe in self._probes:
+            probe.stop()
+            probe.close()
         super().close()
 
     def leader(self) -> str | None:
