@@ -185,6 +185,13 @@ def judge_folder(folder: Path) -> dict[str, Verdict]:
     }
 
 
+def _words_of(late: Span, folder: Path) -> str:
+    """A stretch without a leader, as somebody needs it who looks for what it was in the records."""
+    before = [injury for injury in read_injuries(folder / "injuries") if injury.began <= late.ended]
+    last = f"after {before[-1].name} {before[-1].detail}, load {before[-1].load:.1f}" if before else ""
+    return f"no leader from {late.began:.2f} to {late.ended:.2f}, {last}"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.campaign", description=__doc__)
     parser.add_argument("--store", choices=sorted(STORES), required=True)
@@ -222,8 +229,12 @@ def main() -> int:
             f"{verdict.refused} refused, {verdict.plain_lost} of {verdict.plain} unfenced updates lost, "
             f"longest without a leader {verdict.longest_gap.seconds:.1f} s, "
             f"with nothing in the way {verdict.longest_stretch.seconds:.1f} s, "
-            f"latest news {verdict.latest_news:.3f} s after the deadline"
+            f"latest news {verdict.latest_news:.3f} s after the deadline, "
+            f"{len(verdict.recoveries)} recoveries within {max(verdict.recoveries, default=0.0):.1f} s "
+            f"and {len(verdict.unseen)} cut short after {max(verdict.unseen, default=0.0):.1f} s at most"
         )
+        for late in verdict.late_leaders:
+            print(f"{options.store} {kind}: {_words_of(late, folder)}")
     broken = verdicts["ours"].broken
     for words in broken:
         print(f"{options.store} BROKEN: {words}")

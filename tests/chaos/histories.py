@@ -22,6 +22,8 @@ class Injury:
     of_worker: bool
     """The store itself was left alone."""
     forgets: bool
+    load: float = 0.0
+    """How many processes wanted this machine's cores then, over the last minute."""
 
 
 @dataclass(frozen=True)

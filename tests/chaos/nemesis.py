@@ -16,6 +16,7 @@ from tests.chaos.histories import Injury
 from tests.chaos.links import Network
 from tests.chaos.nodes import stop
 from tests.chaos.store import Fault, Store, Turn
+from tests.chaos.verdict import SLACK
 
 __all__ = ["ROOT", "Nemesis", "Slot"]
 
@@ -25,6 +26,9 @@ FRESH = 0.2
 """A record younger than this, in seconds, tells who leads now."""
 LATE = 0.7
 """The share of a campaign after which the faults come that nothing may be forgotten after."""
+
+CALM = 0.4
+"""The share of the store's faults after which it is left alone until somebody must lead."""
 
 
 def now() -> float:
@@ -106,6 +110,7 @@ class Nemesis:
         self._slots = slots
         self._ttl = ttl
         self._dice = random.Random(seed)
+        self._calms = random.Random(f"calms of {seed}")  # its own, so that a seed's faults stay what they are
         self._tell = tell
         self._restarts = seed * 1000
         self.injuries: list[Injury] = []
@@ -123,6 +128,9 @@ class Nemesis:
         began = time.monotonic()
         while (passed := time.monotonic() - began) < seconds:
             time.sleep(self._dice.uniform(0.3, 1.1) * self._ttl)
+            if self.injuries and not self.injuries[-1].of_worker and self._calms.random() < CALM:
+                # Or the next fault would always come before anybody could be found to lead too late after this one.
+                time.sleep(self._ttl + SLACK)
             if passed > LATE * seconds and not self._is_late:
                 self._is_late, self._deck = True, []
             self._inflict(self._draw())
@@ -150,7 +158,8 @@ class Nemesis:
         while not self._store.answers():
             assert time.monotonic() < until, f"the store does not answer {PATIENCE:g} s after: {fault.name}"
             time.sleep(0.02)
-        injury = Injury(fault.name, turn.detail, began, ended, now(), fault.name in self._of_workers, fault.forgets)
+        of_worker, load = fault.name in self._of_workers, os.getloadavg()[0]
+        injury = Injury(fault.name, turn.detail, began, ended, now(), of_worker, fault.forgets, load)
         self.injuries.append(injury)
         self._tell(f"{len(self.injuries):4} {fault.name} {turn.detail}")
         for slot in self._slots:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.chaos.histories import History, Injury, News, Span, Term, Write, read_history
-from tests.chaos.verdict import falling, gaps, judge, lags, lateness, overlaps, stale, stretches, twice
+from tests.chaos.verdict import falling, gaps, judge, lags, lateness, overlaps, recoveries, stale, stretches, twice
 
 WHOLE = Span(0.0, 20.0)
 
@@ -105,6 +105,26 @@ def test_a_gap_is_counted_anew_when_a_worker_is_hurt():
 
 def test_injuries_elsewhere_excuse_nothing():
     assert stretches(Span(5.0, 10.0), [injury(1.0, 2.0), injury(12.0, 13.0, of_worker=True)], 2.0) == [Span(5.0, 10.0)]
+
+
+def recovered(*gaps_and_injuries):
+    gaps = [one for one in gaps_and_injuries if isinstance(one, Span)]
+    return recoveries(gaps, [one for one in gaps_and_injuries if one not in gaps], WHOLE, 2.0)
+
+
+def test_a_recovery_counts_from_the_stores_answer_to_the_next_leader():
+    assert recovered(injury(3.0, 6.0), Span(4.0, 7.5)) == ([1.5], [])
+    assert recovered(injury(3.0, 6.0, forgets=True), Span(4.0, 8.5)) == ([0.5], [])
+
+
+def test_a_fault_that_somebody_led_through_needs_no_recovery():
+    assert recovered(injury(3.0, 6.0), Span(4.0, 5.0), Span(7.0, 8.0)) == ([], [])
+    assert recovered(injury(3.0, 6.0, of_worker=True), Span(4.0, 7.5)) == ([], [])
+
+
+def test_a_recovery_that_the_next_fault_cuts_short_is_told_apart_from_one_that_was_seen():
+    assert recovered(injury(3.0, 6.0), injury(7.0, 8.0), Span(4.0, 8.5)) == ([0.5], [1.0])
+    assert recovered(injury(3.0, 18.0), Span(4.0, 20.0)) == ([], [2.0])
 
 
 def test_news_are_late_by_what_a_running_process_waited_past_its_deadline():

@@ -17,6 +17,7 @@ __all__ = [
     "lags",
     "lateness",
     "overlaps",
+    "recoveries",
     "stale",
     "stretches",
     "twice",
@@ -113,6 +114,26 @@ def stretches(gap: Span, injuries: Sequence[Injury], settling: float) -> list[Sp
     return [part for part in parts if part.seconds > 0 and not any(part.overlap(span) > 0 for span in hindered)]
 
 
+def recoveries(
+    gaps: Sequence[Span], injuries: Sequence[Injury], whole: Span, settling: float
+) -> tuple[list[float], list[float]]:
+    """For each fault of the store in whose end nobody led, how long it took until somebody did; and how long it was
+    waited for in vain until the next fault, where that came first."""
+    took, in_vain = [], []
+    for injury, after in pairwise([*injuries, None]):
+        assert injury is not None
+        ready = injury.answered + (settling if injury.forgets else 0.0)
+        ends = after.began if after is not None else whole.ended
+        gap = next((gap for gap in gaps if gap.began <= ready < gap.ended), None)
+        if injury.of_worker or gap is None or ready >= ends:
+            continue
+        if gap.ended < ends:
+            took.append(gap.ended - ready)
+        else:
+            in_vain.append(ends - ready)
+    return took, in_vain
+
+
 def lateness(news: News, terms: Iterable[Term], still: Iterable[Span]) -> float | None:
     """How long after its deadline a holder that runs was told; below zero: before. Nothing for an unknown term."""
     due = next((term.until for term in terms if (term.who, term.token) == (news.who, news.token)), None)
@@ -171,6 +192,10 @@ class Verdict:
     was left alone meanwhile."""
     handovers: list[float] = field(default_factory=list)
     """The same after a resignation."""
+    recoveries: list[float] = field(default_factory=list)
+    """After a fault of the store through which nobody could lead on: from its first write to the next leader."""
+    unseen: list[float] = field(default_factory=list)
+    """Recoveries that the next fault cut short, and how long each had been waited for."""
 
     @property
     def broken(self) -> list[str]:
@@ -221,6 +246,7 @@ def judge(
                 verdict.late_leaders.append(part)
             if part.seconds > verdict.longest_stretch.seconds:
                 verdict.longest_stretch = part
+    verdict.recoveries, verdict.unseen = recoveries(everybodys, injuries, whole, lease)
     for news in history.news:
         late = lateness(news, history.terms, [*history.stillness.get(news.who, []), *lagging])
         if late is not None:
