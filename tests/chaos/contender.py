@@ -7,6 +7,7 @@ from after its first true look to before its last.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sys
@@ -18,12 +19,16 @@ from typing import Protocol
 import leaderlock._engine
 import leaderlock_redis._sentinel
 from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
+from leaderlock._calls import Calls
+from leaderlock._protocol.events import Event, Put
 from leaderlock.fences import FenceBusy
 from leaderlock.fences.file import FencedFile
 
 LOOK_EVERY = 0.01
 LAG = 0.03
 """How late this process must wake from a hundredth of a second for it to be worth a record."""
+SLOW = 0.1
+"""How long a call at the store must take for it to be worth a record, in seconds; one that fails always is."""
 
 
 def now() -> float:
@@ -87,17 +92,50 @@ class LeaseTerm:
         pass  # leaderlock does so by itself
 
 
+def telling(journal: Journal) -> type[Calls]:
+    """leaderlock's calls, which also write down what kept a candidate waiting."""
+
+    class TellingCalls(Calls):
+        def _swap(self, puts: tuple[Put, ...], timeout: float) -> Event:
+            began = now()
+            answer = super()._swap(puts, timeout)
+            self._tell("+".join(put.kind.name.lower() for put in puts), began, answer)
+            return answer
+
+        def _read(self, keys: tuple[str, ...], timeout: float) -> Event:
+            began = now()
+            answer = super()._read(keys, timeout)
+            self._tell("read", began, answer)
+            return answer
+
+        def _tell(self, what: str, began: float, answer: Event) -> None:
+            ended, error = now(), getattr(answer, "error", None)
+            if error is not None or ended - began > SLOW:
+                journal.note("call", what, began, ended, "answered" if error is None else repr(error))
+
+    return TellingCalls
+
+
+class BootTime(logging.Formatter):
+    """What libraries log, in the time of the records."""
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        return f"{now():.3f}"
+
+
 class Elections:
     """leaderlock, as a program uses it."""
 
     def __init__(self, url: str, ttl: float, journal: Journal) -> None:
+        leaderlock._engine.Calls = telling(journal)  # type: ignore[misc]
         self._client = connect(url, ttl=ttl, longest=ttl)
         self._journal = journal
 
     def acquire(self, timeout: float) -> LeaseTerm | None:
         try:
             return LeaseTerm(self._client.election("job").campaign(timeout=timeout), self._journal)
-        except CampaignTimeout:
+        except CampaignTimeout as still:
+            self._journal.note("waited", now(), still)
             return None
         except LeaderLockError:
             time.sleep(0.05)  # refused: by a full disk, say
@@ -190,6 +228,9 @@ def main(kind: str, url: str, place: str, slot: str, ttl: str, seed: str) -> Non
     folder, dice = Path(place), random.Random(int(seed))
     journal = Journal(folder / f"{kind}-{slot}-{os.getpid()}")
     threading.Thread(target=watch_lag, args=(journal,), daemon=True).start()
+    lines = logging.StreamHandler()
+    lines.setFormatter(BootTime("%(asctime)s %(process)d %(name)s %(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[lines])
     lock: Lock
     if kind == "ours":
         if not url.startswith("sqlite:"):
