@@ -1,8 +1,10 @@
 """Whole clients on three ZooKeeper servers, some of which are killed, frozen or wiped meanwhile."""
 
+import socket
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import pairwise
 
 import pytest
 from kazoo.client import KazooClient
@@ -11,6 +13,7 @@ from kazoo.exceptions import NoNodeError, NotEmptyError
 import leaderlock
 from leaderlock import CampaignTimeout, LeaderLockError
 from leaderlock.backend import ABSENT, Write
+from leaderlock.errors import BackendUnavailable
 from leaderlock_zookeeper import from_client, open_backend
 from tests.servers.zookeeper import PATIENCE, Ensemble
 
@@ -247,3 +250,20 @@ def test_a_client_handed_in_is_used_and_left_running(ensemble):
     finally:
         owner.stop()
         owner.close()
+
+
+def test_a_client_without_servers_never_pauses_for_long_between_two_knocks():
+    """After an outage its pauses are time without a leader, on top of everybody's wait for the session that was."""
+    knocks: list[float] = []
+    with (
+        socket.create_server(("127.0.0.1", 0)) as door,
+        closing(open_backend(f"zk://127.0.0.1:{door.getsockname()[1]}", namespace="none")) as backend,
+    ):
+        door.settimeout(PATIENCE)
+        with pytest.raises(BackendUnavailable):
+            backend.read((), timeout=0.01)
+        while len(knocks) < 16:  # of which the last ten come after the longest pauses there are
+            door.accept()[0].close()
+            knocks.append(time.monotonic())
+
+    assert max(later - earlier for earlier, later in pairwise(knocks)) < 0.9
