@@ -17,9 +17,10 @@ from tests.servers.zookeeper import Server, free_ports
 
 __all__ = ["ZooKeeperStore"]
 
-PROPORTIONS = ("tickTime=400", "syncLimit=10", "minSessionTimeout=800")
+PROPORTIONS = ("tickTime=400", "syncLimit=10", "initLimit=25", "minSessionTimeout=800")
 """A server that lost its leader knows after 4 s, twice a session of 2 s. As they come (ticks of 2 s, five of them), the
-shortest sessions stand in the same proportion to that."""
+shortest sessions stand in the same proportion to that; and to the 10 s for which one that was elected waits for its
+followers: if they have gone meanwhile, nobody is served for as long (ten ticks of 2 s, and sessions of 4 s)."""
 
 EAGER = {"connection_retry": {"max_tries": -1, "delay": 0.02, "backoff": 1, "max_jitter": 0.0}}
 """A probe that came back later than a worker could would excuse the workers for its own pauses: kazoo's grow to a

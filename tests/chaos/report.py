@@ -55,7 +55,8 @@ HEAD_OF_VERDICTS = (
 )
 HEAD_OF_PUNCTUALITY = (
     *("store", "longest without a leader and nothing in the way", "too long", "latest news after a deadline"),
-    *("news", "takeover p50 / p99 / most", "handover p50 / p99 / most", "margin at renewal, least / p50"),
+    *("news", "takeover p50 / p99 / most", "handover p50 / p99 / most", "recovery p50 / p99 / most"),
+    *("recoveries cut short by the next fault", "margin at renewal, least / p50"),
 )
 
 
@@ -166,6 +167,8 @@ def punctuality_rows(campaign: Campaign) -> Iterable[str]:
         len(campaign.histories["ours"].news),
         spread(verdict.takeovers),
         spread(verdict.handovers),
+        spread(verdict.recoveries),
+        len(verdict.unseen),
         f"{min(margins, default=0.0):.2f} / {statistics.median(margins or [0.0]):.2f} s",
     )
 

@@ -127,6 +127,13 @@ class Quorum(Cluster):
         """Which node leads now, as far as it says so itself."""
         raise NotImplementedError
 
+    def restart(self) -> None:
+        """As somebody does who finds that it serves nobody."""
+        for node in self.nodes.values():
+            node.kill()
+        for node in self.nodes.values():
+            node.start()
+
     def of_quorums(self) -> list[Fault]:
         faults = [
             Fault("node paused", self._paused),
