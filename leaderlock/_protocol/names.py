@@ -126,6 +126,7 @@ class Names:
             self._elect(name, name.candidacy, record)
             return
         if not decided and self._lags(name, record):
+            name.lags += 1
             return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):

@@ -7,7 +7,7 @@ from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.events import Arm, Ask, Kind, Put, Retry, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
 from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord, session_key
@@ -50,7 +50,12 @@ class Taking:
         candidacy = name.candidacy
         assert candidacy is not None
         if not self._is_fresh(name, now):
-            self._look(name)
+            if name.lags and not look:
+                # What answers lags behind what was seen, and would say the same if it were asked at once.
+                self._setting.say(Retry(("name", name.name), name.lags))
+                self.tell_waiting(name, Waiting(Why.UNREACHABLE, "it shows less than it did before: a server lags"))
+            else:
+                self._look(name)
         elif self._memory.refusal is not None:
             self.fail(name, self._memory.refusal)
         elif not self._memory.settled:

@@ -13,6 +13,7 @@ import random
 import sys
 import threading
 import time
+from collections import deque
 from pathlib import Path
 from typing import Protocol
 
@@ -20,7 +21,8 @@ import leaderlock._engine
 import leaderlock_redis._sentinel
 from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
 from leaderlock._calls import Calls
-from leaderlock._protocol.events import Event, Put
+from leaderlock._protocol.events import Answered, Event, Put, Viewed
+from leaderlock.backend import Conflict, Stamp
 from leaderlock.fences import FenceBusy
 from leaderlock.fences.file import FencedFile
 
@@ -29,6 +31,8 @@ LAG = 0.03
 """How late this process must wake from a hundredth of a second for it to be worth a record."""
 SLOW = 0.1
 """How long a call at the store must take for it to be worth a record, in seconds; one that fails always is."""
+MANY = 40
+"""So many calls within a second are worth a record, too: nobody has that much to ask."""
 
 
 def now() -> float:
@@ -93,25 +97,42 @@ class LeaseTerm:
 
 
 def telling(journal: Journal) -> type[Calls]:
-    """leaderlock's calls, which also write down what kept a candidate waiting."""
+    """leaderlock's calls, which also write down what a candidate waited for and saw."""
+    lately: deque[float] = deque(maxlen=MANY)
+    seen: dict[str, Stamp] = {}
 
     class TellingCalls(Calls):
         def _swap(self, puts: tuple[Put, ...], timeout: float) -> Event:
             began = now()
             answer = super()._swap(puts, timeout)
             self._tell("+".join(put.kind.name.lower() for put in puts), began, answer)
+            if isinstance(answer, Answered):
+                for put, said in zip(answer.puts, answer.answers, strict=True):
+                    if isinstance(said, Conflict):
+                        journal.note(
+                            "conflict", now(), put.kind.name, put.write.key, put.write.expected, said.seen.stamp
+                        )
             return answer
 
         def _read(self, keys: tuple[str, ...], timeout: float) -> Event:
             began = now()
             answer = super()._read(keys, timeout)
             self._tell("read", began, answer)
+            if isinstance(answer, Viewed):
+                for key, found in answer.view.seen.items():
+                    if seen.get(key) != found.stamp:
+                        seen[key] = found.stamp
+                        journal.note("saw", now(), key, found.stamp, answer.view.memory, answer.view.floor)
             return answer
 
         def _tell(self, what: str, began: float, answer: Event) -> None:
             ended, error = now(), getattr(answer, "error", None)
             if error is not None or ended - began > SLOW:
                 journal.note("call", what, began, ended, "answered" if error is None else repr(error))
+            lately.append(ended)
+            if len(lately) == MANY and ended - lately[0] < 1.0:
+                journal.note("hurry", lately[0], ended, what)
+                lately.clear()
 
     return TellingCalls
 

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from leaderlock._protocol import session as session_module
 from leaderlock._protocol.candidacy import Denied, LossReason, NoteLost, NoteSaved, State
-from leaderlock._protocol.events import Failure, Fired, Kind, Put, Resign, SaveNote, Scan, Unanswered, Viewed
+from leaderlock._protocol.events import (
+    Ask,
+    Failure,
+    Fired,
+    Kind,
+    Put,
+    Resign,
+    Retry,
+    SaveNote,
+    Scan,
+    Tell,
+    Unanswered,
+    Viewed,
+)
 from leaderlock._protocol.records import SETTLED, NameRecord, SessionRecord
 from leaderlock.backend import Seen, View
 from leaderlock.errors import BackendRefused, OutcomeUnknown
@@ -75,6 +88,23 @@ def test_a_read_that_lags_does_not_end_a_release_that_is_still_to_be_repeated(st
     client.do(Fired(("name", "n")))
 
     assert name_in(store).session is None
+
+
+def test_a_server_that_lags_for_longer_than_anything_known_counts_is_not_asked_again_without_a_pause(store, client):
+    rival = Client(store, "b")
+    rival.campaign()
+    before = register(store, "name/n")
+    client.campaign()
+    ahead = NameRecord("w", "another session", name_in(store).token + 1)
+    client.do(Viewed(View({"name/n": Seen(ahead.encode(), 1 << 20)}, 1, client.machine.memory[0]), client.now))
+
+    client.now = client.now.plus(client.setting.timing.longest + 1)
+    view = View({"name/n": before}, 1, client.machine.memory[0])
+    first = client.machine.handle(Viewed(view, client.now), client.now)
+    later = client.machine.handle(Fired(("name", "n")), client.now)
+
+    assert [type(effect) for effect in first] == [Retry, Tell]
+    assert [type(effect) for effect in later] == [Ask]
 
 
 def test_who_is_denied_with_a_take_in_doubt_makes_that_take_conflict(store, client):
