@@ -23,7 +23,6 @@ class Name:
         "flight",
         "floor",
         "key",
-        "lags",
         "leaving",
         "name",
         "notes",
@@ -61,14 +60,11 @@ class Name:
         self.watched = False
         self.asking = False
         self.failures = 0
-        self.lags = 0
-        """How many reads in a row showed less than is known."""
 
     def show(self, record: NameRecord | Foreign | None, stamp: Stamp, now: Instant, *, floor: int, epoch: int) -> None:
         """Take over what the register holds."""
         self.record, self.stamp, self.floor, self.epoch, self.seen_at = record, stamp, floor, epoch, now
         self.seen_since = True
-        self.lags = 0
 
     @property
     def shown_session(self) -> str | None:

@@ -125,8 +125,7 @@ class Names:
             name.doubts = ()
             self._elect(name, name.candidacy, record)
             return
-        if not decided and self._lags(name, record):
-            name.lags += 1
+        if not decided and self._lags(name, record, now):
             return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):
@@ -143,15 +142,21 @@ class Names:
         if decided:
             name.resolve(seen.stamp)
 
-    def _lags(self, name: Name, record: NameRecord | Foreign | None) -> bool:
+    def _lags(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Whether a read shows less than is known: on one memory tokens only rise, and no name that shows a session of
-        ours is deleted. Believing it would end a release that is still to be repeated (rule 11)."""
+        ours is deleted. Believing it would end a release that is still to be repeated (rule 11).
+
+        What is known of others is held against it only for a while: a store that lost writes without a word would else
+        be asked for ever for what it no longer has. The next swap finds out.
+        """
         known = name.record
         if name.epoch != self._memory.epoch or not isinstance(known, NameRecord):
             return False
+        is_ours = self._sessions.is_mine(known.session)
         if record is None:
-            return self._sessions.is_mine(known.session)
-        return isinstance(record, NameRecord) and record.token < known.token
+            return is_ours
+        shows_less = isinstance(record, NameRecord) and record.token < known.token
+        return shows_less and (is_ours or self._taking.is_fresh(name, now))
 
     def _believe_take(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap

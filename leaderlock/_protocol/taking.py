@@ -7,7 +7,7 @@ from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put, Retry, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
 from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord, session_key
@@ -49,13 +49,8 @@ class Taking:
         """The next step of a campaign. ``look``: if it can only wait, it looks again first."""
         candidacy = name.candidacy
         assert candidacy is not None
-        if not self._is_fresh(name, now):
-            if name.lags and not look:
-                # What answers lags behind what was seen, and would say the same if it were asked at once.
-                self._setting.say(Retry(("name", name.name), name.lags))
-                self.tell_waiting(name, Waiting(Why.UNREACHABLE, "it shows less than it did before: a server lags"))
-            else:
-                self._look(name)
+        if not self.is_fresh(name, now):
+            self._look(name)
         elif self._memory.refusal is not None:
             self.fail(name, self._memory.refusal)
         elif not self._memory.settled:
@@ -75,7 +70,7 @@ class Taking:
         if look and name.is_wanted and not name.asking and name.rival not in self._rivals.being_buried:
             self.ask(name)
 
-    def _is_fresh(self, name: Name, now: Instant) -> bool:
+    def is_fresh(self, name: Name, now: Instant) -> bool:
         """Whether what is known of a name may still be built on: seen on this memory, and not long ago.
 
         A name may be deleted a day after it was last written (rule 19). Then ABSENT comes back, in some stores other
