@@ -46,11 +46,15 @@ def init(engine: Engine, *, force: bool = False) -> bool:
                     "every client, then settle it anew with --force"
                 )
             return False
-        if old is not None and not force:
-            why = old.why if isinstance(old, Foreign) else "settled on a memory that the store has lost since"
+        if isinstance(old, Foreign) and not force:
             raise BackendRefused(
-                f"this namespace is {why}: its leaders may still be alive. Wait {terms.timing.longest:g} s and it "
-                "settles by itself, or stop every client and use --force"
+                f"the namespace's settled register cannot be read: {old.why}. Name another namespace, or stop every "
+                "client and use --force"
+            )
+        if old is not None and not force:
+            raise BackendRefused(
+                "this namespace is settled on a memory that the store has lost since: its leaders may still be alive. "
+                f"Wait {terms.timing.longest:g} s and it settles by itself, or stop every client and use --force"
             )
         [answer] = engine.backend.swap([Write(SETTLED, seen.stamp, fresh.encode())], view.memory, timeout=timeout)
         if not isinstance(answer, Conflict):

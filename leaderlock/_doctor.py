@@ -188,7 +188,7 @@ def _judged_terms(
     """What the register ``settled`` means to a client with the terms of ``mine``, on the memory of ``mine``."""
     wait = mine.longest * (1 + rho)
     if isinstance(record, Foreign):
-        text = f"the namespace's settled register is {record.why}"
+        text = f"the namespace's settled register cannot be read: {record.why}"
         return [Finding(Level.ERROR, "terms-unreadable", text, "name another namespace", _OUT_OF_USE)]
     if record is None and traits.keeps_memory:
         return [Finding(Level.NOTE, "unused", "nobody has campaigned in this namespace yet")]

@@ -124,7 +124,7 @@ class Status(NamedTuple):
 def _name_record(name: str, seen: Seen) -> NameRecord | None:
     record = None if seen.value is None else read_name(seen.value)
     if isinstance(record, Foreign):
-        raise BackendRefused(f"the register of {name!r} is {record.why}")
+        raise BackendRefused(f"the register of {name!r} cannot be read: {record.why}")
     return record
 
 
@@ -141,7 +141,7 @@ def look(engine: Engine, name: str) -> Sighting:
     shown = view.seen[key]
     session = None if shown.value is None else read_session(shown.value)
     if isinstance(session, Foreign):
-        raise BackendRefused(f"the register of session {key} is {session.why}")
+        raise BackendRefused(f"the register of {key!r} cannot be read: {session.why}")
     return Sighting(name, view, view.seen[name_key(name)], record, shown, session)
 
 

@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Write
-from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
+from leaderlock.errors import BackendRefused, MemoryGone
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
 from leaderlock_sqlite._errors import error_at_commit
@@ -155,13 +155,18 @@ class SqliteBackend(Backend):
 
     @contextmanager
     def _writing(self, deadline: float) -> Generator[None]:
-        # Threads of one process queue here, woken the moment it is their turn; SQLite's own waiting is by sleeping.
-        if not self._writer.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise BackendUnavailable(f"{self._path}: this process's other writes took longer than the time-out")
+        # Threads of one process queue here, woken the moment it is their turn; SQLite's own waiting is by sleeping. A
+        # courtesy and no more, since SQLite keeps writers apart: Ctrl-C can leave a turn taken for ever. Who has waited
+        # for half of his time goes on without, and those after him queue elsewhere.
+        turn = self._writer
+        if not turn.acquire(timeout=max(0.0, deadline - time.monotonic()) / 2):
+            self._writer = threading.Lock()
+            yield
+            return
         try:
             yield
         finally:
-            self._writer.release()
+            turn.release()
 
     @contextmanager
     def _snapshot(self, deadline: float) -> Generator[tuple[Connection, Mark]]:

@@ -37,7 +37,9 @@ class Pool:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._changed = threading.Condition()
+        # Taken by ``with`` and by nothing else: Ctrl-C cannot come in between there, as it can in a Condition's own.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
         self._idle: list[Connection] = []
         self._used: set[Connection] = set()
         self._lent = 0
@@ -58,7 +60,7 @@ class Pool:
         """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
         if self._gone:
             return False
-        with self._changed:
+        with self._lock:
             self._gone = "the backend is closed; open another"
             idle, self._idle = self._idle, []
         for connection in idle:
@@ -70,7 +72,7 @@ class Pool:
         while True:
             # Before the lock too: in a forked child, a thread that no longer exists may hold it.
             self.check()
-            with self._changed:
+            with self._lock:
                 if self._forks and not self._changed.wait_for(self._is_calm, max(0.0, deadline - time.monotonic())):
                     raise BackendUnavailable(f"{self.path}: the process was forking for longer than the time-out")
                 self.check()
@@ -86,7 +88,7 @@ class Pool:
 
     def give_back(self, connection: Connection, *, keep: bool) -> None:
         """End a loan; a connection that is not fit to be lent again is closed, and with that rolled back."""
-        with self._changed:
+        with self._lock:
             keep = keep and not self._gone and not self._forks and len(self._idle) < _MOST_IDLE
             if keep:
                 self._idle.append(connection)
@@ -101,7 +103,7 @@ class Pool:
             connection = open_connection(self.path, deadline)
             self._used.add(connection)
         except BaseException:
-            with self._changed:
+            with self._lock:
                 self._return_loan()
             raise
         return connection
@@ -116,7 +118,7 @@ class Pool:
 
     def before_fork(self) -> None:
         """Close every connection, waiting a moment for those in use."""
-        with self._changed:
+        with self._lock:
             self._forks += 1
             self._changed.wait_for(lambda: not self._lent, _FORK_PATIENCE)
             while self._idle:
@@ -124,7 +126,7 @@ class Pool:
 
     def after_fork_in_parent(self) -> None:
         """Let connections be opened again."""
-        with self._changed:
+        with self._lock:
             # A pool that was made between the two calls has not counted the first.
             self._forks = max(0, self._forks - 1)
             self._changed.notify_all()

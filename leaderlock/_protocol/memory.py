@@ -62,7 +62,7 @@ class Memory:
         self._seen = seen
         record = None if seen.value is None else read_settled(seen.value)
         if isinstance(record, Foreign):
-            self.refusal = BackendRefused(f"the namespace's settled register is {record.why}")
+            self.refusal = BackendRefused(f"the namespace's settled register cannot be read: {record.why}")
             return
         self.refusal = self._differs(record)
         # Rule 15: once seen settled, it stays so for that memory (a read that lags cannot unsettle it).

@@ -281,10 +281,10 @@ def _fields(value: bytes) -> dict[str, Any] | Foreign:
         if fields["v"] < 1:
             raise ValueError
         if fields.pop("r") > FORMAT:
-            return Foreign(f"needs a reader of format {fields['v']}; this one knows {FORMAT}: upgrade leaderlock here")
+            return Foreign(f"it needs a reader of format {fields['v']}; this one knows {FORMAT}: upgrade leaderlock here")
         del fields["v"]
     except (ValueError, KeyError, TypeError, AttributeError):
-        return Foreign("not a record of leaderlock's: somebody else wrote this register")
+        return Foreign("it is not a record of leaderlock's: somebody else wrote this register")
     return fields  # type: ignore[no-any-return]
 
 
@@ -302,7 +302,7 @@ def _number(value: Any) -> int | float:
 
 
 def _damaged(what: str) -> Foreign:
-    return Foreign(f"a damaged {what} record: somebody else wrote this register")
+    return Foreign(f"it is a damaged {what} record: somebody else wrote this register")
 
 
 def read_session(value: bytes) -> SessionRecord | Foreign:

@@ -61,7 +61,7 @@ class Taking:
                 self._watch(name, name.shown_session)
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
-            self._wait(name, now, Waiting(Why.FOREIGN, name.record.why))
+            self._cannot_read(name, candidacy, f"the register of {name.name!r}", name.record.why, now)
         elif name.record is not None and name.record.session is not None:
             self._contend(name, candidacy, name.record, name.record.session, now)
         else:
@@ -104,9 +104,10 @@ class Taking:
         elif not candidacy.patient and self._rivals.looks_alive(rival, now):
             # Rule 14: who will not wait for a live leader is told so at once. One that shows no life is observed.
             self._deny(name, candidacy, rival)
+        elif isinstance(known.record, Foreign):
+            self._cannot_read(name, candidacy, f"the session of who leads {name.name!r}", known.record.why, now)
         else:
-            detail = known.record.why if isinstance(known.record, Foreign) else ""
-            self._wait(name, now, Waiting(Why.HELD, detail, rival, known.decides_at(self._setting)))
+            self._wait(name, now, Waiting(Why.HELD, "", rival, known.decides_at(self._setting)))
 
     def _leave_it(self, name: Name, candidacy: Candidacy, rival: str) -> None:
         """The note says that there is nothing to do; if it was seen before that was asked, look again."""
@@ -114,6 +115,14 @@ class Taking:
             self._deny(name, candidacy, rival)
         else:
             self._look(name)
+
+    def _cannot_read(self, name: Name, candidacy: Candidacy, what: str, why: str, now: Instant) -> None:
+        """Neither free nor ours, and nobody here can tell for how long: who will not wait is told at once."""
+        detail = f"{what} cannot be read: {why}"
+        if candidacy.patient and candidacy.errand is None:
+            self._wait(name, now, Waiting(Why.FOREIGN, detail))
+        else:
+            self.fail(name, BackendRefused(detail))
 
     def _deny(self, name: Name, candidacy: Candidacy, rival: str) -> None:
         candidacy.move(Cause.DENIED)
@@ -136,7 +145,7 @@ class Taking:
         if before is None or (before.why, before.session) != (waiting.why, waiting.session):
             self._setting.say(Tell(candidacy, waiting))
             if waiting.why is Why.FOREIGN:
-                self._setting.say(Warn(f"{name.name!r} cannot be led from here: {waiting.detail}"))
+                self._setting.say(Warn(waiting.detail))
 
     def _watch(self, name: Name, rival: str | None) -> None:
         """Watch the name and the one session that holds it."""

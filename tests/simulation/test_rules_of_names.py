@@ -214,6 +214,26 @@ def test_rule_18_every_write_stands_on_the_memory_that_was_seen(store, client):
     assert register(store, "name/n") == before
 
 
+NEWER = b'{"v":2,"r":2}\n'
+
+
+@pytest.mark.parametrize("key", ["name/n", "session/s"])
+def test_rule_14_who_will_not_wait_is_told_at_once_of_a_record_that_nobody_here_can_read(store, client, key):
+    overwrite(store, "name/n", NameRecord("w", "s", 5))
+    register_of = {"name/n": "the register of 'n'", "session/s": "the session of who leads 'n'"}
+    client.campaign("own")
+    put_raw(store, key, NEWER)
+
+    client.campaign(patient=False)
+    [failed] = client.told(Failed)
+    waiting = client.campaign()
+
+    assert str(failed.error).startswith(register_of[key])
+    assert "upgrade" in str(failed.error)
+    assert waiting.state is State.CAMPAIGNING, "it may be cleared away; and it is told why"
+    assert waiting.waiting.detail == str(failed.error)
+
+
 # -- cleaning
 
 
@@ -251,10 +271,14 @@ def test_rule_19_a_name_is_released_once_the_session_that_it_shows_has_been_seen
     assert read_name(register(store, "name/unproved").value).session == "absent", "absence is no proof"
 
 
-def remove(store, key):
+def put_raw(store, key, value):
     backend = store.backend()
     view = backend.read([key], timeout=1)
-    backend.swap([Write(key, view.seen[key].stamp, DELETE)], view.memory, timeout=1)
+    backend.swap([Write(key, view.seen[key].stamp, value)], view.memory, timeout=1)
+
+
+def remove(store, key):
+    put_raw(store, key, DELETE)
 
 
 def test_what_others_removed_does_not_take_the_place_of_what_is_still_to_be_cleaned(store, client, monkeypatch):
