@@ -53,7 +53,7 @@ def connect(
     url: str | Backend | None = None,
     *,
     ttl: float = 15.0,
-    namespace: str = "default",
+    namespace: str | None = None,
     longest: float = 30.0,
     renew_every: float | None = None,
     label: str = "",
@@ -71,7 +71,8 @@ def connect(
             used in a forked child.
         ttl: how long a lease outlives its last renewal: how long a dead leader is waited for, and how long a live
             one may be stopped before it is replaced. Longer than your longest pause.
-        namespace: keeps tenants of one store apart. All who name none share one.
+        namespace: keeps tenants of one store apart; ``None``: ``$LEADERLOCK_NAMESPACE``, or ``default``, which all
+            share who name none.
         longest: the longest ttl of any client of this namespace; all clients must say the same.
         renew_every: how often the session is renewed; a third of the ttl if not given, at most half of it.
         label: who this is, for people, in ``leaderlock status``; the program's name if not given.
@@ -95,6 +96,8 @@ def connect(
     if len(label) > LONGEST_LABEL:
         raise ValueError(f"label has {len(label)} characters; use at most {LONGEST_LABEL}: each renewal writes it")
     terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
+    if namespace is None:
+        namespace = os.environ.get("LEADERLOCK_NAMESPACE") or "default"
     opener = _opener(url, check_namespace(namespace), options)
     return Client(opener, terms, steady, namespace=namespace)
 

@@ -1,4 +1,5 @@
-"""What leaderlock says to its log: elected, resigned, lost (INFO), and what somebody should look at (WARNING).
+"""What leaderlock says to its log: elected, resigned (INFO), and what somebody should look at (WARNING): a lease that
+was lost, a store that does not answer, and the like.
 
 Nothing is logged where the engine's lock is held: a handler that hangs (a full disk, a log server) would hold up every
 renewal. It is said on the callbacks' thread instead.
@@ -11,11 +12,13 @@ import logging
 from typing import Final
 
 from leaderlock._callbacks import Callbacks
-from leaderlock._protocol.candidacy import Candidacy, Elected, Lost, News, Released
+from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, Waiting, Why
 
 __all__ = ["Journal"]
 
 _log: Final = logging.getLogger("leaderlock")
+_MEANT: Final = (LossReason.YIELDED, LossReason.CLOSED)
+"""Leases that somebody ended on purpose."""
 
 
 class Journal:
@@ -23,6 +26,8 @@ class Journal:
 
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
+        self._is_store_away = False
+        """Whether it was said: once for all names, until somebody hears from the store again."""
 
     def warn(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
         if _log.isEnabledFor(logging.WARNING):
@@ -31,18 +36,25 @@ class Journal:
 
     def news(self, candidacy: Candidacy, news: News) -> None:
         """Record the turns of a term, each with the name and the token as fields of the log record."""
-        if not _log.isEnabledFor(logging.INFO):
-            return
         match news:
             case Elected(token):
-                self._inform(candidacy, "elected for %r with token %d", candidacy.name, token)
+                self._is_store_away = False
+                self._record(logging.INFO, candidacy, "elected for %r with token %d", candidacy.name, token)
             case Released() if candidacy.token:
-                self._inform(candidacy, "resigned %r, token %d", candidacy.name, candidacy.token)
+                self._record(logging.INFO, candidacy, "resigned %r, token %d", candidacy.name, candidacy.token)
             case Lost(reason):
-                self._inform(candidacy, "lost %r, token %d: %s", candidacy.name, candidacy.token, reason.value)
+                level = logging.INFO if reason in _MEANT else logging.WARNING
+                self._record(level, candidacy, "lost %r, token %d: %s", candidacy.name, candidacy.token, reason.value)
+            case Waiting(Why.UNREACHABLE, detail):
+                if not self._is_store_away:
+                    self._is_store_away = True
+                    self._record(logging.WARNING, candidacy, "the store does not answer candidates: %s", detail)
+            case Waiting():
+                self._is_store_away = False
             case _:
                 pass
 
-    def _inform(self, candidacy: Candidacy, message: str, *arguments: object) -> None:
-        fields = {"leaderlock_name": candidacy.name, "leaderlock_token": candidacy.token}
-        self._callbacks.call(functools.partial(_log.info, message, *arguments, extra=fields))
+    def _record(self, level: int, candidacy: Candidacy, message: str, *arguments: object) -> None:
+        if _log.isEnabledFor(level):
+            fields = {"leaderlock_name": candidacy.name, "leaderlock_token": candidacy.token}
+            self._callbacks.call(functools.partial(_log.log, level, message, *arguments, extra=fields))

@@ -40,10 +40,12 @@ def master_of_url(url: str) -> Master:
     if kind not in _SCHEMES or topology not in _FORMS or (topology and kind == "unix") or not rest.startswith("//"):
         raise ValueError(f"{scheme + colon!r} does not begin a URL of redis; {'; or '.join(_FORMS.values())}")
     form = _FORMS[topology]
-    if not topology:
-        return OneServer(_settings(redis, f"{_SCHEMES[kind]}:{rest}", form))
     authority, _, path = rest[2:].partition("?")[0].partition("/")
     login, at, hosts = authority.rpartition("@")
+    if not topology:
+        if kind != "unix":
+            _check_one(hosts, path, form)
+        return OneServer(_settings(redis, f"{_SCHEMES[kind]}:{rest}", form))
     options = dict(parse_qsl(rest.partition("?")[2], keep_blank_values=True))
     asking = {name: options.pop(f"sentinel_{name}", "") for name in ("username", "password")}
     parts = [unquote(part) for part in path.split("/") if part]
@@ -60,6 +62,15 @@ def master_of_url(url: str) -> Master:
         raise ValueError(f"the URL does not name the master after its hosts; {form}")
     settings = _servers(redis, start, parts[1] if len(parts) == 2 else options.pop("db", "0"), options, form)
     return BySentinel(parts[0], settings, _sentinels(redis, settings, _addresses(hosts, _SENTINELS_PORT, form), asking))
+
+
+def _check_one(hosts: str, path: str, form: str) -> None:
+    """redis-py takes no host for this one, and what is no number for database 0: another store than was meant."""
+    # Without the texts: they may be a part of a password.
+    if not hosts.partition(":")[0]:
+        raise ValueError(f"the URL of redis names no host (is a variable in it unset?); {form}")
+    if path and not path.isdecimal():
+        raise ValueError(f"the path of the URL of redis is no number of a database; {form}")
 
 
 def _servers(redis: Any, start: str, database: str, options: Mapping[str, str], form: str) -> Settings:

@@ -68,7 +68,13 @@ def open_backend(url: str, *, namespace: str, **options: object) -> Backend:
     path = path_of_url(url)
     if names_no_file(url):
         # The one place nobody chose by hand, so we may make it; private, as its rights decide who may lead.
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BackendRefused(
+                f"{path.parent}: this directory cannot be made ({error.strerror}); set XDG_STATE_HOME, or name a file: "
+                "sqlite:///path"
+            ) from error
     return SqliteBackend(path, namespace=namespace)
 
 

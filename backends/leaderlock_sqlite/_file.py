@@ -64,18 +64,27 @@ class Connection:
 
 def check_place(path: Path) -> None:
     """Refuse a path where no database can, or none should, be."""
-    if not path.parent.is_dir():
-        raise BackendRefused(f"{path}: there is no directory {path.parent}; create it, or name another path")
-    if path.is_dir():
-        raise BackendRefused(f"{path}: this is a directory; name a file in it")
-    if path.exists() and not path.is_file():
-        raise BackendRefused(f"{path}: this is not an ordinary file; name another")
+    try:
+        _check_path(path)
+    except PermissionError as error:
+        raise BackendRefused(
+            f"{path}: this user may not look there; let it search the directories above, or name another path"
+        ) from error
     kind = network_file_system(path)
     if kind is not None:
         raise BackendRefused(
             f"{path}: this is on a network or shared file system ({kind}), where hosts share the file but not its locks"
             " and its memory, so each could elect its own leader; use a local disk, or a networked store"
         )
+
+
+def _check_path(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise BackendRefused(f"{path}: there is no directory {path.parent}; create it, or name another path")
+    if path.is_dir():
+        raise BackendRefused(f"{path}: this is a directory; name a file in it")
+    if path.exists() and not path.is_file():
+        raise BackendRefused(f"{path}: this is not an ordinary file; name another")
 
 
 def open_connection(path: Path, deadline: float) -> Connection:

@@ -105,6 +105,8 @@ class _Narration(logging.Handler):
         self._talk = talk
 
     def emit(self, record: logging.LogRecord) -> None:
+        if hasattr(record, "leaderlock_name"):
+            return  # a turn of a term, which whoever leads or waits here tells himself
         text = record.getMessage()
         self._talk.tell("warning", text, message=text)
 

@@ -60,6 +60,24 @@ def test_expired(lease, clock, eventually):
     assert_lost(lease, LossReason.EXPIRED, eventually, clock)
 
 
+def test_a_loss_and_a_store_that_does_not_answer_are_warned_of(
+    client, lease, backend, clock, eventually, caplog, in_background
+):
+    backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    clock.advance(5.1)
+    eventually(lambda: lease.state == "jeopardy")
+    clock.advance(10)
+    eventually(lambda: "lost 'a'" in caplog.text)
+    for name in "bc":
+        in_background(client.election(name).campaign)
+    eventually(lambda: "does not answer" in caplog.text)
+    client.close()
+
+    warned = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.leaderlock_token for record in warned if "lost" in record.message] == [lease.token]
+    assert sum("does not answer" in record.message for record in warned) == 1, "once for all names"
+
+
 def test_store_unreachable(lease, backend, clock, eventually):
     backend.inject(Fault.NEVER_SENT, op="any", times=None)
     clock.advance(5.1)

@@ -71,6 +71,14 @@ def test_options_that_cannot_work_are_refused_at_once(options, error, text):
         connect("memory:", **options)
 
 
+def test_the_environment_names_the_namespace_where_the_caller_does_not(monkeypatch):
+    monkeypatch.setenv("LEADERLOCK_NAMESPACE", "blue")
+    with connect("memory:") as told, connect("memory:", namespace="green") as named:
+        monkeypatch.setenv("LEADERLOCK_NAMESPACE", "")
+        with connect("memory:") as untold:
+            assert (told.namespace, named.namespace, untold.namespace) == ("blue", "green", "default")
+
+
 def test_a_backend_takes_no_options_of_a_driver_s():
     with pytest.raises(TypeError, match="go where it is made: durability"):
         connect(MemoryBackend(), durability="disk")

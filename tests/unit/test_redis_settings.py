@@ -53,6 +53,9 @@ def test_messages_name_the_address_without_secrets(url, place):
         *("redis+sentinel://h1/main?colour=red", "unix+sentinel://h1/main", "redis+quorum://h1/main"),
         *("redis+cluster://", "redis+cluster://h1/1", "redis+cluster://h1?db=1", "redis+cluster://h1#x"),
         *("redis+cluster://h1?sentinel_password=x",),
+        # What redis-py takes for localhost, or for database 0: another store than somebody meant.
+        *("redis://", "redis://:6379", "redis://user:secret@:6379/0", "redis:///0"),
+        *("redis://h/three", "redis://h/1/2", "rediss://h/-1"),
     ],
 )
 def test_a_url_that_cannot_work_is_a_value_error(url):

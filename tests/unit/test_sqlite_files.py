@@ -47,6 +47,33 @@ def test_a_missing_directory_is_named(tmp_path):
         open_backend(f"sqlite:///{tmp_path}/nowhere/x.db", namespace="n")
 
 
+def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", f"{tmp_path}/file")
+
+    with pytest.raises(BackendRefused, match="cannot be made.*XDG_STATE_HOME"):
+        open_backend("sqlite:", namespace="n")
+
+
+def test_a_directory_that_this_user_may_not_search_is_refused(tmp_path, monkeypatch):
+    def may_not(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(type(tmp_path), "is_dir", may_not)  # as root, one may look everywhere
+
+    with pytest.raises(BackendRefused, match="may not look there"):
+        open_backend(f"sqlite:///{tmp_path}/x.db", namespace="n")
+
+
+def test_a_turn_that_an_interruption_left_taken_keeps_no_later_writer_waiting(backend):
+    memory = backend.read([], timeout=TIMEOUT).memory
+    backend._writer.acquire()  # what Ctrl-C leaves behind, right after this
+
+    answers = [backend.swap([Write(key, ABSENT, b"x")], memory, timeout=0.4) for key in "ab"]
+
+    assert all(isinstance(answer, Swapped) for [answer] in answers)
+
+
 def test_a_directory_is_not_a_database(tmp_path):
     with pytest.raises(BackendRefused, match="this is a directory; name a file in it"):
         open_backend(f"sqlite:///{tmp_path}", namespace="n")
