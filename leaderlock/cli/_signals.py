@@ -30,7 +30,10 @@ class _Mode(enum.Enum):
 
 
 class Signals:
-    """The handlers of one wrapper; what was ignored when it was started (nohup) stays so."""
+    """The handlers of one wrapper, until its ``with`` block ends; what was ignored before (nohup) stays so.
+
+    Whoever makes one is ready for :class:`Withdrawn`. After the block nothing is raised: the exit code is decided.
+    """
 
     def __init__(self, keeper: Guardian) -> None:
         self._keeper = keeper
@@ -41,6 +44,12 @@ class Signals:
         for number in FORWARDED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)
+
+    def __enter__(self) -> Signals:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.hold()
 
     def withdraw(self) -> None:
         """From here on, a signal ends the campaign."""

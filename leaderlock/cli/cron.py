@@ -72,17 +72,17 @@ def command(options: Options, talk: Talk) -> int:
     if not options.argv:
         raise Usage(f"there is no command to run; the form is: {FORM}")
     grace = grace_of(options)
-    # First of all, while there is one thread: the guardian is forked from it.
-    with guardian.start() as keeper:
-        signals = Signals(keeper)
-        label = options.label or os.path.basename(options.argv[0])
-        with open_client(options, label=label) as client, keeper:
-            talk.narrate_log()
-            from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
+    # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
+    try:
+        # First of all, while there is one thread: the guardian is forked from it.
+        with guardian.start() as keeper, Signals(keeper) as signals:
+            label = options.label or os.path.basename(options.argv[0])
+            with open_client(options, label=label) as client, keeper:
+                talk.narrate_log()
+                from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
 
-            ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
-            try:
+                ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
                 return ticker.run()
-            except Withdrawn as signal:
-                talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
-                return 128 + signal.number
+    except Withdrawn as signal:
+        talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
+        return 128 + signal.number

@@ -51,16 +51,16 @@ def command(options: Options, talk: Talk) -> int:
         raise Usage(f"there is no command to run; the form is: {FORM}")
     grace = grace_of(options)
     talk.is_quiet = options.quiet
-    # First of all, while there is one thread: the guardian is forked from it.
-    with guardian.start() as keeper:
-        signals = Signals(keeper)
-        label = options.label or os.path.basename(options.argv[0])
-        # The guardian ends before the client does: no name is freed while the command may live.
-        with open_client(options, label=label) as client, keeper:
-            talk.narrate_log()
-            supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
-            try:
+    # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
+    try:
+        # First of all, while there is one thread: the guardian is forked from it.
+        with guardian.start() as keeper, Signals(keeper) as signals:
+            label = options.label or os.path.basename(options.argv[0])
+            # The guardian ends before the client does: no name is freed while the command may live.
+            with open_client(options, label=label) as client, keeper:
+                talk.narrate_log()
+                supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
                 return Wrapper(supervisor, talk).run()
-            except Withdrawn as signal:
-                talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
-                return 128 + signal.number
+    except Withdrawn as signal:
+        talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
+        return 128 + signal.number

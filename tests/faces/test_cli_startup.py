@@ -5,6 +5,8 @@ from __future__ import annotations
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from leaderlock._connect import OURS
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +35,24 @@ def test_run_imports_nothing_heavy(run_program, tmp_path):
     )
 
     assert ended.stdout.split() == ["0"]
+
+
+@pytest.mark.parametrize("module", ["leaderlock._connect", "leaderlock_sqlite", "leaderlock.cli._ticker"])
+def test_a_signal_amid_the_imports_withdraws(run_program, tmp_path, module):
+    ended = run_program(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == sys.argv[2]: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "from leaderlock.cli import main\n"
+        "sys.exit(main(['cron', '--url', sys.argv[1], 'x', '@every 1d', '--tolerance', '43200', '--', 'echo', 'ran']))",
+        f"sqlite:///{tmp_path}/x.db",
+        module,
+    )
+
+    assert (ended.returncode, ended.stdout) == (143, "")
+    assert ended.stderr == "leaderlock: withdrawn from 'x' by SIGTERM\n"
 
 
 def test_our_drivers_are_registered_where_the_short_cut_finds_them():
