@@ -258,6 +258,30 @@ def test_the_time_zone_is_that_of_the_hosts_cron(monkeypatch, variables, zone):
     assert local_zone() == zone
 
 
+@pytest.mark.parametrize("prefix", ["", ":"])
+def test_a_path_is_as_good_as_a_name_for_the_time_zone(monkeypatch, tmp_path, prefix):
+    for name in ("CRON_TZ", "TZ"):
+        monkeypatch.delenv(name, raising=False)
+    systems = local_zone()
+    link = tmp_path / "localtime"
+    link.symlink_to("/usr/share/zoneinfo/Asia/Tokyo")
+
+    monkeypatch.setenv("TZ", f"{prefix}/etc/localtime")
+    assert local_zone() == systems
+    monkeypatch.setenv("TZ", f"{prefix}{link}")
+    assert local_zone() == "Asia/Tokyo"
+
+
+@pytest.mark.parametrize("value", ["<+03>-3", "CET-1CEST,M3.5.0,M10.5.0/3", "Mars/Olympus", ":/etc/hostname"])
+def test_a_variable_that_names_no_time_zone_is_told_and_never_passed_over(cli, value):
+    ended = cli("cron", "job", "* * * * *", "--", "true", TZ=value)
+
+    assert ended.returncode == 64
+    assert f"TZ={value!r} names no time zone" in ended.stderr
+    assert "--zone" in ended.stderr
+    assert cli("cron", "job", "* * * * *", "--zone", "Asia/Tokyo", "--", "true", TZ=value).returncode == 0
+
+
 def test_without_variables_the_time_zone_is_the_systems(monkeypatch):
     from zoneinfo import ZoneInfo
 
