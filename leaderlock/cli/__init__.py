@@ -20,6 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _reserve_stdio()
     options = parse(list(sys.argv[1:] if argv is None else argv))
     talk = Talk(as_json=options.json)
+    talk.narrate_log()
     try:
         code = options.command(options, talk)
         if sys.stdout is not None:

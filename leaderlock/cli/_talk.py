@@ -89,8 +89,10 @@ class Talk:
             self.say(text)
 
     def narrate_log(self) -> None:
-        """From here on, what the library warns of is narrated."""
+        """From here on, what the library warns of is narrated; what stores' clients log is not."""
         logging.getLogger("leaderlock").addHandler(_Narration(self))
+        # Where nobody configured logging, Python writes warnings to stderr: cron would mail that kazoo hung up.
+        logging.getLogger().addHandler(logging.NullHandler())
 
     def fail(self, error: BaseException, code: int) -> None:
         text = "" if self.is_quiet and code == Exit.NOT_ELECTED else str(error)

@@ -78,7 +78,6 @@ def command(options: Options, talk: Talk) -> int:
         with guardian.start() as keeper, Signals(keeper) as signals:
             label = options.label or os.path.basename(options.argv[0])
             with open_client(options, label=label) as client, keeper:
-                talk.narrate_log()
                 from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
 
                 ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)

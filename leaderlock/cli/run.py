@@ -58,7 +58,6 @@ def command(options: Options, talk: Talk) -> int:
             label = options.label or os.path.basename(options.argv[0])
             # The guardian ends before the client does: no name is freed while the command may live.
             with open_client(options, label=label) as client, keeper:
-                talk.narrate_log()
                 supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
                 return Wrapper(supervisor, talk).run()
     except Withdrawn as signal:

@@ -37,6 +37,24 @@ def test_run_imports_nothing_heavy(run_program, tmp_path):
     assert ended.stdout.split() == ["0"]
 
 
+@pytest.mark.parametrize("configured", [False, True])
+def test_what_client_libraries_log_is_heard_only_by_who_asked_for_it(run_program, tmp_path, configured):
+    ended = run_program(
+        "import logging, sys\n"
+        "if sys.argv[2] == 'True': logging.basicConfig()\n"
+        "class Dropping:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'leaderlock_sqlite': logging.getLogger('kazoo.client').warning('Connection dropped')\n"
+        "sys.meta_path.insert(0, Dropping())\n"
+        "from leaderlock.cli import main\n"
+        "sys.exit(main(['cron', '--url', sys.argv[1], 'x', '@every 1d', '--tolerance', '43200', '--', 'true']))",
+        f"sqlite:///{tmp_path}/x.db",
+        configured,
+    )
+
+    assert (ended.returncode, "Connection dropped" in ended.stderr) == (0, configured)
+
+
 @pytest.mark.parametrize("module", ["leaderlock._connect", "leaderlock_sqlite", "leaderlock.cli._ticker"])
 def test_a_signal_amid_the_imports_withdraws(run_program, tmp_path, module):
     ended = run_program(
