@@ -16,7 +16,7 @@ from leaderlock.cli._talk import Exit, Talk, Usage
 if TYPE_CHECKING:
     from leaderlock import Client
 
-__all__ = ["Options", "Parser", "add_name", "namespace_of", "open_client", "parse", "seconds", "ttl_of"]
+__all__ = ["Options", "Parser", "add_name", "filled", "namespace_of", "open_client", "parse", "seconds", "ttl_of"]
 
 COMMANDS: Final = {
     "run": "run a command while leading",
@@ -130,7 +130,7 @@ def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
 def _common() -> Parser:
     common = Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_Layout, allow_abbrev=False)
     group = common.add_argument_group("options of all commands")
-    group.add_argument("--url", help="the store; else $LEADERLOCK_URL")
+    group.add_argument("--url", type=filled, help="the store; else $LEADERLOCK_URL")
     group.add_argument(
         "--ttl", type=seconds, metavar="S", help="seconds a lease outlives its last renewal (default: 15)"
     )
@@ -140,7 +140,11 @@ def _common() -> Parser:
         metavar="S",
         help="the longest ttl in this namespace; the same for all its clients (default: 30)",
     )
-    group.add_argument("--namespace", help="keeps tenants of one store apart; else $LEADERLOCK_NAMESPACE, or 'default'")
+    group.add_argument(
+        "--namespace",
+        type=filled,
+        help="keeps tenants of one store apart; else $LEADERLOCK_NAMESPACE, or 'default'",
+    )
     group.add_argument("--json", action="store_true", help="for machines")
     return common
 
@@ -167,6 +171,13 @@ def _name(word: str) -> str:
         return check_name(word)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def filled(word: str) -> str:
+    """A word that says something, for argparse: an empty one must not stand for the default."""
+    if not word:
+        raise argparse.ArgumentTypeError("it is empty (an unset shell variable?): give it a value, or leave it out")
+    return word
 
 
 def seconds(word: str) -> float:

@@ -27,7 +27,7 @@ import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._options import Options, add_name, filled, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
@@ -40,8 +40,10 @@ FORM: Final = "leaderlock cron [options] NAME [SCHEDULE] -- COMMAND [argument...
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = FORM
     add_name(parser)
-    parser.add_argument("schedule", metavar="SCHEDULE", nargs="?", help="when it is due (default: every minute)")
-    parser.add_argument("--zone", help="the IANA time zone of SCHEDULE (default: this host's)")
+    parser.add_argument(
+        "schedule", metavar="SCHEDULE", nargs="?", type=filled, help="when it is due (default: every minute)"
+    )
+    parser.add_argument("--zone", type=filled, help="the IANA time zone of SCHEDULE (default: this host's)")
     parser.add_argument("--now", action="store_true", help="run it by hand, whatever SCHEDULE says, even if paused")
     parser.add_argument(
         "--at-least-once", action="store_true", help="stand by, and run a tick again if its runner died"
@@ -64,7 +66,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--max-run", type=seconds, metavar="S", help="end the command (124) after S seconds")
     parser.add_argument("--retries", type=int, metavar="N", default=0, help="run it again, up to N times, if it fails")
     add_grace(parser)
-    parser.add_argument("--label", help="who this is, for `leaderlock history` (default: the command's name)")
+    parser.add_argument(
+        "--label", type=filled, help="who this is, for `leaderlock history` (default: the command's name)"
+    )
     parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
 
 

@@ -15,7 +15,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderlock.cli._options import Options, namespace_of, open_client
+from leaderlock.cli._options import Options, filled, namespace_of, open_client
 from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint
 from leaderlock.errors import BackendError
 
@@ -31,7 +31,7 @@ _COLOURS: Final = {"ok": GREEN, "warning": YELLOW, "error": RED}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("place", metavar="URL", nargs="?", default=None, help="the store; the same as --url")
+    parser.add_argument("place", metavar="URL", nargs="?", type=filled, help="the store; the same as --url")
 
 
 def command(options: Options, talk: Talk) -> int:

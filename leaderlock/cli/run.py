@@ -20,7 +20,7 @@ import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._options import Options, add_name, filled, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
@@ -42,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--restart", action="store_true", help="after a loss of the lease, campaign again")
     add_grace(parser)
-    parser.add_argument("--label", help="who this is, for `leaderlock status` (default: the command's name)")
+    parser.add_argument(
+        "--label", type=filled, help="who this is, for `leaderlock status` (default: the command's name)"
+    )
     parser.add_argument("--quiet", action="store_true", help="do not say why it waits, or that somebody else leads")
 
 
