@@ -51,7 +51,7 @@ def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path, monkeypatch)
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_STATE_HOME", f"{tmp_path}/file")
 
-    with pytest.raises(BackendRefused, match="cannot be made.*XDG_STATE_HOME"):
+    with pytest.raises(BackendRefused, match=r"cannot be made.*XDG_STATE_HOME"):
         open_backend("sqlite:", namespace="n")
 
 
