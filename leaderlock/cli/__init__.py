@@ -23,11 +23,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     talk.narrate_log()
     try:
         code = options.command(options, talk)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        talk.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. What is still buffered must not raise again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Whoever read our output has seen enough.
         return Exit.OK
     except KeyboardInterrupt:
         return 130

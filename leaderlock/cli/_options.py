@@ -38,7 +38,7 @@ RUNNING: Final = ("run", "cron")
 
 EPILOG: Final = """\
 exit codes: the command's own, or 0; 1 doctor warns, the demo failed; 64 usage; 69 the store cannot be reached or used;
-70 leaderlock failed; 75 not elected; 76 the lease was lost; 128+n ended by signal n
+70 leaderlock failed; 74 stdout cannot be written; 75 not elected; 76 the lease was lost; 128+n ended by signal n
 
 examples:
   export LEADERLOCK_URL=sqlite:        # the processes of one host; redis://…, zk://… or etcd://… for several

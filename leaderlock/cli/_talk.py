@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Generator
 from typing import Any, Final, TextIO
 
 from leaderlock.errors import (
@@ -19,11 +20,15 @@ from leaderlock.errors import (
     NotLeader,
 )
 
-__all__ = ["Exit", "Talk", "Usage", "ago", "exit_code", "paint"]
+__all__ = ["Exit", "Talk", "Unwritten", "Usage", "ago", "exit_code", "paint"]
 
 
 class Usage(Exception):
     """The command line asks for what cannot be; the text says what can."""
+
+
+class Unwritten(Exception):
+    """Stdout takes no more, as a full disk does not: what was asked for did not get there."""
 
 
 class Exit(enum.IntEnum):
@@ -37,6 +42,8 @@ class Exit(enum.IntEnum):
     """The store cannot be reached or used."""
     BROKEN = 70
     """leaderlock itself failed; a command that ran was killed."""
+    UNWRITTEN = 74
+    """Stdout could not be written."""
     NOT_ELECTED = 75
     LOST = 76
     TOO_LONG = 124
@@ -56,6 +63,8 @@ def exit_code(error: BaseException) -> Exit | None:
             return Exit.STORE
         case Usage():
             return Exit.USAGE
+        case Unwritten():
+            return Exit.UNWRITTEN
         case LeaderLockError():
             return Exit.BROKEN
         case _:
@@ -63,7 +72,10 @@ def exit_code(error: BaseException) -> Exit | None:
 
 
 class Talk:
-    """The two streams. Narration never fails: nobody may be listening, and the work goes on."""
+    """The two streams. Narration never fails: nobody may be listening, and the work goes on.
+
+    Data does: :class:`Unwritten`, and BrokenPipeError when whoever read it has seen enough.
+    """
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
@@ -71,10 +83,17 @@ class Talk:
 
     def data(self, text: str) -> None:
         """A line for stdout."""
-        sys.stdout.write(text + "\n")
+        with _writing():
+            sys.stdout.write(text + "\n")
 
     def data_json(self, fields: object) -> None:
         self.data(json.dumps(fields))
+
+    def flush(self) -> None:
+        """From here on, the lines for stdout are there."""
+        with _writing():
+            if sys.stdout is not None:
+                sys.stdout.flush()
 
     def say(self, text: str) -> None:
         """A line of narration for people; ``--json`` silences it."""
@@ -111,6 +130,18 @@ class _Narration(logging.Handler):
             return  # a turn of a term, which whoever leads or waits here tells himself
         text = record.getMessage()
         self._talk.tell("warning", text, message=text)
+
+
+@contextlib.contextmanager
+def _writing() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        # What is still buffered must not raise again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise Unwritten(f"cannot write to stdout: {error.strerror}") from error
 
 
 def _write(text: str) -> None:

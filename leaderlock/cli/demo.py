@@ -97,7 +97,7 @@ class _Show:
     def say(self, text: str) -> None:
         if not self._talk.as_json:
             self._talk.data(f"{paint(f'{self.stage.elapsed:5.1f} s', BOLD, sys.stdout)}  {text}")
-            sys.stdout.flush()
+            self._talk.flush()
 
     def play(self) -> None:
         stage = self.stage

@@ -10,7 +10,6 @@ examples:
 from __future__ import annotations
 
 import argparse
-import sys
 
 from leaderlock.cli._options import Options, add_name, open_client
 from leaderlock.cli._talk import Talk
@@ -30,5 +29,5 @@ def command(options: Options, talk: Talk) -> int:
                 talk.data_json({"name": options.name, "leader": leader})
             else:
                 talk.data("nobody leads" if term is None else f"{term.holder}, token {term.token}")
-            sys.stdout.flush()
+            talk.flush()
     return 0

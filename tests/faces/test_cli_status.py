@@ -192,3 +192,23 @@ def test_a_reader_that_goes_away_is_no_error(cli):
 
     assert "Traceback" not in ended.stderr
     assert "Exception" not in ended.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("words", [["backends"], ["status", "--json"], ["watch", "x"]])
+def test_what_cannot_be_written_is_told_in_a_line(cli, words, unbuffered):
+    with open("/dev/full", "w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "leaderlock", *words],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=os.environ | {"LEADERLOCK_URL": cli.url, "PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+
+    assert ended.returncode == 74
+    [line] = ended.stderr.splitlines()
+    assert "cannot write to stdout: No space left on device" in line
