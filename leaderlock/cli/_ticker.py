@@ -45,10 +45,11 @@ class Ticker:
         if meant is None:
             raise Usage(self._not_due())
         while True:
+            began = time.monotonic()
             held = ticking.claim(meant)
             if isinstance(held, Skipped):
                 return self._skipped(held)
-            ended = self._run(held)
+            ended = self._run(held, waited=time.monotonic() - began)
             if held.run.by_hand or held.run.tick == meant.tick or ended.how != "exited":
                 return ended.code
             self.signals.withdraw()  # an unfinished earlier tick went first
@@ -104,13 +105,13 @@ class Ticker:
             return Exit.NOT_ELECTED
         return Exit.OK
 
-    def _run(self, held: Held) -> Ended:
+    def _run(self, held: Held, *, waited: float) -> Ended:
         """The command, until it has ended well or its retries are used up."""
         lease = held.tick.lease
         # Somebody who asks for the name gets it when the command has ended, and not before.
         lease.candidacy.yields = False
-        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=held.tick.at.isoformat())
-        attempt, began = held.run.attempt, time.monotonic()
+        tick, attempt, began = held.tick.at.isoformat(), held.run.attempt, time.monotonic()
+        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=attempt)
         retries = self.options.retries
         while True:
             ended = self._supervisor(held, attempt).run(lease)
@@ -122,11 +123,12 @@ class Ticker:
             ended.text,
             name=lease.name,
             token=lease.token,
-            tick=held.tick.at.isoformat(),
+            tick=tick,
             attempt=attempt,
             how=ended.how,
             reason=ended.reason,
             exit_code=ended.code,
+            waited=round(waited, 3),
             ran=round(time.monotonic() - began, 3),
         )
         how = self._ending(ended)

@@ -60,6 +60,16 @@ def test_it_says_why_when_it_is_asked(cli):
     assert told["skipped"]["reason"] == "done"
 
 
+def test_json_tells_of_a_tick_what_the_page_promises(cli):
+    told = events(cli("cron", "job", *DAY, "--json", "--", "true").stderr)
+
+    common = {"leaderlock", "name", "token", "tick", "attempt"}
+    assert told["elected"].keys() == common
+    assert told["ended"].keys() == common | {"how", "reason", "exit_code", "waited", "ran"}
+    assert told["elected"]["attempt"] == told["ended"]["attempt"] == 1
+    assert 0 <= told["ended"]["waited"] < 60
+
+
 def test_without_a_schedule_a_tick_is_a_minute(cli, tmp_path):
     log = tmp_path / "log"
 

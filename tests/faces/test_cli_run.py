@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -116,6 +117,15 @@ def test_stdout_belongs_to_the_command_and_success_is_silent(cli):
     ended = cli("run", "x", "--", "echo", "--ttl", "a  b")
 
     assert (ended.stdout, ended.stderr, ended.returncode) == ("--ttl a  b\n", "", 0)
+
+
+def test_the_command_has_stdin_stdout_and_stderr_and_no_other_files(cli):
+    theirs = "import os; print(*(n for n in range(3, 64) if os.path.exists(f'/proc/self/fd/{n}')), sep=',')"
+    script = f"exec 5</dev/null; exec {sys.executable} -m leaderlock run --url {cli.url} x -- {sys.executable} -ISc"
+
+    ended = subprocess.run(["sh", "-c", f'{script} "$0"', theirs], capture_output=True, text=True, check=True)
+
+    assert ended.stdout == "\n"
 
 
 def test_the_command_finds_its_lease_in_its_environment(cli, tmp_path):
