@@ -54,21 +54,17 @@ _DELETE: Final = "DELETE FROM registers WHERE space = ? AND key = ? AND stamp = 
 _REMEMBER_DELETION: Final = "INSERT INTO deletions (space, stamp, key) VALUES (?, ?, ?)"
 _PRUNE: Final = "DELETE FROM deletions WHERE space = ? AND stamp < ?"
 _PRUNED: Final = "UPDATE namespaces SET pruned = ? WHERE id = ?"
-_LOOK: Final = "SELECT value, stamp FROM registers WHERE space = ? AND key = ?"
-_PAGE: Final = (
-    "SELECT key, value, stamp FROM registers WHERE space = ? AND key {after} ? AND key < ?"
-    f" ORDER BY key LIMIT {PAGE_SIZE}"
-)
+# Cast, since a column of SQLite's holds what it is given, and what somebody wrote by hand is text.
+_LOOK: Final = "SELECT CAST(value AS BLOB), stamp FROM registers WHERE space = ? AND key = ?"
+_ROWS: Final = "SELECT key, CAST(value AS BLOB), stamp FROM registers WHERE space = ?"
+_PAGE: Final = _ROWS + f" AND key {{after}} ? AND key < ? ORDER BY key LIMIT {PAGE_SIZE}"
 _FIRST_PAGE: Final = _PAGE.format(after=">=")
 _NEXT_PAGE: Final = _PAGE.format(after=">")
 _CHANGED: Final = (
     "SELECT key FROM registers WHERE space = ?1 AND stamp > ?2"
     " UNION ALL SELECT key FROM deletions WHERE space = ?1 AND stamp > ?2"
 )
-_READ: Final = {
-    size: "SELECT key, value, stamp FROM registers WHERE space = ? AND key IN (" + ", ".join("?" * size) + ")"
-    for size in _CHUNKS
-}
+_READ: Final = {size: f"{_ROWS} AND key IN (" + ", ".join("?" * size) + ")" for size in _CHUNKS}
 
 
 class Mark(NamedTuple):

@@ -65,6 +65,20 @@ def test_a_directory_that_this_user_may_not_search_is_refused(tmp_path, monkeypa
         open_backend(f"sqlite:///{tmp_path}/x.db", namespace="n")
 
 
+def test_what_somebody_wrote_by_hand_as_text_is_read_as_bytes(backend, path):
+    memory = backend.read([], timeout=TIMEOUT).memory
+    backend.swap([Write("a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    with closing(sqlite3.connect(path)) as shell:
+        shell.execute("UPDATE registers SET value = 'by hand'")
+        shell.commit()
+
+    [conflict] = backend.swap([Write("a", ABSENT, b"y")], memory, timeout=TIMEOUT)
+
+    assert backend.read(["a"], timeout=TIMEOUT).seen["a"].value == b"by hand"
+    assert [seen.value for _, seen in backend.scan("", timeout=TIMEOUT)] == [b"by hand"]
+    assert conflict.seen.value == b"by hand"
+
+
 def test_a_turn_that_an_interruption_left_taken_keeps_no_later_writer_waiting(backend):
     memory = backend.read([], timeout=TIMEOUT).memory
     backend._writer.acquire()  # what Ctrl-C leaves behind, right after this
