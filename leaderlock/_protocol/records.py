@@ -280,10 +280,8 @@ def _fields(value: bytes) -> dict[str, Any] | Foreign:
         fields: Any = json.loads(value)
         if fields["v"] < 1:
             raise ValueError
-        if fields.pop("r") > FORMAT:
-            return Foreign(
-                f"it needs a reader of format {fields['v']}; this one knows {FORMAT}: upgrade leaderlock here"
-            )
+        if (needed := fields.pop("r")) > FORMAT:
+            return Foreign(f"it needs a reader of format {needed}; this one knows {FORMAT}: upgrade leaderlock here")
         del fields["v"]
     except (ValueError, KeyError, TypeError, AttributeError):
         return Foreign("it is not a record of leaderlock's: somebody else wrote this register")
