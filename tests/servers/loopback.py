@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from typing import TypeVar
 
 __all__ = ["PATIENCE", "free_port", "free_ports", "is_taken", "until"]
@@ -15,15 +17,18 @@ T = TypeVar("T")
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now. Another process may be faster; a server that cannot start says so."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports that nobody listens on now. Another process may be faster; a server that cannot start says so.
+
+    Below those that the kernel gives to outgoing connections, and a container's resolver to itself.
+    """
+    with ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            one = stack.enter_context(socket.socket())
+            with suppress(OSError):
+                one.bind(("127.0.0.1", 10_000 + secrets.randbelow(18_000)))
+                ports.append(one.getsockname()[1])
+        return ports
 
 
 def free_port() -> int:
