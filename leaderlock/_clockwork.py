@@ -16,7 +16,7 @@ __all__ = ["Clockwork"]
 
 
 class Clockwork:
-    """Starts its thread with the first timer. All of it is called with the engine's lock held, but :meth:`stop`.
+    """Starts its thread with the first timer. All but :meth:`stop` and :meth:`join` is called with the engine's lock.
 
     Args:
         locked: the engine's lock, which is held whenever something is fired.

@@ -23,7 +23,7 @@ from leaderlock.errors import BackendNotInstalled
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "connect", "default_client", "drivers"]
+__all__ = ["GROUP", "connect", "default_client", "default_namespace", "drivers"]
 
 GROUP: Final = "leaderlock.backends"
 VARIABLE: Final = "LEADERLOCK_URL"
@@ -97,9 +97,14 @@ def connect(
         raise ValueError(f"label has {len(label)} characters; use at most {LONGEST_LABEL}: each renewal writes it")
     terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
     if namespace is None:
-        namespace = os.environ.get("LEADERLOCK_NAMESPACE") or "default"
+        namespace = default_namespace()
     opener = _opener(url, check_namespace(namespace), options)
     return Client(opener, terms, steady, namespace=namespace)
+
+
+def default_namespace() -> str:
+    """The namespace of whoever names none."""
+    return os.environ.get("LEADERLOCK_NAMESPACE") or "default"
 
 
 def _opener(url: str | Backend | None, namespace: str, options: dict[str, object]) -> Callable[[], Backend]:

@@ -62,7 +62,8 @@ class Election:
             NotLeader: ``wait=False``, and somebody else leads.
             CampaignTimeout: not elected in time; the campaign is withdrawn, and cannot win later.
             BackendUnavailable: ``wait=False``, and the store has not answered for a ttl.
-            BackendRefused: the store said no, or the namespace was settled under other terms.
+            BackendRefused: the store said no, or the namespace was settled under other terms; with ``wait=False`` also
+                where the name's record cannot be read here (a newer leaderlock's, or somebody else's).
             UsageError: this client already campaigns for this name or leads it, or is closed.
         """
         campaign = Campaigning(self._client.engine(), self._name, patient=wait, on_waiting=on_waiting)

@@ -70,7 +70,7 @@ def _check_one(hosts: str, path: str, form: str) -> None:
     if not hosts.partition(":")[0]:
         raise ValueError(f"the URL of redis names no host (is a variable in it unset?); {form}")
     if path and not path.isdecimal():
-        raise ValueError(f"the path of the URL of redis is no number of a database; {form}")
+        raise ValueError(f"the URL's path is no number of a database; {form}; percent-encode what is special")
 
 
 def _servers(redis: Any, start: str, database: str, options: Mapping[str, str], form: str) -> Settings:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import os
 import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
@@ -201,7 +200,7 @@ def open_client(options: Options, *, label: str = "") -> Client:
 
     try:
         return connect(
-            options.url, ttl=ttl_of(options), longest=options.longest, namespace=namespace_of(options), label=label
+            options.url, ttl=ttl_of(options), longest=options.longest, namespace=options.namespace, label=label
         )
     except (ValueError, TypeError) as error:
         raise Usage(str(error)) from error
@@ -212,4 +211,6 @@ def ttl_of(options: Options, default: float = 15.0) -> float:
 
 
 def namespace_of(options: Options) -> str:
-    return options.namespace or os.environ.get("LEADERLOCK_NAMESPACE") or "default"
+    from leaderlock._connect import default_namespace
+
+    return options.namespace or default_namespace()

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from leaderlock._protocol.candidacy import Asked, Lost, News
-from leaderlock.cli._options import Options, namespace_of, seconds, ttl_of
+from leaderlock.cli._options import Options, seconds, ttl_of
 from leaderlock.cli._signals import Signals
 from leaderlock.cli._talk import Exit, Usage
 from leaderlock.cli.guardian import Guardian, Outcome, Why
@@ -104,7 +104,7 @@ class Supervisor(NamedTuple):
             "LEADERLOCK_NAME": lease.name,
             # Rounded down, as a deadline never is to be believed too late.
             "LEADERLOCK_DEADLINE": f"{math.floor(deadline.boot * 1000) / 1000:.3f}",
-            "LEADERLOCK_NAMESPACE": namespace_of(self.options),
+            "LEADERLOCK_NAMESPACE": self.client.namespace,
         }
         if self.options.url is not None:
             # With its credentials: the command may campaign, and read its note, under the same store.
