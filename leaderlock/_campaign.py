@@ -52,7 +52,7 @@ class Campaigning:
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
             self._engine.drive(Campaign(lease.candidacy), lease.name, timeout)
-            lease.wait_for(self._is_over, until)
+            lease.wait_for(self._is_over, until, attending=True)
             lease.unlisten(self._hear)
             match self._outcome:
                 case Elected():

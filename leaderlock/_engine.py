@@ -21,7 +21,7 @@ from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._clockwork import Clockwork
-from leaderlock._handed import EVERYTHING, Handed
+from leaderlock._handed import EVERYTHING, Attending, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
@@ -45,16 +45,17 @@ from leaderlock._protocol.events import (
     Tell,
     Unanswered,
     Unwatch,
+    Viewed,
     Warn,
     Watch,
     Woken,
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
-from leaderlock._protocol.records import Holder
+from leaderlock._protocol.records import Holder, name_key
 from leaderlock._protocol.setting import Setting
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend
+from leaderlock.backend import Backend, View
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
 
 __all__ = ["Audience", "Engine", "Terms"]
@@ -119,8 +120,8 @@ class Engine:
             LaneName.SESSION: Lane("session", self._calls, attempt, self.post),
             LaneName.NAMES: Lane("names", self._calls, attempt, self.post),
         }
-        names = self._lanes[LaneName.NAMES]
-        self._watches = Watchlist(backend, self._journal, lambda key: names.push(Woken(key)))
+        self._watches = Watchlist(backend, self._journal, self._woken)
+        self._attending: dict[str, Attending] = {}
         traits = backend.traits
         self.setting = Setting(
             timing=terms.timing,
@@ -176,6 +177,42 @@ class Engine:
             fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
             raise
 
+    def attend(self, name: str, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
+        """Like :meth:`wait_for`, and meanwhile do on this thread what follows when a watch tells of ``name``.
+
+        So a name that was released is taken without a hop to another thread, once for each name: whoever comes second
+        only waits. What the clock brings is left to the lanes, which see to many names at once.
+        """
+        key = name_key(name)
+        mine = Attending(bell)
+        if self._attending.setdefault(key, mine) is not mine:
+            return self.wait_for(bell, done, until)
+        try:
+            while self.wait_for(bell, lambda: done() or bool(mine.woken), until) and not done():
+                with suppress(LeaderLockError):  # told as news, to whom it belongs
+                    self.drive(mine.woken.popleft(), name, None if until is None else until - self.clock.boot())
+            return done()
+        finally:
+            del self._attending[key]
+            self._leave_to_lanes(mine)
+
+    def _woken(self, key: str, shown: View | None) -> None:
+        """Called by drivers, on any thread: it takes no lock, and only has somebody else look."""
+        woken = Woken(key, shown)
+        attending = self._attending.get(key)
+        if attending is None:
+            self._lanes[LaneName.NAMES].push(woken)
+            return
+        attending.woken.append(woken)
+        attending.bell.ring()
+        if self._attending.get(key) is not attending:
+            self._leave_to_lanes(attending)  # who attended has left meanwhile, perhaps before this came
+
+    def _leave_to_lanes(self, attending: Attending) -> None:
+        with suppress(IndexError):
+            while True:
+                self._lanes[LaneName.NAMES].push(attending.woken.popleft())
+
     def _handle(self, event: Event, mine: Handed | None) -> None:
         # Asked of the lock, as an interruption can leave the mark of a step behind, but not the lock.
         is_nested: bool = self._lock._is_owned()  # type: ignore[attr-defined]
@@ -189,6 +226,8 @@ class Engine:
                     "a signal handler called leaderlock while it had interrupted leaderlock: let the handler set a flag"
                 )
             self._step(event, mine)
+        if isinstance(event, Answered | Viewed):
+            self._journal.store_answered()
         if isinstance(event, Answered | Unanswered):
             self._tell_renewal(event)
 

@@ -27,7 +27,7 @@ class Journal:
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
         self._is_store_away = False
-        """Whether it was said: once for all names, until somebody hears from the store again."""
+        """Whether it was said: once for all names, until the store has answered again."""
 
     def warn(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
         if _log.isEnabledFor(logging.WARNING):
@@ -38,7 +38,6 @@ class Journal:
         """Record the turns of a term, each with the name and the token as fields of the log record."""
         match news:
             case Elected(token):
-                self._is_store_away = False
                 self._record(logging.INFO, candidacy, "elected for %r with token %d", candidacy.name, token)
             case Released() if candidacy.token:
                 self._record(logging.INFO, candidacy, "resigned %r, token %d", candidacy.name, candidacy.token)
@@ -49,10 +48,11 @@ class Journal:
                 if not self._is_store_away:
                     self._is_store_away = True
                     self._record(logging.WARNING, candidacy, "the store does not answer candidates: %s", detail)
-            case Waiting():
-                self._is_store_away = False
             case _:
                 pass
+
+    def store_answered(self) -> None:
+        self._is_store_away = False
 
     def _record(self, level: int, candidacy: Candidacy, message: str, *arguments: object) -> None:
         if _log.isEnabledFor(level):

@@ -43,17 +43,19 @@ class Lane:
     def _run(self) -> None:
         while not self._stopped:
             calls: list[Put | Ask | Scan] = []
-            woken: dict[str, None] = {}
+            woken: dict[str, Woken] = {}
             for errand in self._next():
                 match errand:
                     case None:
                         return
                     case Woken(key):
-                        woken[key] = None
+                        # Of those that showed something the last is the newest; one that did not leads to a look.
+                        if key not in woken or woken[key].shown is not None:
+                            woken[key] = errand
                     case _:
                         calls.append(errand)
-            for key in woken:
-                self._post(Woken(key))
+            for event in woken.values():
+                self._post(event)
             self._calls.carry(calls, self._timeout, self._post)
 
     def _next(self) -> list[Errand | None]:

@@ -290,9 +290,9 @@ class Lease:
         with self._engine.locked():
             self._listeners = tuple(other for other in self._listeners if other != listener)
 
-    def wait_for(self, done: Callable[[], bool], until: float | None) -> bool:
+    def wait_for(self, done: Callable[[], bool], until: float | None, *, attending: bool = False) -> bool:
         """For leaderlock's other faces: wait until the news make it ``done()``, or until that instant of the first
-        clock; returns whether they did."""
+        clock; returns whether they did. ``attending``: as :meth:`Engine.attend` says."""
         if done():
             return True
         bell = Bell()
@@ -302,6 +302,8 @@ class Lease:
 
         self.listen(hear)
         try:
+            if attending:
+                return self._engine.attend(self.name, bell, done, until) or done()
             return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)

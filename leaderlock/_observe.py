@@ -188,7 +188,7 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     every = engine.terms.timing.renew_every
     until = None if timeout is None else engine.clock.boot() + timeout
     failures = 0
-    stop = engine.backend.watch([name_key(name)], bell.ring)
+    stop = engine.backend.watch([name_key(name)], lambda _: bell.ring())
     try:
         while not engine.is_closed:
             try:

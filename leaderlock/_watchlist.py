@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from leaderlock._journal import Journal
-from leaderlock.backend import Backend
+from leaderlock.backend import Backend, View
 
 __all__ = ["Watchlist"]
 
@@ -16,10 +16,10 @@ class Watchlist:
     look every third of a ttl.
 
     Args:
-        woken: called with the key, from any thread, when it may have changed.
+        woken: called from any thread with a key that may have changed, and with what it held then if that was told.
     """
 
-    def __init__(self, backend: Backend, journal: Journal, woken: Callable[[str], None]) -> None:
+    def __init__(self, backend: Backend, journal: Journal, woken: Callable[[str, View | None], None]) -> None:
         self._backend = backend
         self._journal = journal
         self._woken = woken
@@ -30,9 +30,12 @@ class Watchlist:
 
     def watch(self, key: str) -> None:
         try:
-            self._stops[key] = self._backend.watch([key], partial(self._woken, key))
+            self._stops[key] = self._backend.watch([key], partial(self._tell, key))
         except Exception as error:  # whatever a driver raises
             self._journal.warn("the backend cannot watch %s", key, exc_info=error)
+
+    def _tell(self, key: str, shown: View | None) -> None:
+        self._woken(key, shown if shown is not None and key in shown.seen else None)
 
     def unwatch(self, key: str) -> None:
         stop = self._stops.pop(key, None)

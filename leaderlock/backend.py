@@ -52,6 +52,7 @@ __all__ = [
     "Swapped",
     "Traits",
     "View",
+    "Wake",
     "Write",
 ]
 
@@ -102,6 +103,9 @@ class Conflict(NamedTuple):
 
 Answer: TypeAlias = Swapped | Conflict
 
+Wake: TypeAlias = Callable[[View | None], None]
+"""What :meth:`Backend.watch` calls: something may have changed, or it has changed to this."""
+
 
 class Traits(NamedTuple):
     """What this store is, under the settings of this very client. Each is verified both ways by the contract suite."""
@@ -148,13 +152,18 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
-        """Call ``wake()``, from any thread, whenever one of ``keys`` may have changed; return what stops that.
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
+        """Call ``wake(None)``, from any thread, whenever one of ``keys`` may have changed; return what stops that.
 
         A hint: it may come late, twice, for nothing or not at all. Whoever is woken reads; of a change that came after
         the wake but before that read, no other may tell. Returns at once, not waiting for the store; where watching
         begins only later, ``wake`` is called once when it does, for what was missed.
         ``wake`` neither blocks nor raises. The returned function may be called twice, and from inside ``wake``.
+
+        A store that tells of a change together with what it changed to may spare the read: ``wake(view)``, where the
+        view has those of ``keys`` that changed as a read would have shown them at one moment, and the memory of that
+        very moment; it may be old by now. Of each later change another wake must tell then, and no stamp in the view
+        may ever be given again in that memory, also not after a deletion.
         """
 
     @abstractmethod

@@ -17,16 +17,25 @@ import select
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
 
 from leaderlock._thread import OwnThread
+from leaderlock.backend import View, Wake
 
-__all__ = ["Ending", "Listener", "Wake", "Watch", "Watches", "wake_all"]
+__all__ = ["Ending", "Listener", "Waker", "Watch", "Watches", "wake_all"]
 
 K = TypeVar("K", bound=Hashable)
+K_contra = TypeVar("K_contra", bound=Hashable, contravariant=True)
 
-Wake: TypeAlias = Callable[[Collection[K] | None], None]
-"""Wakes those who watch one of the keys; ``None``: everybody, since anything may have changed."""
+
+class Waker(Protocol[K_contra]):
+    """Wakes those who watch one of the keys; ``None``: everybody, since anything may have changed.
+
+    ``shown``: what they changed to, where that is known (see :meth:`leaderlock.backend.Backend.watch`).
+    """
+
+    def __call__(self, keys: Collection[K_contra] | None, shown: View | None = None, /) -> None: ...
+
 
 _END_PATIENCE: Final = 3.0
 
@@ -36,19 +45,19 @@ class Watch(Generic[K]):
 
     __slots__ = ("is_stopped", "keys", "wake")
 
-    def __init__(self, keys: Collection[K], wake: Callable[[], None]) -> None:
+    def __init__(self, keys: Collection[K], wake: Wake) -> None:
         self.keys = frozenset(keys)
         self.wake = wake
         self.is_stopped = False
 
 
-def wake_all(watches: Iterable[Watch[Any]]) -> None:
+def wake_all(watches: Iterable[Watch[Any]], shown: View | None = None) -> None:
     """Wake each that is not stopped. Hold no lock meanwhile: a wake may stop its own watch, or add one."""
     for watch in watches:
         if not watch.is_stopped:
             # Protects the other watches from a wake that raises, which it has promised not to.
             with contextlib.suppress(Exception):
-                watch.wake()
+                watch.wake(shown)
 
 
 class Ending:
@@ -93,7 +102,7 @@ class Listener(ABC, Generic[K]):
     """What a driver writes: how it hears of changes."""
 
     @abstractmethod
-    def listen(self, wake: Wake[K]) -> None:
+    def listen(self, wake: Waker[K]) -> None:
         """Run on a thread of its own until :meth:`end`; call ``wake`` with what may have changed.
 
         ``wake`` takes no time to speak of, and never raises. Call it with ``None`` once whenever listening has begun,
@@ -129,7 +138,7 @@ class Watches(Generic[K]):
         self._thread: OwnThread | None = None
         self._pid = os.getpid()
 
-    def add(self, keys: Collection[K], wake: Callable[[], None]) -> Callable[[], None]:
+    def add(self, keys: Collection[K], wake: Wake) -> Callable[[], None]:
         """Wake ``wake`` on a change of ``keys``; returns what stops that. Raises what ``check`` raises."""
         # Before the lock: in a forked child, a thread that no longer exists may hold it.
         self._check()
@@ -201,10 +210,10 @@ class Watches(Generic[K]):
                 if self._listener is listener:
                     self._listener = None
 
-    def _wake(self, keys: Collection[K] | None) -> None:
+    def _wake(self, keys: Collection[K] | None, shown: View | None = None, /) -> None:
         with self._lock:
             if keys is None:
                 waiting = set(self._watches)
             else:
                 waiting = {watch for key in keys for watch in self._by_key.get(key, ())}
-        wake_all(waiting)
+        wake_all(waiting, shown)

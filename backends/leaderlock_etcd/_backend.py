@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, Swapped, Traits, View, Write
+from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, Swapped, Traits, View, Wake, Write
 from leaderlock.errors import BackendError, BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_etcd import _messages as messages
@@ -102,7 +102,7 @@ class EtcdBackend(Backend):
         self._lines.check()
         return self._pages(prefix, timeout)
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         return self._watches.add([self._space.key(key) for key in keys], wake)
 
     def diagnose(self, *, timeout: float) -> Sequence[Finding]:
@@ -118,7 +118,7 @@ class EtcdBackend(Backend):
             self._watches.close()
 
     def _watcher(self) -> Watcher:
-        return Watcher(self._lines, self._login, *self._space.range(""), self._space.mark)
+        return Watcher(self._lines, self._login, self._space, self._knowledge)
 
     def _swap_at_once(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
         if self._knowledge.is_left(memory):

@@ -68,14 +68,22 @@ class TxnAnswer(NamedTuple):
     answers: tuple[RangeAnswer | TxnAnswer | None, ...]
 
 
+class Change(NamedTuple):
+    """What a write left of a key, and its revision; no value: it was deleted."""
+
+    key: bytes
+    value: bytes | None
+    revision: int
+
+
 class WatchAnswer(NamedTuple):
-    """One message of a watch: its beginning, its end, or the keys that changed."""
+    """One message of a watch: its beginning, its end, or what changed, in order."""
 
     revision: int
     is_created: bool
     is_canceled: bool
     compacted: int
-    keys: tuple[bytes, ...]
+    changes: tuple[Change, ...]
 
 
 def range_request(first: bytes, end: bytes = b"", *, limit: int = 0) -> bytes:
@@ -168,7 +176,7 @@ def watch_answer(message: bytes) -> WatchAnswer:
     """Read one message of a watch."""
     revision = compacted = 0
     is_created = is_canceled = False
-    keys: list[bytes] = []
+    changes: list[Change] = []
     for field, integer, value in fields(message):
         if field == 1:
             revision = _revision(value)
@@ -179,8 +187,18 @@ def watch_answer(message: bytes) -> WatchAnswer:
         elif field == 5:
             compacted = signed(integer)
         elif field == 11:
-            keys += [_key_value(inner).key for number_, _, inner in fields(value) if number_ == 2]
-    return WatchAnswer(revision, is_created, is_canceled, compacted, tuple(keys))
+            changes.append(_change(value))
+    return WatchAnswer(revision, is_created, is_canceled, compacted, tuple(changes))
+
+
+def _change(event: bytes) -> Change:
+    is_deletion, entry = False, KeyValue(b"", b"", 0)
+    for field, integer, value in fields(event):
+        if field == 1:
+            is_deletion = bool(integer)
+        elif field == 2:
+            entry = _key_value(value)
+    return Change(entry.key, None if is_deletion else entry.value, entry.mod_revision)
 
 
 def _revision(header: bytes) -> int:

@@ -10,15 +10,18 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from leaderlock.watching import Listener, Wake
+from leaderlock.backend import ABSENT, Seen, View
+from leaderlock.watching import Listener, Waker
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_about_token
 from leaderlock_etcd._grpc import CallFailed, Stream, open_stream
 from leaderlock_etcd._lines import Line, Lines
-from leaderlock_etcd._messages import WATCH, WatchAnswer, watch_answer, watch_request
+from leaderlock_etcd._marks import Knowledge, Known
+from leaderlock_etcd._messages import WATCH, Change, WatchAnswer, watch_answer, watch_request
+from leaderlock_etcd._space import Space
 
 __all__ = ["Watcher"]
 
@@ -31,12 +34,14 @@ _WITH_LEADER: Final = (("hasleader", "true"),)
 class Watcher(Listener[bytes]):
     """Reads the stream, and opens another when it has ended."""
 
-    def __init__(self, lines: Lines, login: Login, first: bytes, end: bytes, mark: bytes) -> None:
+    def __init__(self, lines: Lines, login: Login, space: Space, knowledge: Knowledge) -> None:
         self._lines = lines
         self._login = login
-        self._range = first, end
-        self._mark = mark
+        self._space = space
+        self._knowledge = knowledge
         self._next = 0
+        self._since = 0
+        """The revision since when the stream has told of no other birth mark."""
         self._lock = threading.Lock()
         self._ended = threading.Event()
         self._stream: Stream | None = None
@@ -48,7 +53,7 @@ class Watcher(Listener[bytes]):
         if stream is not None:
             stream.cancel()
 
-    def listen(self, wake: Wake[bytes]) -> None:
+    def listen(self, wake: Waker[bytes]) -> None:
         failures = 0
         while not self._ended.is_set():
             began = time.monotonic()
@@ -60,12 +65,12 @@ class Watcher(Listener[bytes]):
             failures = 0 if time.monotonic() - began > _PAUSES[-1] else failures + 1
             self._ended.wait(_PAUSES[min(failures, len(_PAUSES) - 1)])
 
-    def _watch_once(self, wake: Wake[bytes]) -> None:
+    def _watch_once(self, wake: Waker[bytes]) -> None:
         """Watch on the line of the moment until the stream ends."""
         line = self._lines.take()
         requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
-            requests.put(watch_request(*self._range, self._next))
+            requests.put(watch_request(*self._space.range(""), self._next))
             metadata = (*self._login.metadata(line, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
             # Left open on our side: a proxy may take the end of our messages for the end of the watch.
             stream = open_stream(line.channel, WATCH, iter(requests.get, None), metadata=metadata)
@@ -96,7 +101,7 @@ class Watcher(Listener[bytes]):
             line.stream = self._stream = None
         stream.cancel()
 
-    def _read(self, messages: Iterator[bytes], wake: Wake[bytes]) -> None:
+    def _read(self, messages: Iterator[bytes], wake: Waker[bytes]) -> None:
         for message in messages:
             answer = watch_answer(message)
             if answer.is_canceled:
@@ -107,8 +112,26 @@ class Watcher(Listener[bytes]):
                 self._next = 0
                 return
             self._next = max(self._next, answer.revision + 1)
-            # Another birth mark is another memory: everything may have changed.
-            wake(None if answer.is_created or self._mark in answer.keys else answer.keys)
+            keys = [change.key for change in answer.changes]
+            if answer.is_created or self._space.mark in keys:
+                # Another birth mark is another memory: everything may have changed.
+                self._since = answer.revision
+                wake(None)
+            else:
+                wake(keys, self._view(answer.changes))
+
+    def _view(self, changes: Sequence[Change]) -> View | None:
+        """What these changes left, if it is known in which memory that was.
+
+        Since ``_since`` the stream has told of no other birth mark. So it was the one that an answer has shown between
+        then and now.
+        """
+        known = self._knowledge.newest
+        revision = min((change.revision for change in changes), default=0)
+        if known is None or not self._since <= known.revision <= revision:
+            return None
+        seen = {self._space.name(key): Seen(value, ABSENT if value is None else stamp) for key, value, stamp in changes}
+        return View(seen, Known(known.memory, revision).floor, known.memory)
 
     def _start_over(self, answer: WatchAnswer) -> None:
         if answer.compacted:

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
+from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Wake, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_redis._clients import master_of_client
@@ -32,7 +32,7 @@ from leaderlock_redis._links import Links
 from leaderlock_redis._masters import Master
 from leaderlock_redis._scripts import READ, SWAP
 from leaderlock_redis._url import master_of_url
-from leaderlock_redis._watch import Watcher
+from leaderlock_redis._watch import Watcher, key_of
 from leaderlock_redis._wire import Reply, ServerError, pack
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ __all__ = ["RedisBackend", "from_client", "open_backend"]
 # A script holds the server, and everybody else who uses it, until it ends: 100 writes for about a millisecond.
 _MAX_BATCH: Final = 100
 _MAX_VALUE: Final = 1 << 20
+_MOST_SHOWN: Final = 4096
 _PAGE: Final = b"500"
 _DAY: Final = 86_400 * 1_000_000
 _NOTHING: Final = Seen(None, ABSENT)
@@ -121,6 +122,8 @@ class RedisBackend(Backend):
         for write in writes:
             expected = str(write.expected).encode()
             words += [expected, write.value] if write.value is not None else [b"-" + expected, b""]
+        if len(writes) == 1 and _is_shown(writes[0]):
+            words.append(memory.encode())
         reply, missing = self._links.write(pack(*words), timeout)
         if reply == b"gone":
             raise MemoryGone(
@@ -140,7 +143,7 @@ class RedisBackend(Backend):
         self._links.check()
         return self._pages(prefix, timeout)
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         return self._watches.add([*map(self._place, keys)], wake)
 
     def diagnose(self, *, timeout: float) -> Sequence[Finding]:
@@ -170,7 +173,7 @@ class RedisBackend(Backend):
                 for place, reply in zip(places, self._links.ask(requests, timeout), strict=True):
                     seen = self._seen(reply)
                     if seen.stamp != ABSENT:
-                        yield place[len(self._space) :].decode("utf-8", "surrogateescape"), seen
+                        yield key_of(place, self._space), seen
             if cursor == b"0":
                 return
 
@@ -212,6 +215,12 @@ def _space(namespace: str) -> bytes:
     # A brace of the namespace's own would end the part by which a cluster chooses the place.
     escaped = re.sub(r"[%{}]", lambda found: f"%{ord(found[0]):02X}", namespace)
     return b"leaderlock:{%b}:" % escaped.encode()
+
+
+def _is_shown(write: Write) -> bool:
+    """Whether those who watch are told what was written. Sessions are rewritten all the time, and nobody waits for what
+    one says but for its end."""
+    return write.key.startswith("name/") and write.value is not None and len(write.value) <= _MOST_SHOWN
 
 
 def _check_count(count: int) -> None:

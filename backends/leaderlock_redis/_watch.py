@@ -1,6 +1,7 @@
 """Wake-ups: one subscription of the namespace's channel for all watches of a client.
 
-Each swap publishes there which registers it changed.
+Each swap publishes there which registers it changed, a line each; or, after an empty line, the one that it changed, the
+memory, the stamp, and the value.
 """
 
 from __future__ import annotations
@@ -10,18 +11,24 @@ import time
 from collections.abc import Collection
 from typing import Final
 
+from leaderlock.backend import Seen, View
 from leaderlock.errors import LeaderLockError
-from leaderlock.watching import Ending, Listener, Wake
+from leaderlock.watching import Ending, Listener, Waker
 from leaderlock_redis._links import Link, Links
 from leaderlock_redis._wire import Garbled, Reply, ServerError, pack
 
-__all__ = ["Watcher"]
+__all__ = ["Watcher", "key_of"]
 
 # A connection that has died without a word is noticed by a question that is not answered before the next is due.
 _ASK_EVERY: Final = 5.0
 _CONNECT_TIMEOUT: Final = 2.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+
+
+def key_of(place: bytes, space: bytes) -> str:
+    """The register's key, by where it is in Redis."""
+    return place[len(space) :].decode("utf-8", "surrogateescape")
 
 
 class Watcher(Listener[bytes]):
@@ -33,7 +40,7 @@ class Watcher(Listener[bytes]):
         self._is_listening = False
         self._ending = Ending()
 
-    def listen(self, wake: Wake[bytes]) -> None:
+    def listen(self, wake: Waker[bytes]) -> None:
         pause = _FIRST_PAUSE
         try:
             while not self._ending.is_set:
@@ -50,7 +57,7 @@ class Watcher(Listener[bytes]):
     def end(self) -> None:
         self._ending.set()
 
-    def _subscribe(self, wake: Wake[bytes]) -> None:
+    def _subscribe(self, wake: Waker[bytes]) -> None:
         link = self._links.connect(time.monotonic() + _CONNECT_TIMEOUT)
         try:
             (reply,) = link.wire.ask([pack(b"SUBSCRIBE", self._channel)], time.monotonic() + _CONNECT_TIMEOUT)
@@ -63,11 +70,11 @@ class Watcher(Listener[bytes]):
         finally:
             link.close()
 
-    def _hear(self, link: Link, wake: Wake[bytes]) -> None:
+    def _hear(self, link: Link, wake: Waker[bytes]) -> None:
         asked = False
         while not self._ending.is_set:
             if link.wire.has_more() or self._ending.wait(_ASK_EVERY, link.wire.fileno()):
-                wake(_changed(link.wire.receive(time.monotonic() + _CONNECT_TIMEOUT)))
+                wake(*self._told(link.wire.receive(time.monotonic() + _CONNECT_TIMEOUT)))
                 asked = False
             elif asked or self._links.has_moved(link, time.monotonic() + _CONNECT_TIMEOUT):
                 return
@@ -75,11 +82,14 @@ class Watcher(Listener[bytes]):
                 link.wire.send(pack(b"PING"), time.monotonic() + _CONNECT_TIMEOUT)
                 asked = True
 
-
-def _changed(reply: Reply) -> Collection[bytes]:
-    """The registers that a message names; none if it is no message."""
-    match reply:
-        case [b"message", _, bytes(names)]:
-            return names.split(b"\n")
-        case _:
-            return ()
+    def _told(self, reply: Reply) -> tuple[Collection[bytes], View | None]:
+        """The registers that a message names, none if it is no message; and what it shows of them."""
+        match reply:
+            case [b"message", _, bytes(text)] if text.startswith(b"\n"):
+                _, place, memory, stamp, value = text.split(b"\n", 4)
+                key = key_of(place, self._channel)
+                return (place,), View({key: Seen(value, int(stamp))}, int(stamp), memory.decode())
+            case [b"message", _, bytes(text)]:
+                return text.split(b"\n"), None
+            case _:
+                return (), None

@@ -1,6 +1,7 @@
 -- KEYS: the namespace's mark (also the name of its channel), then a register for each write.
 -- ARGV: birth id; the line of INFO that names the replication id, or nothing where that is no part of the memory;
---   then for each write the stamp expected (with a minus before it: delete) and the value.
+--   then for each write the stamp expected (with a minus before it: delete) and the value; last, for a single write, the
+--   memory's id if those who watch are to be shown what it wrote.
 -- Returns the stamp that was given, and for each write 1 (done), 0 (deleted), or what is there instead.
 local call, find = redis.call, string.find
 local info = call('INFO', 'replication')
@@ -39,6 +40,10 @@ for i = 2, #KEYS do
   end
 end
 if stamp then
+  local shown = ARGV[2 * #KEYS + 1]
+  if shown then
+    changed = {'', changed[1], shown, stamp, ARGV[4]}
+  end
   call('PUBLISH', KEYS[1], table.concat(changed, '\n'))
 end
 reply[1] = stamp or '0'

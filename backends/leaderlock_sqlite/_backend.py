@@ -29,7 +29,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Write
+from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Wake, Write
 from leaderlock.errors import BackendRefused, MemoryGone
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
@@ -59,6 +59,8 @@ __all__ = ["SqliteBackend", "open_backend"]
 
 _MAX_BATCH: Final = 1000
 _MAX_VALUE: Final = 1 << 20
+_MOST_SHOWN: Final = 8
+_NOTHING: Final = Seen(None, ABSENT)
 
 
 def open_backend(url: str, *, namespace: str, **options: object) -> Backend:
@@ -110,9 +112,7 @@ class SqliteBackend(Backend):
         _check_count(len(wanted))
         deadline = time.monotonic() + timeout
         with self._snapshot(deadline) as (connection, mark):
-            found = registers(connection.raw, mark.space, wanted)
-        absent = Seen(None, ABSENT)
-        return View({key: found.get(key, absent) for key in wanted}, mark.stamp, mark.birth)
+            return self._view(connection.raw, mark, wanted)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         _check_writes(writes)
@@ -142,7 +142,7 @@ class SqliteBackend(Backend):
         self._pool.check()
         return self._pages(prefix, timeout)
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         return self._watches.add(keys, wake)
 
     def diagnose(self, *, timeout: float) -> Sequence[Finding]:
@@ -243,15 +243,30 @@ class SqliteBackend(Backend):
     def _changes_since(self, stamp: int, memory: str, *, timeout: float) -> Changes:
         known = self._newest
         with self._pool.use(time.monotonic() + timeout) as connection:
-            mark = find_mark(connection.raw, self._namespace)
+            raw = connection.raw
+            raw.execute("BEGIN")
+            mark = find_mark(raw, self._namespace)
             if mark is None or not self._stands(mark, connection, known):
                 # Said once: whoever is woken reads, and lays a new mark.
-                return Changes(stamp, "", None if memory else ())
-            if mark.stamp == stamp and mark.birth == memory:
-                return Changes(stamp, memory, ())
-            if mark.pruned > stamp or (memory and mark.birth != memory):
-                return Changes(mark.stamp, mark.birth, None)
-            return Changes(mark.stamp, mark.birth, changed_keys(connection.raw, mark.space, stamp))
+                changes = Changes(stamp, "", None if memory else ())
+            elif mark.stamp == stamp and mark.birth == memory:
+                changes = Changes(stamp, memory, ())
+            elif mark.pruned > stamp or (memory and mark.birth != memory):
+                changes = Changes(mark.stamp, mark.birth, None)
+            else:
+                keys = changed_keys(raw, mark.space, stamp)
+                shown = self._view(raw, mark, keys) if len(keys) <= _MOST_SHOWN else None
+                changes = Changes(mark.stamp, mark.birth, keys, shown)
+            raw.execute("COMMIT")
+        if mark is not None and changes.memory:
+            self._note(known, mark)
+        return changes
+
+    @staticmethod
+    def _view(raw: sqlite3.Connection, mark: Mark, keys: Sequence[str]) -> View:
+        """What these registers hold, within a transaction of the caller's."""
+        found = registers(raw, mark.space, keys)
+        return View({key: found.get(key, _NOTHING) for key in keys}, mark.stamp, mark.birth)
 
 
 def _check_count(count: int) -> None:

@@ -16,8 +16,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
+from leaderlock.backend import View
 from leaderlock.errors import LeaderLockError
-from leaderlock.watching import Ending, Listener, Wake
+from leaderlock.watching import Ending, Listener, Waker
 
 __all__ = ["Bell", "Changes", "Watcher", "has_inotify"]
 
@@ -40,6 +41,8 @@ class Changes(NamedTuple):
     stamp: int
     memory: str
     keys: Collection[str] | None
+    shown: View | None = None
+    """What those keys hold, unless they are many."""
 
 
 class Look(Protocol):
@@ -99,13 +102,13 @@ class Watcher(Listener[str]):
         self._inotify = -1
         self._ending = Ending()
 
-    def listen(self, wake: Wake[str]) -> None:
+    def listen(self, wake: Waker[str]) -> None:
         self._inotify = _new_inotify()
         try:
             while not self._ending.is_set:
                 self._wait()
                 if not self._ending.is_set:
-                    wake(self._news())
+                    wake(*self._news())
         finally:
             self._ending.close()
             if self._inotify >= 0:
@@ -133,16 +136,16 @@ class Watcher(Listener[str]):
                 if any(mask != _IN_CLOSE_WRITE for mask in masks):
                     self._listening = False
 
-    def _news(self) -> Collection[str] | None:
+    def _news(self) -> tuple[Collection[str] | None, View | None]:
         try:
             found = self._look(self._stamp, self._memory, timeout=_LOOK_TIMEOUT)
         except (LeaderLockError, OSError):
             # The watchers will learn more from their own next call than we could tell them: say so once.
             was_blind, self._was_blind = self._was_blind, True
-            return () if was_blind else None
+            return () if was_blind else None, None
         self._was_blind = False
-        self._stamp, self._memory, keys = found
-        return keys
+        self._stamp, self._memory = found.stamp, found.memory
+        return found.keys, found.shown
 
 
 def _new_inotify() -> int:

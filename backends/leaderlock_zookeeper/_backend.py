@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
+from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
 from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, new_client
@@ -121,7 +121,7 @@ class ZooKeeperBackend(Backend):
         self._link.check()
         return self._pages(prefix, timeout)
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         self._link.check()
         return self._watches.add(frozenset(keys), wake)
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from leaderlock.backend import Wake
 from leaderlock.watching import Watch, wake_all
 from leaderlock_zookeeper._kazoo import Event, Result, exceptions
 from leaderlock_zookeeper._link import Link
@@ -29,7 +30,7 @@ class _Watch(Watch[str]):
 
     __slots__ = ("waiting",)
 
-    def __init__(self, keys: frozenset[str], wake: Callable[[], None]) -> None:
+    def __init__(self, keys: frozenset[str], wake: Wake) -> None:
         super().__init__(keys, wake)
         self.waiting = set(keys)
 
@@ -59,7 +60,7 @@ class Watches:
         self._is_looking = False
         link.on_connected = self._begin_epoch
 
-    def add(self, keys: frozenset[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def add(self, keys: frozenset[str], wake: Wake) -> Callable[[], None]:
         """Wake ``wake`` when one of ``keys`` may have changed; returns what stops that."""
         watch = _Watch(keys, wake)
         with self._lock:

@@ -246,7 +246,11 @@ class Fired(NamedTuple):
 
 
 class Woken(NamedTuple):
+    """A watched register may have changed."""
+
     key: str
+    shown: View | None = None
+    """What it held when the store told of the change, where it told that too: worth a read that lags."""
 
 
 Event: TypeAlias = (

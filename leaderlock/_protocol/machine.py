@@ -91,8 +91,8 @@ class Machine:
                     self._unanswered(put, event.failure, event.error, now)
             case Fired():
                 self._fired(event, now)
-            case Woken(key):
-                self._woken(key)
+            case Woken():
+                self._woken(event, now)
             case Unread():
                 self._unread(event, now)
             case Scanned():
@@ -265,11 +265,16 @@ class Machine:
             if key.startswith(_NAME):
                 self._names.unread(key[len(_NAME) :], event.failure, event.error)
 
-    def _woken(self, key: str) -> None:
-        if key.startswith(_NAME):
-            self._names.woken(key[len(_NAME) :])
-        else:
+    def _woken(self, event: Woken, now: Instant) -> None:
+        key, shown = event.key, event.shown
+        if not key.startswith(_NAME):
             self._say(Ask((key,)))
+        elif shown is not None and self._memory.epoch and shown.memory == self._memory.id:
+            # Rule 8: what was seen on another memory is forgotten, and this may have come late. So it is taken for what
+            # a lagging read of this very memory shows, or else for a hint.
+            self._names.shown(key[len(_NAME) :], shown.seen[key], now)
+        else:
+            self._names.woken(key[len(_NAME) :])
 
     def _scanned(self, event: Scanned, now: Instant) -> None:
         self._sessions.scanned(event)

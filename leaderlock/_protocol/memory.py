@@ -6,7 +6,7 @@ from enum import Enum, auto
 from typing import Final
 
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put
+from leaderlock._protocol.events import Arm, Ask, Kind, Put, Unwatch, Watch
 from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord, read_settled
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, View, Write
@@ -42,6 +42,7 @@ class Memory:
         self._since = Instant(0.0, 0.0, 0.0)
         self._seen: Seen | None = None
         self._flight = False
+        self._is_watched = False
 
     def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
         """Take note of the memory and the floor that an answer came with."""
@@ -68,6 +69,7 @@ class Memory:
         # Rule 15: once seen settled, it stays so for that memory (a read that lags cannot unsettle it).
         if record is not None and record.memory == self.id:
             self.settled = True
+            self.rest()
 
     def pursue(self, now: Instant) -> bool:
         """Get one step nearer to a settled memory, for a candidate (rule 16); returns whether only time can help."""
@@ -80,7 +82,17 @@ class Memory:
             self._settle(self._seen, now)
             return False
         self._setting.say(Arm(SETTLE, self.settles_at, patiently=True))
+        if not self._is_watched:
+            # Another candidate may have waited for longer, and a person may type `leaderlock init`.
+            self._is_watched = True
+            self._setting.say(Watch(SETTLED))
         return True
+
+    def rest(self) -> None:
+        """Nobody here waits for it to be settled any more."""
+        if self._is_watched:
+            self._is_watched = False
+            self._setting.say(Unwatch(SETTLED))
 
     @property
     def settles_at(self) -> Deadline:

@@ -118,13 +118,18 @@ class Names:
     def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
         """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
         record = decode(seen)
-        if self._believe_take(name, record, now):
-            assert isinstance(record, NameRecord)
-            assert name.candidacy is not None
-            name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
-            name.doubts = ()
-            self._elect(name, name.candidacy, record)
-            return
+        take = name.recognise(record, Kind.TAKE)
+        if take is not None:
+            # It has been applied, so it cannot be again. Whatever shows it after this look may be old: our release
+            # of it may have been applied since, and somebody else's take after that.
+            name.doubts = tuple(put for put in name.doubts if put is not take)
+            if self._counts(take, name, now):
+                assert isinstance(record, NameRecord)
+                assert name.candidacy is not None
+                name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
+                name.doubts = ()
+                self._elect(name, name.candidacy, record)
+                return
         if not decided and self._lags(name, record, now):
             return
         if name.is_claimed and name.candidacy is not None:
@@ -158,11 +163,10 @@ class Names:
         shows_less = isinstance(record, NameRecord) and record.token < known.token
         return shows_less and (is_ours or self._taking.is_fresh(name, now))
 
-    def _believe_take(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
+    def _counts(self, put: Put, name: Name, now: Instant) -> bool:
         """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
         since sending and no more than a ttl has passed. (A session that was ever given up has another id.)"""
-        put = name.recognise(record, Kind.TAKE)
-        if put is None or not name.is_wanted:
+        if not name.is_wanted:
             return False
         fresh = not self._setting.timing.wait_out(put.sent, self._setting.timing.ttl).has_passed(now)
         return fresh and put.epoch == self._memory.epoch and self._sessions.stands(put.session, put.epoch, now)
@@ -239,7 +243,9 @@ class Names:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
         if failure is Failure.MEMORY_GONE:
             self._taking.ask(name)
-        self._again(name, error)
+            self._again(name, None)
+        else:
+            self._again(name, error)
 
     def _matters(self, name: Name, put: Put) -> bool:
         """Whether its outcome has to be found out. A take for a session that was given up meanwhile is not: closing
@@ -252,10 +258,12 @@ class Names:
             case _:
                 return False
 
-    def _again(self, name: Name, error: Exception) -> None:
+    def _again(self, name: Name, error: Exception | None) -> None:
+        """Try again after a pause. ``error``: why there was no answer; ``None``: there was one."""
         name.failures += 1
         self._setting.say(Retry(("name", name.name), name.failures))
-        self._taking.tell_waiting(name, Waiting(Why.UNREACHABLE, str(error)))
+        if error is not None:
+            self._taking.tell_waiting(name, Waiting(Why.UNREACHABLE, str(error)))
 
     def _elect(self, name: Name, candidacy: Candidacy, record: NameRecord) -> None:
         self._wanted.pop(name.name, None)
@@ -310,9 +318,17 @@ class Names:
             self.advance(name, now, look=True)
 
     def woken(self, key: str) -> None:
+        """Something may have happened to the name: look."""
         name = self._busy.get(key)
         if name is not None and (name.is_wanted or name.is_claimed):
             self._taking.ask(name)
+
+    def shown(self, key: str, seen: Seen, now: Instant) -> None:
+        """A watch told what happened to the name, so it need not be read: a free one is taken by this stamp."""
+        name = self._busy.get(key)
+        if name is not None and (name.is_wanted or name.is_claimed):
+            self.saw(name, seen, 0, now, decided=False)
+            self.advance(name, now)
 
     # -- the session, the memory, the end
 
@@ -366,6 +382,8 @@ class Names:
         """Drop what a name needs only while somebody here wants or holds it."""
         self._wanted.pop(name.name, None)
         self._taking.leave(name)
+        if not self._wanted:
+            self._memory.rest()
         if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
             return
         if name.watched:

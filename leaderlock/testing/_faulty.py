@@ -9,7 +9,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeAlias
 
-from leaderlock.backend import Answer, Backend, Seen, Traits, View, Write
+from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
 
 __all__ = ["Call", "Fault", "FaultyBackend", "Injection", "Op"]
@@ -167,10 +167,10 @@ class FaultyBackend(Backend):
             raise OutcomeUnknown("injected: no answer to a scan")
         return self.inner.scan(prefix, timeout=timeout)
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
-        def wake_unless_deaf() -> None:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
+        def wake_unless_deaf(shown: View | None) -> None:
             if not self.is_deaf:
-                wake()
+                wake(shown)
 
         return self.inner.watch(keys, wake_unless_deaf)
 

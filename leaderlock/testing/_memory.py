@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from leaderlock._clock import Clock, SteadyClock
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Write
+from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Wake, Write
 from leaderlock.errors import BackendRefused, MemoryGone, UsageError
 
 __all__ = ["MemoryBackend", "MemoryStore", "Snapshot", "open_backend"]
@@ -34,8 +34,12 @@ class Snapshot:
 @dataclass(slots=True, eq=False)
 class _Watch:
     keys: frozenset[str]
-    wake: Callable[[], None]
+    wake: Wake
     is_live: bool = True
+
+    def tell(self, shown: View | None) -> None:
+        if self.is_live:
+            self.wake(shown)
 
 
 @dataclass(slots=True)
@@ -117,16 +121,11 @@ class MemoryStore:
                     space.registers.clear()
                     space.registers.update(snapshot.spaces.get(name, {}))
             watches = [watch for space in core.spaces.values() for watch in space.watches]
-        _wake(watches)
+        for watch in watches:
+            watch.tell(None)
 
     def _now(self) -> int:
         return int(self._clock.now().wall * 1_000_000)
-
-
-def _wake(watches: Sequence[_Watch]) -> None:
-    for watch in watches:
-        if watch.is_live:
-            watch.wake()
 
 
 class MemoryBackend(Backend):
@@ -195,8 +194,12 @@ class MemoryBackend(Backend):
                     registers[key] = Seen(value, revision)
                     answers.append(Swapped(revision))
             woken = [watch for watch in self._space.watches if not watch.keys.isdisjoint(changed)]
+            shown = None
+            if woken:
+                shown = View({key: registers.get(key, _NOTHING) for key in changed}, core.birth + core.revision, memory)
         # Without the lock: who is woken may ask the store at once.
-        _wake(woken)
+        for watch in woken:
+            watch.tell(shown)
         return answers
 
     def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:
@@ -204,7 +207,7 @@ class MemoryBackend(Backend):
         with self._core.lock:
             return iter([item for item in self._space.registers.items() if item[0].startswith(prefix)])
 
-    def watch(self, keys: Collection[str], wake: Callable[[], None]) -> Callable[[], None]:
+    def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         self._check_usable()
         watch = _Watch(frozenset(keys), wake)
         with self._core.lock:

@@ -95,7 +95,7 @@ class TestZooKeeperClientHandedIn(TestZooKeeper):
     def test_a_closed_client_leaves_no_thread_and_no_descriptor_behind(self, open_backend, lent):
         # Descriptors cannot be counted here: kazoo opens and closes one whenever it waits for its socket.
         threads, backend = threading.active_count(), open_backend()
-        backend.watch(["name/a"], lambda: None)
+        backend.watch(["name/a"], lambda _: None)
         backend.read(["name/a"], timeout=10)
 
         backend.close()

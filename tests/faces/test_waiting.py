@@ -8,7 +8,9 @@ import time
 import pytest
 
 from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
-from leaderlock.testing import Fault, ManualClock
+from leaderlock._bell import Bell
+from leaderlock._handed import Attending
+from leaderlock.testing import Fault, ManualClock, MemoryStore
 
 
 def about_names(keys):
@@ -186,6 +188,44 @@ def test_a_rollout_takes_milliseconds(open_client, store):
     assert won[0][1] - released < 1.0
 
 
+def test_what_was_released_is_taken_by_the_thread_that_waits_for_it_without_a_read(
+    client, rival, backend, in_background, eventually
+):
+    """From a release to a take: one swap, and no hop between threads besides the one that wakes who waits."""
+    lease = rival.election("a").campaign()
+    swapped_by = []
+    backend.before(lambda: swapped_by.append(threading.current_thread().name), op="swap", times=None)
+    waiting = in_background(lambda: (threading.current_thread().name, client.election("a").campaign()))
+    eventually(lambda: client.engine()._attending)
+    backend.calls.clear()
+
+    lease.resign()
+    eventually(lambda: waiting)
+
+    who, won = waiting[0]
+    assert won.is_held
+    assert swapped_by == [who]
+    assert backend.count("read") == 0
+
+
+def test_a_wake_for_who_has_just_stopped_waiting_is_met_by_a_lane(client, backend, eventually):
+    class Leaving(dict):
+        def get(self, key):
+            found = super().get(key)
+            self.clear()
+            return found
+
+    lease = client.election("a").campaign()
+    engine = client.engine()
+    engine._attending = Leaving({"name/a": Attending(Bell())})
+    backend.calls.clear()
+
+    engine._woken("name/a", None)
+
+    eventually(lambda: backend.count("read"))
+    assert lease.is_held
+
+
 def test_a_missed_wake_up_costs_less_than_half_a_ttl(client, rival, backend, clock, in_background, eventually):
     """Every wake leads to a look, and without any there is one all the same."""
     lease = rival.election("a").campaign()
@@ -210,3 +250,65 @@ def test_a_long_wait_asks_at_most_four_times_a_ttl(client, rival, backend, clock
 
     assert isinstance(waiting[0], CampaignTimeout)
     assert backend.count("read") <= 4 * 150 / 15 + 10
+
+
+# -- on a memory that has to settle
+
+
+@pytest.fixture
+def forgetful(open_client, clock):
+    """Two clients of a store that may have forgotten leaders, so that nobody is elected for a while."""
+    store = MemoryStore(keeps_memory=False)
+    return [open_client(store.backend(), clock=clock) for _ in range(2)]
+
+
+def test_init_frees_at_once_who_waits_for_the_memory_to_settle(forgetful, in_background, eventually):
+    client, operator = forgetful
+    waiting = in_background(client.election("a").campaign)
+    eventually(lambda: "settled" in client.engine()._watches._stops)
+
+    operator.init()
+    eventually(lambda: waiting)
+
+    assert waiting[0].is_held
+    assert "settled" not in client.engine()._watches._stops
+
+
+def test_a_campaign_given_up_on_unsettled_memory_leaves_no_watch_behind(forgetful, clock, in_background, eventually):
+    client, _ = forgetful
+
+    waiting = in_background(lambda: client.election("a").campaign(timeout=1))
+    eventually(lambda: client.engine()._watches)
+    eventually(lambda: clock.advance(0.1) or waiting)
+
+    assert isinstance(waiting[0], CampaignTimeout)
+    eventually(lambda: not client.engine()._watches)
+
+
+def test_a_store_that_forgot_is_not_called_silent(open_client, clock, store, in_background, eventually):
+    client, told = open_client(store.backend(), clock=clock), []
+    client.election("a").campaign().resign()
+    store.forget(wipe=False)
+
+    waiting = in_background(lambda: client.election("a").campaign(on_waiting=told.append))
+    eventually(lambda: clock.advance(0.5) or waiting)
+
+    assert waiting[0].is_held
+    assert not [why for why in told if "does not answer" in why]
+
+
+def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
+    open_client, backend, store, clock, in_background, eventually, caplog
+):
+    with open_client(store.backend(), clock=clock).election("a"):
+        client = open_client(backend, clock=clock)
+        waiting = in_background(lambda: client.election("a").campaign(timeout=60))
+        eventually(lambda: client.engine()._attending)
+        backend.inject(Fault.NEVER_SENT, op="any", times=None)
+        while not waiting:
+            clock.advance(0.25)
+            time.sleep(0.002)
+
+    said = [record for record in caplog.records if "does not answer candidates" in record.message]
+    assert isinstance(waiting[0], CampaignTimeout)
+    assert len(said) == 1

@@ -52,6 +52,13 @@ OF_MEMORY_AND_PROGRESS: Final = (
         seen_by="overlap tokens",
     ),
     broken(
+        "what a watch showed of another memory counts",
+        Change("machine.py", " and self._memory.epoch and shown.memory == self._memory.id:", ":"),
+        profiles="told-late",
+        budget=60,
+        seen_by="overlap",
+    ),
+    broken(
         "a take's answer counts on a newer memory",
         Change(
             "names.py",

@@ -109,11 +109,14 @@ class History:
         self._wake(key)
 
     def _wake(self, key: str) -> None:
-        world = self.world
-        deaf = 0.0 if self.network.calm else self.profile.deaf
+        world, profile = self.world, self.profile
+        deaf = 0.0 if self.network.calm else profile.deaf
         for process in sorted(self.watchers.get(key, ()), key=lambda process: process.label):
             if not world.chance(deaf):
-                world.after(world.random.random() * self.profile.latency, process.wake, key)
+                shown = self.store.read([key]) if world.chance(profile.shows) else None
+                is_late = shown is not None and not self.network.calm and world.chance(profile.shows_late)
+                longest = profile.travels if is_late else profile.latency
+                world.after(world.random.random() * longest, process.wake, key, shown)
 
     # -- what happens to them
 

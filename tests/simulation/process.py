@@ -120,8 +120,8 @@ class Process:
         self._pauses += 1
         self._world.after(seconds, self._resume)
 
-    def wake(self, key: str) -> None:
-        self._reach(self._woken, key)
+    def wake(self, key: str, shown: View | None) -> None:
+        self._reach(self._woken, key, shown)
 
     @property
     def is_idle(self) -> bool:
@@ -320,9 +320,9 @@ class Process:
     def _unwatch(self, effect: Any) -> None:
         self._watchers[effect.key].discard(self)
 
-    def _woken(self, key: str) -> None:
+    def _woken(self, key: str, shown: View | None) -> None:
         if self in self._watchers[key]:
-            self._handle(self._events.Woken(key))
+            self._handle(self._events.Woken(key, shown), self._on_own_thread())
 
     def _tell(self, effect: Any) -> None:
         self._checks.news(self, effect.candidacy, effect.news)

@@ -78,6 +78,10 @@ class Profile:
     partition: float = 8.0
     deaf: float = 0.2
     """The share of wake-ups that do not come."""
+    shows: float = 0.5
+    """The share of wake-ups that show what there is, whatever becomes of it while they are on their way."""
+    shows_late: float = 0.05
+    """The share of these that travel as long as a late request."""
     lagging: float = 0.05
     lag: float = 5.0
     names_unread: float = 0.0
@@ -159,7 +163,7 @@ PROFILES: Final = {
             crashes=0.4,
             hold=4.0,
             wrong_wall=0.5,
-            constants=NONE_RESTING,
+            constants=QUICK_CLEANING + NONE_RESTING,
         ),
         _FORGETFUL,
         replace(_FORGETFUL, name="amnesia", losses=0.04, longest=6.0, ttls=(3.0, 6.0), late=0.1, reply_lost=0.1),
@@ -230,6 +234,23 @@ PROFILES: Final = {
             left_behind=0.5,
             partitions=0.0,
             hold=10.0,
+        ),
+        replace(
+            _TUNED,
+            name="told-late",
+            keeps_memory=0.0,
+            counts_by_key=1.0,
+            ttls=(3.0,),
+            longest=3.0,
+            slow=0.1,
+            shows=1.0,
+            shows_late=0.5,
+            travels=12.0,
+            losses=0.06,
+            rollback=8.0,
+            losses_seen=("rollback",),
+            partitions=0.0,
+            hold=3.0,
         ),
         replace(
             _MIXED,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from leaderlock._protocol import session as session_module
-from leaderlock._protocol.candidacy import Denied, LossReason, NoteLost, NoteSaved, State
+from leaderlock._protocol.candidacy import Candidacy, Denied, LossReason, NoteLost, NoteSaved, State
 from leaderlock._protocol.events import (
+    Campaign,
     Failure,
     Fired,
     Kind,
@@ -14,6 +15,8 @@ from leaderlock._protocol.events import (
     Scan,
     Unanswered,
     Viewed,
+    Withdraw,
+    Woken,
 )
 from leaderlock._protocol.records import SETTLED, NameRecord, SessionRecord
 from leaderlock.backend import Seen, View
@@ -143,3 +146,23 @@ def test_names_that_only_a_scan_finds_are_looked_for_after_every_loss_of_memory(
 
     assert [effect.prefix for effect in effects if isinstance(effect, Scan)] == ["name/"]
     assert all(one.leads for one in held)
+
+
+def test_a_take_that_was_seen_and_given_back_is_not_believed_when_something_old_shows_it_again(store, client, rival):
+    client.do(Resign(client.campaign()))
+    given_up = Candidacy("n", patient=True)
+    [take] = puts(client.machine.handle(Campaign(given_up), client.now), Kind.TAKE)
+    client.do(Withdraw(given_up))
+    client.arrives_late(take)
+    client.do(Unanswered([take], Failure.UNKNOWN, OutcomeUnknown("lost")))
+    old = client.backend.read(["name/n"], timeout=1)
+    client.loses = {Kind.RELEASE: "request"}
+    client.look("name/n")
+    client.arrives_late(client.late[0])
+    theirs = rival.campaign()
+
+    again = client.campaign()
+    client.do(Woken("name/n", old))
+
+    assert theirs.leads
+    assert not again.leads

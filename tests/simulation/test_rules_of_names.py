@@ -18,6 +18,7 @@ from leaderlock._protocol.events import (
     SaveNote,
     Viewed,
     Withdraw,
+    Woken,
 )
 from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, read_name, read_session
 from leaderlock.backend import DELETE, Write
@@ -49,6 +50,46 @@ def test_rule_8_what_was_released_is_taken_and_what_is_held_is_not(client, rival
 
     assert (waited, candidacy.state) == (State.CAMPAIGNING, State.LEADING)
     assert candidacy.token > held.token
+
+
+def test_rule_8_a_release_that_a_watch_shows_is_taken_without_a_read(client, rival):
+    held = client.campaign()
+    candidacy = rival.campaign()
+    client.do(Resign(held))
+    shown = rival.backend.read(["name/n"], timeout=1)
+
+    effects = rival.machine.handle(Woken("name/n", shown), rival.now)
+
+    assert [effect.kind for effect in effects if isinstance(effect, Put)] == [Kind.OPEN, Kind.TAKE]
+    assert not [effect for effect in effects if isinstance(effect, Ask)]
+    assert candidacy.campaigns
+
+
+@pytest.mark.parametrize("memory", ["", "another"])
+def test_rule_8_what_a_watch_shows_of_another_memory_is_only_a_reason_to_look(client, rival, memory):
+    held = client.campaign()
+    rival.campaign()
+    client.do(Resign(held))
+    shown = rival.backend.read(["name/n"], timeout=1)._replace(memory=memory)
+
+    effects = rival.machine.handle(Woken("name/n", shown), rival.now)
+
+    assert [type(effect) for effect in effects] == [Ask]
+
+
+def test_rule_8_what_a_watch_shows_late_takes_nothing_from_who_came_since(store, client, rival):
+    held = client.campaign()
+    candidacy = rival.campaign()
+    client.do(Resign(held))
+    old = rival.backend.read(["name/n"], timeout=1)
+    third = Client(store, "c")
+    theirs = third.campaign()
+
+    rival.do(Woken("name/n", old))
+
+    assert theirs.leads
+    assert candidacy.campaigns
+    assert name_in(store).token == theirs.token
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,11 @@ class Violation(AssertionError):
     """An invariant was broken. ``kind``: overlap, tokens, news, notes, liveness, error."""
 
     def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
+        super().__init__(kind, text)  # as it was called, so that it can be sent home from a process of a pool
         self.kind = kind
+
+    def __str__(self) -> str:
+        return ": ".join(self.args)
 
 
 class World:

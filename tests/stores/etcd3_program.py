@@ -37,7 +37,7 @@ def main(settings: dict[str, object]) -> dict[str, object]:
     backend = from_client(client, namespace="lent", prefix="/tests")
     woken = threading.Event()
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
     stands = woken.wait(TIMEOUT)
     woken.clear()
     stamp = backend.read(["name/a"], timeout=TIMEOUT).seen["name/a"].stamp or ABSENT

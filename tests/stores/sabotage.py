@@ -157,7 +157,7 @@ class Sabotage:
 
         with proxy.slow(0.02, piece=2000):
             memory = eventually(lambda: backend.read([], timeout=TIMEOUT).memory)
-            stop = backend.watch(["name/a"], woken.set)
+            stop = backend.watch(["name/a"], lambda _: woken.set())
             answers = backend.swap(
                 [Write(f"name/{number}", ABSENT, b"x" * 100) for number in range(50)], memory, timeout=TIMEOUT
             )
@@ -186,7 +186,7 @@ class Sabotage:
     def test_a_watch_outlives_every_cut(self, backend, proxy, witness):
         woken = threading.Event()
         memory = witness.read([], timeout=TIMEOUT).memory
-        backend.watch(["name/a"], woken.set)
+        backend.watch(["name/a"], lambda _: woken.set())
         assert woken.wait(PATIENCE)
         stamp = ABSENT
 

@@ -181,7 +181,7 @@ def test_a_full_store_is_said_to_be_full_and_leases_go_on(tmp_path):
 def test_a_watch_goes_on_after_its_store_was_away(server, opened, trouble):
     server.start()
     watcher, writer, heard = opened(), opened(), threading.Event()
-    watcher.watch(["name/a"], heard.set)
+    watcher.watch(["name/a"], lambda _: heard.set())
     for at in range(20):
         put(writer, f"name/{at}", b"x")
     assert heard.wait(TIMEOUT)
@@ -202,7 +202,7 @@ def test_a_watch_goes_on_after_its_store_was_away(server, opened, trouble):
 def test_a_watch_begins_anew_where_its_history_was_compacted(server, opened):
     server.start()
     watcher, writer, heard = opened(), opened(), threading.Event()
-    watcher.watch(["name/a"], heard.set)
+    watcher.watch(["name/a"], lambda _: heard.set())
     stamp = put(writer, "name/a", b"x")
     assert heard.wait(TIMEOUT)
 

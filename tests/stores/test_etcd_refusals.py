@@ -109,7 +109,7 @@ def test_who_points_at_the_wrong_thing_is_told(places, url, error, says):
 def works(url, **options):
     backend, woken = open_backend(url, namespace=next(NAMES), **options), threading.Event()
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
     assert woken.wait(TIMEOUT)
     woken.clear()
     (answer,) = backend.swap([Write("name/a", ABSENT, b"x" * 100_000)], memory, timeout=TIMEOUT)

@@ -118,7 +118,7 @@ def test_with_a_password_everything_works_and_an_old_token_is_exchanged(opened, 
     backend = opened(f"etcd://app:pass%3Aword@127.0.0.1:{guarded.port}/tests")
     heard = threading.Event()
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend.watch(["name/a"], heard.set)
+    backend.watch(["name/a"], lambda _: heard.set())
     (answer,) = backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
 
     # Its tokens are in the server's memory only: after a restart it knows none of them.
@@ -147,7 +147,7 @@ def test_a_client_that_is_handed_in_lends_its_channel_and_keeps_it(server):
     with leader, leader.election("job", timeout=TIMEOUT) as lease:
         assert lease.is_held
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend.watch(["name/a"], heard.set)
+    backend.watch(["name/a"], lambda _: heard.set())
     client.channel = grpc.insecure_channel(f"127.0.0.1:{server.port}")
     (answer,) = backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
     assert isinstance(answer, Swapped)
@@ -184,7 +184,7 @@ def test_a_forked_child_opens_its_own_and_ends_in_time(opened, server):
     url = f"etcd://127.0.0.1:{server.port}"
     backend = opened(url)
     heard = threading.Event()
-    backend.watch(["name/a"], heard.set)
+    backend.watch(["name/a"], lambda _: heard.set())
     assert heard.wait(TIMEOUT)
     child = multiprocessing.get_context("fork").Process(target=_use_in_child, args=(url,))
 

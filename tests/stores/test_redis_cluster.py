@@ -63,7 +63,7 @@ def test_every_node_leads_to_the_one_that_keeps_the_namespace(cluster, opened, n
     one = opened(f"redis+cluster://127.0.0.1:{cluster.nodes[which].port}")
     memory = one.read([], timeout=TIMEOUT).memory
     woken = threading.Event()
-    one.watch(["name/a"], woken.set)
+    one.watch(["name/a"], lambda _: woken.set())
     assert woken.wait(TIMEOUT)
     woken.clear()
 

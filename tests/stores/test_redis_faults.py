@@ -225,7 +225,7 @@ def test_the_rights_that_are_named_are_enough(server, backend):
     one = backend(f"redis://enough:pass@127.0.0.1:{server.port}/0")
 
     memory = one.read([], timeout=TIMEOUT).memory
-    one.watch(["name/a"], woken.set)
+    one.watch(["name/a"], lambda _: woken.set())
     (made,) = one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
     one.swap([Write("name/a", made.stamp, None)], memory, timeout=TIMEOUT)
 
@@ -350,7 +350,7 @@ def test_a_unix_socket_serves_as_well(server, backend):
 def test_a_watch_outlives_its_connection(server, backend):
     one, other, woken = backend(server.url), backend(server.url), threading.Event()
     memory = other.read([], timeout=TIMEOUT).memory
-    one.watch(["name/a"], woken.set)
+    one.watch(["name/a"], lambda _: woken.set())
     assert woken.wait(TIMEOUT), "the subscription stands"
 
     woken.clear()

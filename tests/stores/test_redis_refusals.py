@@ -144,7 +144,7 @@ def test_a_record_of_a_newer_format_is_waited_for_and_told_once(places, caplog):
 def works(url, **options):
     backend, woken = open_backend(url, namespace=next(NAMES), **options), threading.Event()
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
     assert woken.wait(TIMEOUT)
     woken.clear()
     (answer,) = backend.swap([Write("name/a", ABSENT, b"x" * 100_000)], memory, timeout=TIMEOUT)

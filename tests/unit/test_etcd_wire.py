@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leaderlock_etcd import _messages as messages
-from leaderlock_etcd._messages import KeyValue, RangeAnswer, TxnAnswer, WatchAnswer
+from leaderlock_etcd._messages import Change, KeyValue, RangeAnswer, TxnAnswer, WatchAnswer
 from leaderlock_etcd._wire import data, fields, number, signed
 
 INT64 = st.integers(-(1 << 63), (1 << 63) - 1)
@@ -93,6 +93,11 @@ def test_bytes_come_back_in_their_order(values):
     assert [(field, value) for field, _, value in fields(message)] == values
 
 
+def event_message(change: Change) -> bytes:
+    entry = data(1, change.key) + number(3, change.revision) + data(5, change.value or b"")
+    return data(11, number(1, change.value is None) + data(2, entry) + data(3, b""))
+
+
 @given(RANGES, NOISE)
 def test_the_answer_to_a_range_comes_back(answer, noise):
     assert messages.range_answer(noise + range_message(answer) + noise) == answer
@@ -103,9 +108,12 @@ def test_the_answer_to_a_transaction_comes_back(answer, noise):
     assert messages.txn_answer(txn_message(answer) + noise) == answer
 
 
-@given(st.builds(WatchAnswer, REVISION, st.booleans(), st.booleans(), REVISION, st.lists(st.binary()).map(tuple)))
+CHANGES = st.lists(st.builds(Change, st.binary(), st.none() | st.binary(), REVISION)).map(tuple)
+
+
+@given(st.builds(WatchAnswer, REVISION, st.booleans(), st.booleans(), REVISION, CHANGES))
 def test_a_message_of_a_watch_comes_back(answer):
-    events = b"".join(data(11, number(1, 1) + data(2, data(1, key)) + data(3, b"")) for key in answer.keys)
+    events = b"".join(map(event_message, answer.changes))
     marks = number(3, answer.is_created) + number(4, answer.is_canceled) + number(5, answer.compacted)
 
     assert messages.watch_answer(header(answer.revision) + number(2, 5) + marks + events) == answer

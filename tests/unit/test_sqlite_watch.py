@@ -71,7 +71,7 @@ def test_another_processs_write_wakes(backend, path, monkeypatch, has_bell):
         monkeypatch.setattr(_bell, "has_inotify", lambda: False)
     backend.read([], timeout=TIMEOUT)
     woken = threading.Event()
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
 
     in_another_process(path, "name/a")
 
@@ -81,7 +81,7 @@ def test_another_processs_write_wakes(backend, path, monkeypatch, has_bell):
 def test_a_deletion_wakes(backend, other):
     put(backend, "name/a")
     woken = threading.Event()
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
 
     put(other, "name/a", None)
 
@@ -105,7 +105,7 @@ def test_only_those_whose_keys_changed_are_woken(backend, other):
     backend.read([], timeout=TIMEOUT)
     woken = queue.SimpleQueue()
     for number in range(2000):
-        backend.watch([f"name/{number}"], lambda number=number: woken.put(number))
+        backend.watch([f"name/{number}"], lambda _, number=number: woken.put(number))
 
     put(other, "name/1234")
     first = woken.get(timeout=PATIENCE)
@@ -119,7 +119,7 @@ def test_only_those_whose_keys_changed_are_woken(backend, other):
 def test_a_bell_that_was_deleted_costs_no_wake(backend, other, path):
     backend.read([], timeout=TIMEOUT)
     woken = queue.SimpleQueue()
-    backend.watch(["name/a"], lambda: woken.put(None))
+    backend.watch(["name/a"], lambda _: woken.put(None))
     bell = path.with_name("leader.db-bell")
     eventually(bell.exists)
 
@@ -136,7 +136,7 @@ def test_a_bell_that_cannot_be_rung_costs_no_wake(backend, other, path):
     path.with_name("leader.db-bell").mkdir()
     backend.read([], timeout=TIMEOUT)
     woken = threading.Event()
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
 
     put(other, "name/a")
 
@@ -146,9 +146,9 @@ def test_a_bell_that_cannot_be_rung_costs_no_wake(backend, other, path):
 def test_a_file_that_is_replaced_wakes_everybody(backend, path):
     put(backend, "name/a")
     woken = threading.Event()
-    backend.watch(["name/b"], woken.set)
+    backend.watch(["name/b"], lambda _: woken.set())
     looked = threading.Event()
-    backend.watch(["name/c"], looked.set)
+    backend.watch(["name/c"], lambda _: looked.set())
     put(backend, "name/c")
     looked.wait(PATIENCE)
 
@@ -162,7 +162,7 @@ def test_a_watch_may_stop_itself_while_it_is_woken_and_use_the_backend(backend, 
     backend.read([], timeout=TIMEOUT)
     seen = queue.SimpleQueue()
 
-    def wake():
+    def wake(_):
         stop()
         stop()
         seen.put(backend.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value)
@@ -179,11 +179,11 @@ def test_a_wake_that_raises_does_not_silence_the_others(backend, other):
     backend.read([], timeout=TIMEOUT)
     woken = queue.SimpleQueue()
 
-    def wake():
+    def wake(_):
         raise RuntimeError
 
     backend.watch(["name/a"], wake)
-    backend.watch(["name/a"], lambda: woken.put(None))
+    backend.watch(["name/a"], lambda _: woken.put(None))
 
     for _ in range(2):
         put(other, "name/a")
@@ -195,10 +195,10 @@ def test_a_wake_that_raises_does_not_silence_the_others(backend, other):
 def test_the_last_watch_takes_the_thread_with_it_and_a_new_one_starts_another(backend, other):
     backend.read([], timeout=TIMEOUT)
     woken = threading.Event()
-    backend.watch(["name/a"], woken.set)()
+    backend.watch(["name/a"], lambda _: woken.set())()
     eventually(lambda: not threads())
 
-    backend.watch(["name/a"], woken.set)
+    backend.watch(["name/a"], lambda _: woken.set())
     put(other, "name/a")
 
     assert woken.wait(PATIENCE)
@@ -213,7 +213,7 @@ def test_closing_ends_the_thread_and_gives_back_every_descriptor(path):
     before = descriptors()
     backend = open_backend(f"sqlite:///{path}", namespace="n")
     backend.read([], timeout=TIMEOUT)
-    stops = [backend.watch([f"name/{number}"], lambda: None) for number in range(10)]
+    stops = [backend.watch([f"name/{number}"], lambda _: None) for number in range(10)]
 
     began = time.monotonic()
     backend.close()
@@ -230,7 +230,7 @@ def test_closing_from_inside_a_wake_does_not_hang(backend, other):
     backend.read([], timeout=TIMEOUT)
     closed = threading.Event()
 
-    def wake():
+    def wake(_):
         backend.close()
         closed.set()
 
@@ -250,7 +250,7 @@ def test_watches_and_writes_of_many_threads_at_once_do_no_harm(backend, other):
         try:
             for _ in range(30):
                 woken = threading.Event()
-                stop = backend.watch([f"name/{number}"], woken.set)
+                stop = backend.watch([f"name/{number}"], lambda _, woken=woken: woken.set())
                 put(other, f"name/{number}")
                 assert woken.wait(PATIENCE)
                 stop()

@@ -145,7 +145,7 @@ class CountsTheFloorFromZero(MemoryBackend):
 
 class NeverWakes(MemoryBackend):
     def watch(self, keys, wake):
-        return super().watch(keys, lambda: None)
+        return super().watch(keys, lambda _: None)
 
 
 class WakesForItsOwnWritesAlone(MemoryBackend):
@@ -159,7 +159,7 @@ class WakesForItsOwnWritesAlone(MemoryBackend):
             self.is_writing = False
 
     def watch(self, keys, wake):
-        return super().watch(keys, lambda: wake() if self.is_writing else None)
+        return super().watch(keys, lambda shown: wake(shown) if self.is_writing else None)
 
 
 class NeverStopsWaking(MemoryBackend):

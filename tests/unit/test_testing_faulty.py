@@ -201,7 +201,7 @@ def test_every_call_is_noted_also_one_that_fails(faulty):
 
 def test_a_deaf_client_is_not_woken(faulty):
     wakes = []
-    faulty.watch(["a", "b"], lambda: wakes.append(1))
+    faulty.watch(["a", "b"], lambda _: wakes.append(1))
 
     faulty.is_deaf = True
     swap(faulty, "a")

@@ -83,7 +83,7 @@ def test_the_floor_does_not_fall_with_the_wall_clock():
 
 def test_whoever_watches_is_woken_when_the_store_forgets():
     store, wakes = MemoryStore(), []
-    store.backend().watch(["name/a"], lambda: wakes.append(1))
+    store.backend().watch(["name/a"], lambda _: wakes.append(1))
 
     store.forget(wipe=True)
 
@@ -93,7 +93,7 @@ def test_whoever_watches_is_woken_when_the_store_forgets():
 def test_one_batch_is_one_wake_and_who_is_woken_may_ask_the_store():
     store, found = MemoryStore(), []
     backend, other = store.backend(), store.backend()
-    backend.watch(["name/a", "name/b"], lambda: found.append(other.read(["name/b"], timeout=1).seen["name/b"].value))
+    backend.watch(["name/a", "name/b"], lambda _: found.append(other.read(["name/b"], timeout=1).seen["name/b"].value))
 
     backend.swap([Write("name/a", ABSENT, b"x"), Write("name/b", ABSENT, b"y")], memory(backend), timeout=1)
 

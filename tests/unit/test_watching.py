@@ -75,7 +75,7 @@ class Sleeper:
         self.wakes = 0
         self._condition = threading.Condition()
 
-    def wake(self):
+    def wake(self, _=None):
         with self._condition:
             self.wakes += 1
             self._condition.notify_all()
@@ -124,7 +124,7 @@ def test_one_change_of_two_keys_wakes_their_watcher_once(backend):
 
 
 def test_a_wake_that_raises_keeps_no_other_from_being_woken(backend):
-    def fail():
+    def fail(_):
         raise RuntimeError("a caller's bug")
 
     sleepers = [Sleeper() for _ in range(5)]
@@ -141,7 +141,7 @@ def test_a_wake_that_raises_keeps_no_other_from_being_woken(backend):
 def test_a_wake_may_stop_its_own_watch_and_add_another(backend):
     stops, sleeper = [], Sleeper()
 
-    def wake():
+    def wake(_):
         if stops:
             stops.pop()()
             backend.watches.add(["a"], sleeper.wake)
@@ -225,7 +225,7 @@ def test_a_close_ends_the_thread_and_wakes_nobody_any_more(backend):
 def test_a_close_from_inside_a_wake_does_not_wait_for_itself(backend):
     closed = threading.Event()
 
-    def wake():
+    def wake(_):
         backend.close()
         closed.set()
 

@@ -28,7 +28,7 @@ def uses_of(backend: Backend, memory: str) -> list[Callable[[], object]]:
         lambda: backend.read([KEY], timeout=TIMEOUT),
         lambda: backend.swap([Write(KEY, ABSENT, b"x")], memory, timeout=TIMEOUT),
         lambda: list(backend.scan("", timeout=TIMEOUT)),
-        lambda: backend.watch([KEY], lambda: None),
+        lambda: backend.watch([KEY], lambda _: None),
     ]
 
 
@@ -115,7 +115,7 @@ class Lifecycle(Hooks):
         def live_and_end() -> None:
             backend = open_backend()
             rewritten = threading.Event()
-            backend.watch([KEY], rewritten.set)
+            backend.watch([KEY], lambda _: rewritten.set())
             put(backend, KEY, b"x", look(backend, KEY).stamp)
             rewritten.wait(PATIENCE)
             backend.close()

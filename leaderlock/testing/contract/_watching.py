@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from leaderlock.backend import ABSENT, Backend, Stamp, Write
-from leaderlock.testing.contract._hooks import PATIENCE, Hooks, Opener, attempt, eventually, look, put
+from leaderlock.backend import ABSENT, Backend, Stamp, View, Write
+from leaderlock.testing.contract._hooks import PATIENCE, Hooks, Opener, attempt, eventually, look, memory_of, put
 
 KEY = "name/a"
 QUICK = 0.005
@@ -29,7 +29,7 @@ class Ear:
         self._backend = backend
         self._heard = threading.Event()
 
-    def wake(self) -> None:
+    def wake(self, shown: View | None) -> None:
         self.wakes += 1
         self._heard.set()
 
@@ -52,8 +52,8 @@ class Ear:
         eventually(lambda: look(self._backend, KEY))
 
 
-def rewrite(backend: Backend, key: str = KEY) -> Stamp:
-    return put(backend, key, b"x", look(backend, key).stamp)
+def rewrite(backend: Backend, key: str = KEY, value: bytes = b"x") -> Stamp:
+    return put(backend, key, value, look(backend, key).stamp)
 
 
 class Watching(Hooks):
@@ -85,6 +85,29 @@ class Watching(Hooks):
         assert ear.hears(lambda: put(writer, KEY, b"new"))
         assert ear.hears(lambda: put(writer, KEY, None, look(writer, KEY).stamp))
         assert ear.hears(lambda: put(writer, KEY, b"new"))
+
+    def test_what_a_watch_shows_was_there(self, open_backend: Opener) -> None:
+        """It need not show anything; but a name is taken by what it shows."""
+        watcher, writer = open_backend(), open_backend()
+        shown: list[View] = []
+        ear = Ear(watcher)
+
+        def wake(view: View | None) -> None:
+            shown.extend([] if view is None else [view])
+            ear.wake(view)
+
+        def write(value: bytes) -> None:
+            written[rewrite(writer, value=value)] = value
+
+        written = {put(writer, KEY, b"0"): b"0"}
+        watcher.watch([KEY], wake)
+        for number in range(1, 6):
+            assert ear.hears(partial(write, b"%d" % number))
+        memory, floor = memory_of(watcher), watcher.read([], timeout=5).floor
+
+        assert all(written[view.seen[KEY].stamp] == view.seen[KEY].value for view in shown if KEY in view.seen)
+        assert {view.memory for view in shown} <= {memory}
+        assert all(view.floor <= floor for view in shown)
 
     def test_a_store_pushes_exactly_if_its_traits_say_so(self, open_backend: Opener) -> None:
         watcher, writer = open_backend(), open_backend()
@@ -161,7 +184,7 @@ class Watching(Hooks):
         stops: list[Callable[[], None]] = []
         is_set, is_stopped, wakes = threading.Event(), threading.Event(), list[int]()
 
-        def wake() -> None:
+        def wake(_: View | None) -> None:
             wakes.append(1)
             if is_set.is_set():
                 stops[0]()
