@@ -7,16 +7,8 @@ from typing import Final
 
 from leaderlock._engine import Engine
 from leaderlock._observe import Sighting, look, looks
-from leaderlock._protocol.records import (
-    MAX_TOKEN,
-    SETTLED,
-    Foreign,
-    Request,
-    SettledRecord,
-    name_key,
-    read_settled,
-    session_key,
-)
+from leaderlock._protocol.reading import read_settled
+from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, Request, SettledRecord, name_key, session_key
 from leaderlock._protocol.rivals import Observation, observe
 from leaderlock.backend import Conflict, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, CampaignTimeout

@@ -7,16 +7,8 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from leaderlock._engine import Engine
-from leaderlock._protocol.records import (
-    Ending,
-    Foreign,
-    NameRecord,
-    SessionRecord,
-    name_key,
-    read_name,
-    read_session,
-    session_key,
-)
+from leaderlock._protocol.reading import read_name, read_session
+from leaderlock._protocol.records import Ending, Foreign, NameRecord, SessionRecord, name_key, session_key
 from leaderlock.backend import Seen
 
 __all__ = ["Census", "Program", "census", "take_census"]

@@ -13,15 +13,8 @@ from typing import Final, NamedTuple
 
 from leaderlock._census import Census, take_census
 from leaderlock._engine import Engine
-from leaderlock._protocol.records import (
-    SETTLED,
-    Ending,
-    Foreign,
-    SessionRecord,
-    SettledRecord,
-    read_settled,
-    session_key,
-)
+from leaderlock._protocol.reading import read_settled
+from leaderlock._protocol.records import SETTLED, Ending, Foreign, SessionRecord, SettledRecord, session_key
 from leaderlock.backend import ABSENT, DELETE, Conflict, Traits, View, Write
 from leaderlock.diagnosis import Diagnoses, Finding, Level, Limit, Promise
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, MemoryGone

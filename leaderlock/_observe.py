@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
+from leaderlock._protocol.reading import read_name, read_session, read_settled
 from leaderlock._protocol.records import (
     SETTLED,
     Ending,
@@ -18,9 +19,6 @@ from leaderlock._protocol.records import (
     SettledRecord,
     Stint,
     name_key,
-    read_name,
-    read_session,
-    read_settled,
     session_key,
 )
 from leaderlock.backend import Seen, View

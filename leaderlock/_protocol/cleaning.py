@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.events import Arm, Kind, Put, Scan, Scanned
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.records import Ending, NameRecord, name_key, read_name, session_key
+from leaderlock._protocol.reading import read_name
+from leaderlock._protocol.records import Ending, NameRecord, name_key, session_key
 from leaderlock._protocol.rivals import Observation, burial, observe
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import DELETE, Seen, Write

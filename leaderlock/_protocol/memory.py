@@ -7,7 +7,8 @@ from typing import Final
 
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
 from leaderlock._protocol.events import Arm, Ask, Kind, Put, Unwatch, Watch
-from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord, read_settled
+from leaderlock._protocol.reading import read_settled
+from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, View, Write
 from leaderlock.errors import BackendRefused

@@ -5,7 +5,8 @@ from __future__ import annotations
 from leaderlock._protocol.candidacy import Candidacy, State
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put, SaveNote
-from leaderlock._protocol.records import Foreign, NameRecord, name_key, read_name
+from leaderlock._protocol.reading import read_name
+from leaderlock._protocol.records import Foreign, NameRecord, name_key
 from leaderlock.backend import ABSENT, Seen, Stamp
 
 __all__ = ["Name", "decode"]

@@ -1,4 +1,4 @@
-"""What a register holds, and the only code that reads or writes that format (protocol, chapter 2).
+"""What a register holds, and the only code that writes that format (protocol, chapter 2); ``reading.py`` reads it.
 
 A value is one line of JSON, and for names the note after it, byte for byte. ``"v"`` is the format's number and ``"r"``
 the oldest reader that may use the record; fields that a reader does not know are kept when it writes. A record that
@@ -8,7 +8,6 @@ needs a newer reader, or that is not ours at all, is :class:`Foreign`: neither f
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, Final, NamedTuple
@@ -30,9 +29,6 @@ __all__ = [
     "SettledRecord",
     "Stint",
     "name_key",
-    "read_name",
-    "read_session",
-    "read_settled",
     "session_key",
 ]
 
@@ -273,88 +269,3 @@ _dumps_text: Final[Callable[[Any], str]] = json.JSONEncoder(
 def _dumps(fields: Mapping[str, Any]) -> bytes:
     # A surrogate that slipped into a host's or program's name must not stop a renewal.
     return _dumps_text(fields).encode("utf-8", "surrogatepass")
-
-
-def _fields(value: bytes) -> dict[str, Any] | Foreign:
-    try:
-        fields: Any = json.loads(value)
-        if fields["v"] < 1:
-            raise ValueError
-        if (needed := fields.pop("r")) > FORMAT:
-            return Foreign(f"it needs a reader of format {needed}; this one knows {FORMAT}: upgrade leaderlock here")
-        del fields["v"]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Foreign("it is not a record of leaderlock's: somebody else wrote this register")
-    return fields  # type: ignore[no-any-return]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _number(value: Any) -> int | float:
-    """A finite number that is not negative: anything else, from whatever hand, would make a wait endless."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-        raise TypeError
-    return value
-
-
-def _damaged(what: str) -> Foreign:
-    return Foreign(f"it is a damaged {what} record: somebody else wrote this register")
-
-
-def read_session(value: bytes) -> SessionRecord | Foreign:
-    fields = _fields(value)
-    if isinstance(fields, Foreign):
-        return fields
-    try:
-        host, pid, program, label = fields.pop("holder")
-        boot = fields.pop("boot")
-        return SessionRecord(
-            write=_text(fields.pop("write")),
-            ttl=_number(fields.pop("ttl")),
-            ended=Ending(fields.pop("ended")),
-            holder=Holder(host, pid, program, label),
-            at=_number(fields.pop("at")),
-            boot=None if boot is None else Boot(_text(boot[0]), _text(boot[1]), _number(boot[2])),
-            requests=tuple(Request(*request) for request in fields.pop("requests")),
-            extra=fields,
-        )
-    except (ValueError, KeyError, TypeError, IndexError):
-        return _damaged("session")
-
-
-def read_name(value: bytes) -> NameRecord | Foreign:
-    head, _, note = value.partition(b"\n")
-    fields = _fields(head)
-    if isinstance(fields, Foreign):
-        return fields
-    try:
-        return NameRecord(
-            write=_text(fields.pop("write")),
-            session=None if (session := fields.pop("session")) is None else _text(session),
-            token=int(_number(fields.pop("token"))),
-            note=note,
-            at=_number(fields.pop("at")),
-            history=tuple(map(_text, fields.pop("history"))),
-            extra=fields,
-        )
-    except (ValueError, KeyError, TypeError):
-        return _damaged("name")
-
-
-def read_settled(value: bytes) -> SettledRecord | Foreign:
-    fields = _fields(value)
-    if isinstance(fields, Foreign):
-        return fields
-    try:
-        return SettledRecord(
-            memory=_text(fields.pop("memory")),
-            longest=_number(fields.pop("longest")),
-            durability=_text(fields.pop("durability")),
-            extra=fields,
-        )
-    except (ValueError, KeyError, TypeError):
-        return _damaged("settled")

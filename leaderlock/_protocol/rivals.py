@@ -7,7 +7,8 @@ from typing import Final
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
 from leaderlock._protocol.events import Kind, Put
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.records import Ending, Foreign, Holder, SessionRecord, read_session, session_key
+from leaderlock._protocol.reading import read_session
+from leaderlock._protocol.records import Ending, Foreign, Holder, SessionRecord, session_key
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Answer, Conflict, Seen, Write
 

@@ -13,17 +13,8 @@ from leaderlock._protocol.candidacy import LossReason, Standing
 from leaderlock._protocol.clocks import PAST, Deadline, Instant
 from leaderlock._protocol.events import Arm, Ask, Disarm, Failure, Kind, Lane, Put, Retry, Scan, Scanned, Warn
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.records import (
-    SETTLED,
-    Ending,
-    NameRecord,
-    Request,
-    SessionRecord,
-    name_key,
-    read_name,
-    read_session,
-    session_key,
-)
+from leaderlock._protocol.reading import read_name, read_session
+from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, name_key, session_key
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Write
 

@@ -309,6 +309,9 @@ def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
             clock.advance(0.25)
             time.sleep(0.002)
 
-    said = [record for record in caplog.records if "does not answer candidates" in record.message]
+    def said():
+        return [record for record in caplog.records if "does not answer candidates" in record.message]
+
+    eventually(said)  # on the callbacks' thread
     assert isinstance(waiting[0], CampaignTimeout)
-    assert len(said) == 1
+    assert len(said()) == 1

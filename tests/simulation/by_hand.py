@@ -23,7 +23,8 @@ from leaderlock._protocol.events import (
     Viewed,
 )
 from leaderlock._protocol.machine import Machine
-from leaderlock._protocol.records import Holder, read_name, read_session
+from leaderlock._protocol.reading import read_name, read_session
+from leaderlock._protocol.records import Holder
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Write
 from leaderlock.errors import MemoryGone, OutcomeUnknown

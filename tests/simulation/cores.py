@@ -38,7 +38,8 @@ class Core:
             return importlib.import_module(f"{package}.{name}")
 
         self.candidacy, self.clocks, self.events = module("candidacy"), module("clocks"), module("events")
-        self.records, self.setting, self.machine = module("records"), module("setting"), module("machine")
+        self.records, self.reading = module("records"), module("reading")
+        self.setting, self.machine = module("setting"), module("machine")
 
 
 class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):

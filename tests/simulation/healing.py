@@ -125,11 +125,11 @@ def _leader(history: History, name: str) -> Seat | None:
 
 def _alive(history: History) -> set[str]:
     """The sessions that the store shows alive."""
-    records = history.world.core.records
+    records, reading = history.world.core.records, history.world.core.reading
     return {
         key.removeprefix("session/")
         for key, seen in history.store.scan("session/")
-        if records.read_session(seen.value).ended is records.Ending.NO
+        if reading.read_session(seen.value).ended is records.Ending.NO
     }
 
 
@@ -139,9 +139,9 @@ def _own(history: History) -> set[str | None]:
 
 def _kept_by_nobody(history: History) -> list[str]:
     """Names that show a session which its owner keeps alive (nobody leads now, so nobody claims them)."""
-    records, found = history.world.core.records, []
+    reading, found = history.world.core.reading, []
     for key, seen in history.store.scan("name/"):
-        session = records.read_name(seen.value).session
+        session = reading.read_name(seen.value).session
         if session is not None and session in _alive(history) and session in _own(history):
             found.append(f"{key} is kept by nobody, for session {session}")
     return found

@@ -184,15 +184,15 @@ class History:
 
     def _request(self) -> None:
         """Somebody asks for a name, in the record of the session that holds it (rule 13)."""
-        records = self.world.core.records
+        records, reading = self.world.core.records, self.world.core.reading
         key = records.name_key(self.world.random.choice(self.names))
         view = self.store.read([key])
-        name = None if view.seen[key].value is None else records.read_name(view.seen[key].value)
+        name = None if view.seen[key].value is None else reading.read_name(view.seen[key].value)
         if name is None or name.session is None:
             return
         session = records.session_key(name.session)
         seen = self.store.read([session]).seen[session]
-        record = None if seen.value is None else records.read_session(seen.value)
+        record = None if seen.value is None else reading.read_session(seen.value)
         if record is None or record.ended is not records.Ending.NO:
             return
         by = f"asker-{self.world.random.randrange(20)}"

@@ -20,7 +20,8 @@ from leaderlock._protocol.events import (
     Withdraw,
     Woken,
 )
-from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord, read_name, read_session
+from leaderlock._protocol.reading import read_name, read_session
+from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord
 from leaderlock.backend import DELETE, Write
 from leaderlock.errors import MemoryGone
 

@@ -14,7 +14,8 @@ from leaderlock._protocol.events import (
     Resign,
     Retry,
 )
-from leaderlock._protocol.records import Ending, Request, SessionRecord, read_session
+from leaderlock._protocol.reading import read_session
+from leaderlock._protocol.records import Ending, Request, SessionRecord
 from leaderlock._protocol.rivals import Observation, observe
 from leaderlock.backend import Seen
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leaderlock._protocol.reading import read_name, read_session, read_settled
 from leaderlock._protocol.records import (
     HISTORY,
     MAX_REQUESTS,
@@ -19,9 +20,6 @@ from leaderlock._protocol.records import (
     Request,
     SessionRecord,
     SettledRecord,
-    read_name,
-    read_session,
-    read_settled,
 )
 
 texts = st.text(max_size=20)
