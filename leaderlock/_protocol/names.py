@@ -26,12 +26,13 @@ from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Disarm, Failure, Kind, Put, Retry, SaveNote, Tell, Unwatch, Warn
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.name import Name, decode
-from leaderlock._protocol.records import Foreign, NameRecord, Request
+from leaderlock._protocol.name import Name
+from leaderlock._protocol.records import Request
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
+from leaderlock._protocol.showing import Showing
 from leaderlock._protocol.taking import Taking
-from leaderlock.backend import Answer, Conflict, Seen, Stamp
+from leaderlock.backend import Answer, Conflict, Seen
 from leaderlock.errors import UsageError
 
 __all__ = ["Names"]
@@ -49,9 +50,9 @@ class Names:
         self._sessions = sessions
         self._taking = taking
         self._holding = holding
+        self._showing = Showing(setting, memory, sessions, taking, holding)
         self._busy: dict[str, Name] = {}
         self._idle: dict[str, Name] = {}
-        self._wanted: dict[str, Name] = {}
 
     # -- what the faces ask
 
@@ -67,7 +68,7 @@ class Names:
         name.candidacy = candidacy
         name.seen_since = False
         name.failures, name.asking = 0, False
-        self._wanted[name.name] = name
+        self._taking.wanted[name.name] = name
         self.advance(name, now)
 
     def withdraw(self, candidacy: Candidacy, now: Instant) -> None:
@@ -115,69 +116,13 @@ class Names:
 
     # -- what the store says
 
-    def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
-        """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
-        record = decode(seen)
-        take = name.recognise(record, Kind.TAKE)
-        if take is not None:
-            # It has been applied, so it cannot be again. Whatever shows it after this look may be old: our release
-            # of it may have been applied since, and somebody else's take after that.
-            name.doubts = tuple(put for put in name.doubts if put is not take)
-            if self._counts(take, name, now):
-                assert isinstance(record, NameRecord)
-                assert name.candidacy is not None
-                name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
-                name.doubts = ()
-                self._elect(name, name.candidacy, record)
-                return
-        if not decided and self._lags(name, record, now):
-            return
-        if name.is_claimed and name.candidacy is not None:
-            if self._holding.shows_ours(name.candidacy, record):
-                # While the note is being tried again, its answer says whether it is saved: once, not twice.
-                if name.notes and name.flight is None and name.recognise(record, Kind.NOTE):
-                    self._holding.note_saved(name)
-                    name.doubts = ()
-            else:
-                verdict = self._holding.verdict(name, record, decided=decided)
-                if verdict is None:
-                    return
-                self._holding.lose(name, verdict)
-        name.show(record, seen.stamp, now, floor=floor, epoch=self._memory.epoch)
-        if decided:
-            name.resolve(seen.stamp)
-
-    def _lags(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
-        """Whether a read shows less than is known: on one memory tokens only rise, and no name that shows a session of
-        ours is deleted. Believing it would end a release that is still to be repeated (rule 11).
-
-        What is known of others is held against it only for a while: a store that lost writes without a word would else
-        be asked for ever for what it no longer has. The next swap finds out.
-        """
-        known = name.record
-        if name.epoch != self._memory.epoch or not isinstance(known, NameRecord):
-            return False
-        is_ours = self._sessions.is_mine(known.session)
-        if record is None:
-            return is_ours
-        shows_less = isinstance(record, NameRecord) and record.token < known.token
-        return shows_less and (is_ours or self._taking.is_fresh(name, now))
-
-    def _counts(self, put: Put, name: Name, now: Instant) -> bool:
-        """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
-        since sending and no more than a ttl has passed. (A session that was ever given up has another id.)"""
-        if not name.is_wanted:
-            return False
-        fresh = not self._setting.timing.wait_out(put.sent, self._setting.timing.ttl).has_passed(now)
-        return fresh and put.epoch == self._memory.epoch and self._sessions.stands(put.session, put.epoch, now)
-
     def read(self, keys: dict[str, Seen], floor: int, now: Instant) -> None:
         """Names that a read on the present memory showed."""
         for key, seen in keys.items():
             name = self._get(key)
             name.asking = False
             name.failures = 0
-            self.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
+            self._showing.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
         for key in keys:
             self.advance(self._get(key), now)
 
@@ -200,26 +145,10 @@ class Names:
         # Rule 9: an answer counts only while no newer memory has been seen; that one is looked at first.
         if put.epoch == self._memory.epoch:
             if isinstance(answer, Conflict):
-                self.saw(name, answer.seen, 0, now, decided=True)
+                self._showing.saw(name, answer.seen, 0, now, decided=True)
             else:
-                self._done(name, put, answer.stamp, now)
+                self._showing.done(name, put, answer.stamp, now)
         self.advance(name, now)
-
-    def _done(self, name: Name, put: Put, stamp: Stamp, now: Instant) -> None:
-        name.doubts = ()
-        name.show(put.record, stamp, now, floor=0, epoch=put.epoch)
-        match put.kind:
-            case Kind.TAKE:
-                # Rule 8: held iff at this moment the session that the record names is valid and stands on the memory
-                # that the take was sent on. Else the name shows a session of ours that claims nothing: given back.
-                candidacy = name.candidacy
-                if name.is_wanted and candidacy is not None and self._sessions.stands(put.session, put.epoch, now):
-                    assert put.record is not None
-                    self._elect(name, candidacy, put.record)
-            case Kind.NOTE if name.notes and name.is_claimed:
-                self._holding.note_saved(name)
-            case _:
-                pass
 
     def unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
         """A swap of a name had no answer: what may have been applied stays in doubt until a swap decides."""
@@ -230,7 +159,7 @@ class Names:
         if put.epoch != self._memory.epoch:
             self.advance(name, now)
             return
-        if failure is Failure.UNKNOWN and self._matters(name, put):
+        if failure is Failure.UNKNOWN and self._showing.matters(name, put):
             name.doubts = (*name.doubts, put)
         if failure is Failure.REFUSED:
             if put.kind is Kind.TAKE and name.is_wanted:
@@ -247,28 +176,12 @@ class Names:
         else:
             self._again(name, error)
 
-    def _matters(self, name: Name, put: Put) -> bool:
-        """Whether its outcome has to be found out. A take for a session that was given up meanwhile is not: closing
-        that session frees whatever it takes. Nor is a note of a term that has ended."""
-        match put.kind:
-            case Kind.TAKE:
-                return self._sessions.is_mine(put.session)
-            case Kind.NOTE:
-                return bool(name.notes)
-            case _:
-                return False
-
     def _again(self, name: Name, error: Exception | None) -> None:
         """Try again after a pause. ``error``: why there was no answer; ``None``: there was one."""
         name.failures += 1
         self._setting.say(Retry(("name", name.name), name.failures))
         if error is not None:
             self._taking.tell_waiting(name, Waiting(Why.UNREACHABLE, str(error)))
-
-    def _elect(self, name: Name, candidacy: Candidacy, record: NameRecord) -> None:
-        self._wanted.pop(name.name, None)
-        self._taking.leave(name)
-        self._holding.elect(name, candidacy, record)
 
     # -- what is done next
 
@@ -303,7 +216,7 @@ class Names:
 
     def advance_wanted(self, now: Instant, but: Container[str] = ()) -> None:
         """Something that all campaigns wait for has changed: the session, or the settling of the memory."""
-        for name in tuple(self._wanted.values()):
+        for name in tuple(self._taking.wanted.values()):
             if name.name not in but:
                 self.advance(name, now)
 
@@ -327,7 +240,7 @@ class Names:
         """A watch told what happened to the name, so it need not be read: a free one is taken by this stamp."""
         name = self._busy.get(key)
         if name is not None and (name.is_wanted or name.is_claimed):
-            self.saw(name, seen, 0, now, decided=False)
+            self._showing.saw(name, seen, 0, now, decided=False)
             self.advance(name, now)
 
     # -- the session, the memory, the end
@@ -363,7 +276,7 @@ class Names:
 
     def close(self, now: Instant) -> None:
         """No new take starts; all claims end."""
-        for name in tuple(self._wanted.values()):
+        for name in tuple(self._taking.wanted.values()):
             if name.candidacy is not None:
                 self.withdraw(name.candidacy, now)
         for name in tuple(self._holding.claimed.values()):
@@ -380,10 +293,7 @@ class Names:
 
     def _rest(self, name: Name) -> None:
         """Drop what a name needs only while somebody here wants or holds it."""
-        self._wanted.pop(name.name, None)
         self._taking.leave(name)
-        if not self._wanted:
-            self._memory.rest()
         if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
             return
         if name.watched:

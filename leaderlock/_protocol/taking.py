@@ -32,6 +32,8 @@ class Taking:
         self._memory = memory
         self._rivals = rivals
         self._sessions = sessions
+        self.wanted: dict[str, Name] = {}
+        """The names that somebody here campaigns for."""
         self._waiters: defaultdict[str, dict[Name, None]] = defaultdict(dict)
         """By session, the names that it holds and somebody here wants, in the order in which they began to wait."""
 
@@ -174,7 +176,10 @@ class Taking:
 
     def leave(self, name: Name) -> None:
         """Nobody here waits for this name any more."""
+        self.wanted.pop(name.name, None)
         self._unwatch_rival(name)
+        if not self.wanted:
+            self._memory.rest()
 
     def waiting_for(self, session: str) -> tuple[Name, ...]:
         """The names that this session holds and somebody here wants."""

@@ -97,7 +97,7 @@ def test_a_second_candidate_in_one_client_is_refused_at_once_and_nothing_is_lost
 def test_a_second_campaign_in_one_client_is_refused_too(client, rival, in_background, eventually):
     lease = rival.election("a").campaign()
     waiting = in_background(client.election("a").campaign)
-    eventually(lambda: client.engine()._machine._names._wanted)
+    eventually(lambda: client.engine()._machine._taking.wanted)
 
     with pytest.raises(UsageError, match="already campaigns"):
         client.election("a").campaign()

@@ -82,7 +82,7 @@ def test_a_campaign_given_up_after_a_time_out_cannot_win_a_minute_later(
     with pytest.raises(CampaignTimeout):
         client.election("a").campaign(timeout=0)
 
-    eventually(lambda: client.engine()._machine._names.is_quiet() and not client.engine()._machine._names._wanted)
+    eventually(lambda: client.engine()._machine._names.is_quiet() and not client.engine()._machine._taking.wanted)
     backend.deliver_late()
 
     assert rival.election("a").leader() is None

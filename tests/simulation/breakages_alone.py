@@ -229,9 +229,9 @@ WITHOUT_LOSSES: Final = (
     broken(
         "an unknown take is believed after a gap",
         Change(
-            "names.py",
-            "self._sessions.stands(put.session, put.epoch, now)\n\n    def read",
-            "bool(mine := self._sessions.current) and self._sessions.stands(mine.id, put.epoch, now)\n\n    def read",
+            "showing.py",
+            "self._sessions.stands(put.session, put.epoch, now)\n\n    def done",
+            "bool(mine := self._sessions.current) and self._sessions.stands(mine.id, put.epoch, now)\n\n    def done",
         ),
         Change(
             "names.py",
@@ -244,7 +244,7 @@ WITHOUT_LOSSES: Final = (
     ),
     broken(
         "a take in doubt is believed after it was seen and given back",
-        Change("names.py", "            name.doubts = tuple(put for put in name.doubts if put is not take)\n", ""),
+        Change("showing.py", "            name.doubts = tuple(put for put in name.doubts if put is not take)\n", ""),
         profiles="rough",
         budget=150,
         seen_by="overlap",
@@ -252,7 +252,7 @@ WITHOUT_LOSSES: Final = (
     broken(
         "a note that is tried again is answered twice",
         Change(
-            "names.py", "if name.notes and name.flight is None and name.recognise", "if name.notes and name.recognise"
+            "showing.py", "if name.notes and name.flight is None and name.recognise", "if name.notes and name.recognise"
         ),
         profiles="scribbling",
         budget=80,

@@ -66,12 +66,12 @@ OF_MEMORY_AND_PROGRESS: Final = (
             "        if True:\n            if isinstance(answer, Conflict):",
         ),
         Change(
-            "names.py",
+            "showing.py",
             "candidacy is not None and self._sessions.stands(put.session, put.epoch, now):",
             "candidacy is not None and self._sessions.stands(put.session, self._memory.epoch, now):",
         ),
         Change(
-            "names.py",
+            "showing.py",
             "name.show(put.record, stamp, now, floor=0, epoch=put.epoch)",
             "name.show(put.record, stamp, now, floor=0, epoch=self._memory.epoch)",
         ),
