@@ -6,12 +6,12 @@ a session that is valid or none, and then hands the event to the chapter that it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from leaderlock._protocol.candidacy import NOBODY, Candidacy, Cause, Failed, LossReason, Lost, Released, Standing
+from leaderlock._protocol.candidacy import NOBODY, Candidacy, LossReason, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
-from leaderlock._protocol.clocks import PAST, Instant
+from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import (
     Answered,
     Ask,
@@ -30,7 +30,6 @@ from leaderlock._protocol.events import (
     Retry,
     SaveNote,
     Scanned,
-    Tell,
     Unanswered,
     Unread,
     Viewed,
@@ -40,6 +39,7 @@ from leaderlock._protocol.events import (
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import SETTLE, Admission, Memory
 from leaderlock._protocol.names import Names
+from leaderlock._protocol.ours import REOPEN, Ours
 from leaderlock._protocol.records import SETTLED, name_key, session_key
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
@@ -49,9 +49,6 @@ from leaderlock.backend import Answer, Conflict, Seen
 from leaderlock.errors import UsageError
 
 __all__ = ["Machine"]
-
-REOPEN: Final = ("reopen",)
-"""The timer after which campaigns try again to open a session or to settle the memory."""
 
 _SESSION: Final = session_key("")
 _NAME: Final = name_key("")
@@ -70,16 +67,13 @@ class Machine:
         self._holding = Holding(setting, self._memory, self._sessions)
         self._names = Names(setting, self._memory, self._sessions, self._taking, self._holding)
         self._cleaning = Cleaning(setting, self._memory)
-        self._reopenings = 0
-        self._closing = False
-        self._suspect = False
-        self._sent_before: Put | None = None
-        """The renewal that was under way when the machine became suspect: its answer proves nothing."""
-        self._offset: float | None = None
+        self._ours = Ours(
+            setting, self._memory, self._sessions, names=self._names, holding=self._holding, cleaning=self._cleaning
+        )
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
         """What follows from this event at this moment, in the order in which it is to be done."""
-        self._let_go(now)
+        self._ours.let_go(now)
         match event:
             case Viewed():
                 self._viewed(event, now)
@@ -99,7 +93,8 @@ class Machine:
                 self._scanned(event, now)
             case _:
                 self._asked(event, now)
-        self._finish_closing()
+        if self._ours.has_closed:
+            self._say(Closed())
         return self.drain()
 
     def drain(self) -> list[Effect]:
@@ -113,20 +108,8 @@ class Machine:
 
         No claim survives, everybody is told, and this machine must not be used again.
         """
-        mine = self._sessions.current
-        if mine is not None:
-            mine.standing.until = PAST
         self._setting.effects.clear()
-        for candidacy in self._names.everybody():
-            if candidacy.leads:
-                candidacy.move(Cause.LOSE)
-                candidacy.reason = reason
-                self._say(Tell(candidacy, Lost(reason)))
-            elif candidacy.campaigns:
-                candidacy.move(Cause.FAILED)
-                self._say(Tell(candidacy, Failed(error)))
-            else:
-                self._say(Tell(candidacy, Released()))
+        self._ours.collapse(reason, error)
         return self.drain()
 
     def _asked(self, event: Event, now: Instant) -> None:
@@ -141,43 +124,20 @@ class Machine:
                 self._names.resign(candidacy, now, note=note)
             case SaveNote():
                 self._names.save_note(event, now)
-            case RenewNow(suspect):
-                if suspect:
-                    self._suspect = True
-                    self._sent_before = self._sessions.current.renewing if self._sessions.current else None
-                self._sessions.renew(now)
+            case RenewNow():
+                self._ours.renew_now(event, now)
             case Close():
-                self._close(now)
+                self._ours.close(now)
             case _:
                 raise TypeError(f"no such event: {event!r}")
 
     def _campaign(self, candidacies: Sequence[Candidacy], now: Instant) -> None:
-        if self._closing:
+        if self._ours.is_closing:
             raise UsageError("this client is closed: open another with connect()")
         for candidacy in candidacies:
             self._names.campaign(candidacy, now)
 
-    # -- the clock
-
-    def _let_go(self, now: Instant) -> None:
-        """A deadline that has passed is never revived (rule 2): whatever comes next finds the session given up."""
-        mine = self._sessions.current
-        offset, before = now.boot - now.raw, self._offset
-        self._offset = offset
-        if mine is None or not mine.opened or mine.standing.until.is_ahead(now):
-            return
-        if before is not None and offset - before > 1.0:
-            self._lose(LossReason.SUSPENDED, now)
-        else:
-            self._lose(LossReason.STORE_UNREACHABLE if mine.failures else LossReason.EXPIRED, now)
-
-    def _lose(self, reason: LossReason, now: Instant) -> None:
-        mine = self._sessions.current
-        self._sessions.give_up(known_ended=reason in (LossReason.REVOKED,))
-        if mine is not None and mine.id in self._sessions.retired:
-            self._sessions.close_retired(mine.id, now)
-        self._names.session_lost(reason, now)
-        self._names.advance_wanted(now)
+    # -- timers
 
     def _fired(self, event: Fired, now: Instant) -> None:
         match event.timer:
@@ -227,7 +187,7 @@ class Machine:
         self._names.read(names, view.floor, now)
         for session, seen in sessions.items():
             self._session_seen(session, seen, now)
-        self._verify(view.seen, now)
+        self._ours.verify(view.seen, now)
         if admission is Admission.CHANGED or (SETTLED in view.seen and not was_settled):
             self._names.advance_wanted(now, but=names)
 
@@ -236,17 +196,6 @@ class Machine:
             for request in self._sessions.requests_in(seen):
                 self._names.requested(request, now)
         self._names.session_seen(session, now)
-
-    def _verify(self, seen: Mapping[str, Seen], now: Instant) -> None:
-        """Rule 17: tick off what was read of the present memory."""
-        mine = self._sessions.current
-        if mine is None or not mine.to_verify:
-            return
-        lost = self._sessions.verified(seen, seen.get(session_key(mine.id)), now)
-        if lost is not None:
-            self._lose(lost, now)
-        elif mine.stands_on == self._memory.epoch:
-            self._names.advance_wanted(now)
 
     def _memory_changed(self, now: Instant) -> None:
         self._rivals.forget_all()
@@ -260,7 +209,7 @@ class Machine:
             mine.failures += 1
             self._say(Retry(VERIFY, mine.failures))
         if SETTLED in event.keys and not self._memory.settled:
-            self._reopen()
+            self._ours.reopen()
         for key in event.keys:
             if key.startswith(_NAME):
                 self._names.unread(key[len(_NAME) :], event.failure, event.error)
@@ -286,7 +235,7 @@ class Machine:
         same = put.epoch == self._memory.epoch and put.memory == self._memory.id
         match put.kind:
             case Kind.OPEN | Kind.RENEW:
-                self._session_answered(put, answer, now)
+                self._ours.answered(put, answer, now)
             case Kind.CLOSE:
                 self._sessions.closed(put, answer, now)
                 if put.owner not in self._sessions.retired:
@@ -304,33 +253,6 @@ class Machine:
             case _:
                 self._names.answered(put, answer, now)
 
-    def _session_answered(self, put: Put, answer: Answer, now: Instant) -> None:
-        mine = self._sessions.current
-        was_open = mine is not None and mine.opened
-        in_trouble = mine is not None and mine.failures > 0
-        renewed = mine is not None and mine.renewing is put and not isinstance(answer, Conflict)
-        if isinstance(answer, Conflict) and self._sessions.is_mine(put.owner):
-            for request in self._sessions.requests_in(answer.seen):
-                self._names.requested(request, now)
-        lost = self._sessions.answered(put, answer, now)
-        if lost is not None:
-            self._lose(lost, now)
-            return
-        if in_trouble and mine is not None and not mine.failures:
-            self._holding.renewed()
-        if renewed and self._suspect:
-            self._clear_suspicion(put, now)
-        if not was_open and mine is not None and mine.opened:
-            self._reopenings = 0
-            self._cleaning.start(now)
-            self._names.advance_wanted(now)
-
-    def _clear_suspicion(self, put: Put, now: Instant) -> None:
-        if put is self._sent_before:
-            self._sessions.renew(now)
-        else:
-            self._suspect = False
-
     def _closed(self, put: Put, answer: Answer, now: Instant) -> None:
         """A session of ours has ended: whoever waits for it here may go on."""
         ended = answer.seen if isinstance(answer, Conflict) else Seen(put.write.value, answer.stamp)
@@ -341,7 +263,7 @@ class Machine:
     def _unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
         match put.kind:
             case Kind.OPEN | Kind.RENEW:
-                self._session_unanswered(put, failure, error, now)
+                self._ours.unanswered(put, failure, error, now)
             case Kind.CLOSE:
                 self._sessions.not_closed(put, failure)
             case Kind.BURY:
@@ -352,53 +274,18 @@ class Machine:
             case Kind.SETTLE:
                 if put.epoch == self._memory.epoch:
                     self._memory.unanswered()
-                self._reopen()
+                self._ours.reopen()
             case Kind.CLEAN:
                 self._cleaning.answered(put)
             case _:
                 self._names.unanswered(put, failure, error, now)
 
-    def _session_unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
-        mine = self._sessions.current
-        lost = self._sessions.unanswered(put, failure, error)
-        if lost is not None:
-            self._lose(lost, now)
-        elif self._sessions.current is not mine:
-            # An open was abandoned: another id after a pause, and this one is closed as soon as the store answers.
-            if put.owner in self._sessions.retired:
-                self._sessions.close_retired(put.owner, now)
-            self._names.session_abandoned(now)
-            self._reopen()
-        elif mine is not None and mine.opened:
-            self._holding.trouble()
-
-    def _reopen(self) -> None:
-        self._reopenings += 1
-        self._say(Retry(REOPEN, self._reopenings))
-
-    # -- the end
-
-    def _close(self, now: Instant) -> None:
-        """Rule 5: no new take, all claims end, then one write frees all names; or, if none is left, none remains."""
-        if self._closing:
-            return
-        self._closing = True
-        delete = self._names.is_quiet()
-        self._names.close(now)
-        mine = self._sessions.current
-        if mine is not None:
-            self._sessions.give_up(known_ended=False, delete=delete and mine.opened)
-            self._sessions.close_retired(mine.id, now)
-        self._names.session_abandoned(now)
+    # -- what is seen from outside
 
     @property
     def has_closed(self) -> bool:
         """Whether it was closed, and the store has acknowledged the end of every session of its."""
-        return self._closing and not self._sessions.retired
-
-    def _finish_closing(self) -> None:
-        if self.has_closed:
-            self._say(Closed())
+        return self._ours.has_closed
 
     @property
     def standing(self) -> Standing:
@@ -419,4 +306,4 @@ class Machine:
     @property
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still, and no renewal has been answered since."""
-        return self._suspect
+        return self._ours.is_suspect

@@ -120,7 +120,7 @@ WITHOUT_LOSSES: Final = (
     ),
     broken(
         "a passed deadline is revived",
-        Change("machine.py", "if mine is None or not mine.opened or mine.standing.until.is_ahead(now):", "if True:"),
+        Change("ours.py", "if mine is None or not mine.opened or mine.standing.until.is_ahead(now):", "if True:"),
         profiles="mixed",
         budget=5,
         seen_by="news",
