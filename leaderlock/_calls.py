@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, takewhile
+from itertools import islice
 from typing import Final
 
 from leaderlock._clock import Clock
@@ -75,9 +75,16 @@ class Calls:
             self._scan(scan, timeout, post)
 
     def _first(self, puts: Sequence[Put]) -> tuple[Put, ...]:
-        """The first writes that stand on one memory, as many as fit into one call."""
-        memory = puts[0].memory
-        return tuple(takewhile(lambda put: put.memory == memory, islice(puts, self._at_once)))
+        """The first writes that stand on one memory and each on a key of its own, as many as fit into one call.
+
+        A store may look at all stamps before it writes: of two writes of one key both would be acknowledged.
+        """
+        group: dict[str, Put] = {}
+        for put in islice(puts, self._at_once):
+            if put.memory != puts[0].memory or put.write.key in group:
+                break
+            group[put.write.key] = put
+        return tuple(group.values())
 
     def _swap(self, puts: tuple[Put, ...], timeout: float) -> Event:
         try:
@@ -101,8 +108,8 @@ class Calls:
         try:
             rest = self._scans.pop(scan, None) or self.backend.scan(scan.prefix, timeout=timeout)
             items = tuple(islice(rest, SLICE))
-        except Exception as error:  # as above; a scan is started anew the next time somebody wants it
-            _classify(error)
+        except Exception as error:  # as above; the next scan begins anew
+            post(Unread((scan.prefix,), *_classify(error)))
             return
         finished = len(items) < SLICE
         if not finished:

@@ -205,10 +205,7 @@ class Client:
 
         Waits at most five seconds (or half a ttl) for the store; without its answer the names are free a ttl later.
         """
-        with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
+        self._is_closed = True  # nothing new is asked for; whoever was interrupted in what follows may close it again
         self._engine.close(min(CLOSE_WITHIN, self.ttl / 2))
 
     def __enter__(self) -> Client:
@@ -221,9 +218,10 @@ class Client:
 
     def __del__(self) -> None:
         if not getattr(self, "_is_closed", True) and not self._engine.is_forked:
-            # No I/O here: garbage is collected at any moment, on any thread. The session ends by itself.
-            warnings.warn(f"{self!r} was not closed: use it as a context manager", ResourceWarning, stacklevel=1)
+            # No I/O here: garbage is collected at any moment, on any thread. The session ends by itself. And before the
+            # warning, which may be raised as an error.
             self._engine.abandon()
+            warnings.warn(f"{self!r} was not closed: use it as a context manager", ResourceWarning, stacklevel=1)
 
     def now(self) -> datetime:
         """This host's wall clock, by which ticks are chosen, in UTC."""

@@ -381,6 +381,7 @@ class Engine:
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))
+                self._ended.ring()  # for whoever else closes this client now
             acknowledged = self._machine.has_closed
         finally:
             self._stop(until)

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
-from leaderlock._calls import Calls
-from leaderlock._protocol.events import Ask, Event, Put, Scan, Woken
+from leaderlock._calls import Calls, fail
+from leaderlock._protocol.events import Ask, Event, Failure, Put, Scan, Woken
 from leaderlock._thread import OwnThread
+from leaderlock.errors import OutcomeUnknown
 
 __all__ = ["Errand", "Lane"]
 
@@ -54,9 +55,12 @@ class Lane:
                             woken[key] = errand
                     case _:
                         calls.append(errand)
-            for event in woken.values():
-                self._post(event)
-            self._calls.carry(calls, self._timeout, self._post)
+            try:
+                for event in woken.values():
+                    self._post(event)
+                self._calls.carry(calls, self._timeout, self._post)
+            except BaseException as error:  # no Exception, but all the same a driver's: this thread must outlive it
+                fail(calls, Failure.UNKNOWN, OutcomeUnknown(f"the backend raised {error!r}"), self._post)
 
     def _next(self) -> list[Errand | None]:
         """Wait for something to carry, and take all of it."""

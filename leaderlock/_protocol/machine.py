@@ -46,7 +46,7 @@ from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock._protocol.taking import Taking
 from leaderlock.backend import Answer, Conflict, Seen
-from leaderlock.errors import UsageError
+from leaderlock.errors import OutcomeUnknown, UsageError
 
 __all__ = ["Machine"]
 
@@ -204,10 +204,7 @@ class Machine:
         self._sessions.memory_changed()
 
     def _unread(self, event: Unread, now: Instant) -> None:
-        mine = self._sessions.current
-        if mine is not None and mine.to_verify and session_key(mine.id) in event.keys:
-            mine.failures += 1
-            self._say(Retry(VERIFY, mine.failures))
+        self._ours.unread(event.keys)
         if SETTLED in event.keys and not self._memory.settled:
             self._ours.reopen()
         for key in event.keys:
@@ -232,6 +229,11 @@ class Machine:
     # -- swaps
 
     def _answered(self, put: Put, answer: Answer, now: Instant) -> None:
+        if isinstance(answer, Conflict) and answer.seen.stamp == put.write.expected:
+            # It denies what it shows: nothing is known by it, and the next attempt belongs to the back-off.
+            denial = OutcomeUnknown(f"a write of {put.write.key!r} was refused for the very stamp that it expects")
+            self._unanswered(put, Failure.UNKNOWN, denial, now)
+            return
         same = put.epoch == self._memory.epoch and put.memory == self._memory.id
         match put.kind:
             case Kind.OPEN | Kind.RENEW:
@@ -243,6 +245,8 @@ class Machine:
             case Kind.BURY if same:
                 self._rivals.answered(put, answer, now)
                 self._names.session_seen(put.owner, now)
+                if not self._taking.waiting_for(put.owner):
+                    self._rivals.rest(put.owner)
             case Kind.SETTLE if same:
                 self._memory.answered(put, answer)
                 self._names.advance_wanted(now)

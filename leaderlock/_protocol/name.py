@@ -23,6 +23,7 @@ class Name:
         "failures",
         "flight",
         "floor",
+        "is_stranded",
         "key",
         "leaving",
         "name",
@@ -60,6 +61,9 @@ class Name:
         """The session that is watched because it holds the name."""
         self.watched = False
         self.asking = False
+        self.is_stranded = False
+        """Whether a write was told that its memory is gone, while reads show no other yet: then the next one waits for
+        the back-off, or else the two would ask each other without end."""
         self.failures = 0
 
     def show(self, record: NameRecord | Foreign | None, stamp: Stamp, now: Instant, *, floor: int, epoch: int) -> None:

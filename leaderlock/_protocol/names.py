@@ -121,7 +121,8 @@ class Names:
         for key, seen in keys.items():
             name = self._get(key)
             name.asking = False
-            name.failures = 0
+            if not name.is_stranded:
+                name.failures = 0
             self._showing.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
         for key in keys:
             self.advance(self._get(key), now)
@@ -137,8 +138,8 @@ class Names:
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """A swap of a name was answered."""
-        name = self._get(put.owner)
-        if name.flight is not put:
+        name = self._busy.get(put.owner)
+        if name is None or name.flight is not put:
             return
         name.flight = None
         name.failures = 0
@@ -152,8 +153,8 @@ class Names:
 
     def unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
         """A swap of a name had no answer: what may have been applied stays in doubt until a swap decides."""
-        name = self._get(put.owner)
-        if name.flight is not put:
+        name = self._busy.get(put.owner)
+        if name is None or name.flight is not put:
             return  # told twice: an interrupted caller cannot know whether its answer was still delivered
         name.flight = None
         if put.epoch != self._memory.epoch:
@@ -171,6 +172,7 @@ class Names:
             else:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
         if failure is Failure.MEMORY_GONE:
+            name.is_stranded = True
             self._taking.ask(name)
             self._again(name, None)
         else:
@@ -187,7 +189,7 @@ class Names:
 
     def advance(self, name: Name, now: Instant, *, look: bool = False) -> None:
         """The next step for this name. ``look``: a campaign that can only wait looks at the store again."""
-        if name.flight is not None:
+        if name.flight is not None or name.is_stranded:
             return
         known = 0 < name.epoch == self._memory.epoch
         if name.is_claimed:
@@ -228,6 +230,7 @@ class Names:
         """The name's timer: a back-off, the end of an observation, or simply time to look again."""
         name = self._busy.get(key)
         if name is not None:
+            name.is_stranded = False
             self.advance(name, now, look=True)
 
     def woken(self, key: str) -> None:
@@ -265,6 +268,7 @@ class Names:
         """Rules 8 and 17: what was read on another memory is forgotten, a take still unknown is dropped."""
         for name in self._busy.values():
             name.doubts = ()
+            name.is_stranded = False
 
     def everybody(self) -> list[Candidacy]:
         """Whoever campaigns, leads, or waits to be told that it has left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from leaderlock._protocol.candidacy import Cause, Failed, LossReason, Lost, Released
@@ -13,7 +13,7 @@ from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.names import Names
 from leaderlock._protocol.records import session_key
-from leaderlock._protocol.session import Sessions
+from leaderlock._protocol.session import VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Answer, Conflict, Seen
 
@@ -155,6 +155,13 @@ class Ours:
             self.lose(lost, now)
         elif mine.stands_on == self._memory.epoch:
             self._names.advance_wanted(now)
+
+    def unread(self, keys: Sequence[str]) -> None:
+        """Rule 17: of what is to be verified, some was not read."""
+        mine = self._sessions.current
+        if mine is not None and not mine.to_verify.isdisjoint(keys):
+            mine.failures += 1
+            self._setting.say(Retry(VERIFY, mine.failures))
 
     # -- the end
 

@@ -24,7 +24,7 @@ RENEW: Final = ("renew",)
 DEADLINE: Final = ("deadline",)
 VERIFY: Final = ("verify",)
 
-SCAN: Final = ""
+SCAN: Final = name_key("")
 """Among the registers to verify: the scan that finds the names which are not remembered, until it has ended."""
 
 REMEMBERED: Final = 20_000

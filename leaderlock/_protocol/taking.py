@@ -42,7 +42,7 @@ class Taking:
         keys = [name.key]
         if name.rival is not None:
             keys.append(session_key(name.rival))
-        if not self._memory.settled:
+        if not self._memory.settled or self._memory.refusal is not None:
             keys.append(SETTLED)
         name.asking = True
         self._setting.say(Ask(tuple(keys), owner=name.name))
@@ -54,7 +54,10 @@ class Taking:
         if not self.is_fresh(name, now):
             self._look(name)
         elif self._memory.refusal is not None:
-            self.fail(name, self._memory.refusal)
+            if name.seen_since:
+                self.fail(name, self._memory.refusal)
+            else:
+                self._look(name)  # it may have been settled anew, or that look may have lagged
         elif not self._memory.settled:
             if not self._memory.pursue(now):
                 return  # the answer under way is every campaign's next step

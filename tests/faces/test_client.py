@@ -6,6 +6,7 @@ import gc
 import threading
 import time
 import tracemalloc
+import warnings
 
 import pytest
 
@@ -175,6 +176,21 @@ def test_a_client_that_nobody_closed_warns_and_stops_with_news(eventually):
     assert not lease.is_held
     assert lost.wait(10)
     assert lease.lost_reason is LossReason.CLOSED
+    eventually(lambda: not own_threads())
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_client_that_nobody_closed_stops_also_where_warnings_are_errors(eventually):
+    client = connect(MemoryStore().backend(), ttl=0.6)
+    lease = client.election("a").campaign()
+
+    forget = [client]
+    del client
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        forget.clear()
+
+    assert not lease.is_held
     eventually(lambda: not own_threads())
 
 

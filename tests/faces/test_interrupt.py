@@ -12,6 +12,7 @@ import time
 import pytest
 
 from leaderlock import UsageError, connect
+from leaderlock._engine import Engine
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 STORM = """
@@ -216,3 +217,21 @@ def test_closing_interrupted_still_stops_every_thread():
     assert not [one for one in threading.enumerate() if one.name.startswith("leaderlock")]
     with pytest.raises(UsageError):
         client.names()
+
+
+def test_a_client_whose_close_was_interrupted_before_it_began_can_be_closed(monkeypatch):
+    client = connect(MemoryStore().backend(), ttl=1)
+    lease = client.election("a").campaign()
+    close = Engine.close
+
+    def interrupted(engine, timeout):
+        monkeypatch.setattr(Engine, "close", close)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Engine, "close", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    client.close()
+
+    assert not lease.is_held
+    assert not [one for one in threading.enumerate() if one.name.startswith("leaderlock")]

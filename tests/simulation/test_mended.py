@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import pytest
+
 from leaderlock._protocol import session as session_module
 from leaderlock._protocol.candidacy import Candidacy, Denied, LossReason, NoteLost, NoteSaved, State
 from leaderlock._protocol.events import (
+    Answered,
+    Ask,
     Campaign,
     Failure,
     Fired,
     Kind,
     Put,
+    RenewNow,
     Resign,
+    Retry,
     SaveNote,
     Scan,
     Unanswered,
+    Unread,
     Viewed,
     Withdraw,
     Woken,
 )
-from leaderlock._protocol.records import SETTLED, NameRecord, SessionRecord
-from leaderlock.backend import Seen, View
-from leaderlock.errors import BackendRefused, OutcomeUnknown
+from leaderlock._protocol.records import SETTLED, NameRecord, SessionRecord, SettledRecord
+from leaderlock._protocol.session import VERIFY
+from leaderlock.backend import Conflict, Seen, View
+from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 
 from .by_hand import Client, name_in, overwrite, register
 
@@ -166,3 +174,104 @@ def test_a_take_that_was_seen_and_given_back_is_not_believed_when_something_old_
 
     assert theirs.leads
     assert not again.leads
+
+
+@pytest.mark.parametrize("kind", [Kind.RENEW, Kind.RELEASE, Kind.TAKE])
+def test_a_conflict_with_the_very_stamp_expected_is_no_answer_and_backs_off(store, client, kind):
+    held = client.campaign()
+    overwrite(store, "name/free", NameRecord("w", None, 3))
+    event = {
+        Kind.RENEW: RenewNow(),
+        Kind.RELEASE: Resign(held),
+        Kind.TAKE: Campaign(Candidacy("free", patient=True)),
+    }[kind]
+    effects = client.machine.handle(event, client.now)
+    for ask in [effect for effect in effects if isinstance(effect, Ask)]:
+        effects = client.machine.handle(Viewed(client.backend.read(ask.keys, timeout=1), client.now), client.now)
+    [put] = puts(effects, kind)
+    seen = register(store, put.write.key)
+
+    after = client.machine.handle(Answered([put], [Conflict(seen._replace(stamp=put.write.expected))]), client.now)
+
+    assert not [effect for effect in after if isinstance(effect, Put)]
+    assert [effect for effect in after if isinstance(effect, Retry)]
+
+
+@pytest.mark.parametrize("kind", [Kind.TAKE, Kind.RELEASE])
+def test_a_memory_that_is_gone_to_writes_and_there_to_reads_is_not_asked_without_a_pause(store, client, kind):
+    held = client.campaign()
+    overwrite(store, "name/free", NameRecord("w", None, 3))
+    old = client.backend.read(["name/n", "name/free", SETTLED], timeout=1)
+    event = Resign(held) if kind is Kind.RELEASE else Campaign(Candidacy("free", patient=True))
+    effects, asked = client.machine.handle(event, client.now), 0
+
+    while asked < 20 and (calls := [effect for effect in effects if isinstance(effect, Put | Ask)]):
+        asked += 1
+        answers = [
+            Unanswered([call], Failure.MEMORY_GONE, MemoryGone("gone"))
+            if isinstance(call, Put)
+            else Viewed(old, client.now)
+            for call in calls
+        ]
+        effects = [effect for answer in answers for effect in client.machine.handle(answer, client.now)]
+
+    assert asked < 5
+
+
+def test_a_campaign_whose_read_was_lost_reads_again_when_its_pause_is_over(client):
+    candidacy = Candidacy("n", patient=True)
+    [ask] = [effect for effect in client.machine.handle(Campaign(candidacy), client.now) if isinstance(effect, Ask)]
+
+    client.do(Unread(ask.keys, Failure.UNKNOWN, OutcomeUnknown("lost")))
+    client.do(Fired(("name", "n")))
+
+    assert candidacy.leads
+
+
+def test_who_saw_the_namespace_wiped_knows_that_it_is_no_first_use(store, client):
+    client.campaign("old")
+    store.forget(wipe=True)
+    client.look(SETTLED)
+
+    assert client.campaign("n").campaigns
+
+
+def test_a_namespace_that_was_settled_anew_under_the_right_terms_is_believed(store, client):
+    client.do(Resign(client.campaign()))
+    record = SettledRecord(client.machine.memory[0], 60.0, "memory")
+    overwrite(store, SETTLED, record)
+    client.look(SETTLED)
+    refused = client.campaign()
+    overwrite(store, SETTLED, record._replace(longest=client.setting.timing.longest))
+
+    again = client.campaign()
+
+    assert refused.state is State.WITHDRAWN
+    assert again.leads
+
+
+@pytest.mark.parametrize("lost", ["name/a", "name/"])
+def test_what_was_to_be_verified_and_was_not_read_is_read_again(store, client, monkeypatch, lost):
+    monkeypatch.setattr(session_module, "REMEMBERED", 3 if lost == "name/a" else 1)
+    held = [client.campaign(name) for name in ("a", "b", "c")]
+    store.forget(wipe=False)
+    client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    effects = client.machine.handle(Unread((lost,), Failure.UNKNOWN, OutcomeUnknown("lost")), client.now)
+    client.do(Fired(VERIFY))
+
+    assert [effect.timer for effect in effects if isinstance(effect, Retry)] == [VERIFY]
+    assert client.sent[-1] == (Kind.RENEW,)
+    assert all(one.leads for one in held)
+
+
+def test_a_burial_that_nobody_waits_for_any_more_is_not_kept_in_mind(client, rival):
+    client.campaign()
+    candidacy = rival.campaign()
+    rival.now = rival.now.plus(20.0)
+    [burial] = puts(rival.machine.handle(Fired(("name", "n")), rival.now), Kind.BURY)
+    rival.do(Withdraw(candidacy))
+
+    rival.do(Answered([burial], rival.backend.swap([burial.write], burial.memory, timeout=1)))
+
+    assert not rival.machine._rivals._known

@@ -10,8 +10,10 @@ import pytest
 from leaderlock._calls import Calls
 from leaderlock._clock import SteadyClock
 from leaderlock._lane import Lane
-from leaderlock._protocol.events import Ask, Unread, Viewed, Woken
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import Ask, Kind, Put, Scan, Unread, Viewed, Woken
 from leaderlock._thread import OwnThread
+from leaderlock.backend import ABSENT, Conflict, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 
 
@@ -112,3 +114,47 @@ def test_a_thread_whose_start_was_interrupted_is_started_by_the_next_and_runs_on
 
     assert len(ran) == 1
     assert threads() == []
+
+
+class Panic(BaseException):
+    """As some libraries raise that are written in other languages."""
+
+
+def test_a_driver_s_panic_is_an_answer_and_the_lane_outlives_it(lane, backend, heard):
+    def panic():
+        raise Panic
+
+    once = backend.before(panic, op="read", times=1)
+
+    lane.push(Ask(("settled",)))
+    assert isinstance(heard.get(timeout=10), Unread)
+    assert once.hits
+
+    lane.push(Ask(("settled",)))
+    assert isinstance(heard.get(timeout=10), Viewed)
+
+
+def put(key, *, memory):
+    write = Write(key, ABSENT, b"x")
+    return Put(Kind.TAKE, write, key, "mark", memory, 1, Instant(0.0, 0.0, 0.0))
+
+
+def test_two_writes_of_one_key_never_go_in_one_call(backend, heard):
+    """A store that looks at all stamps before it writes would acknowledge both: two leaders."""
+    memory = backend.read([], timeout=1).memory
+
+    Calls(backend, SteadyClock()).carry(
+        [put("name/a", memory=memory), put("name/b", memory=memory), put("name/a", memory=memory)], 1.0, heard.put
+    )
+
+    first, second = heard.get_nowait(), heard.get_nowait()
+    assert [[type(answer) for answer in event.answers] for event in (first, second)] == [[Swapped] * 2, [Conflict]]
+    assert backend.count("swap") == 2
+
+
+def test_a_scan_that_failed_is_told(backend, heard):
+    backend.inject(Fault.NEVER_SENT, op="scan")
+
+    Calls(backend, SteadyClock()).carry([Scan("name/")], 1.0, heard.put)
+
+    assert heard.get_nowait().keys == ("name/",)
