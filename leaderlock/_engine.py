@@ -377,7 +377,8 @@ class Engine:
             return True
         until = self.clock.boot() + timeout
         try:
-            self.drive(Close(), EVERYTHING, timeout)
+            with suppress(UsageError):  # somebody else has closed it just now
+                self.drive(Close(), EVERYTHING, timeout)
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))
