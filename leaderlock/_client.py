@@ -16,10 +16,11 @@ from leaderlock import _admin, _observe
 from leaderlock._campaign import campaign_all, check_timeout
 from leaderlock._clock import Clock
 from leaderlock._election import Election
-from leaderlock._engine import Engine, Terms
+from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._observe import Status
+from leaderlock._terms import Terms
 from leaderlock.backend import Backend, Traits
 from leaderlock.errors import UsageError
 

@@ -13,19 +13,20 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Final, NamedTuple, Protocol, cast
+from typing import Any, Final, cast
 
-from leaderlock._backoff import BackOff, WaitStrategy
+from leaderlock._attendance import Attendance
+from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._clockwork import Clockwork
-from leaderlock._handed import EVERYTHING, Attending, Handed
+from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
 from leaderlock._protocol.candidacy import Candidacy, LossReason, News
-from leaderlock._protocol.clocks import PAST, Instant, Timing
+from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
     Arm,
@@ -48,17 +49,17 @@ from leaderlock._protocol.events import (
     Viewed,
     Warn,
     Watch,
-    Woken,
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
-from leaderlock._protocol.records import Holder, name_key
+from leaderlock._protocol.records import name_key
 from leaderlock._protocol.setting import Setting
+from leaderlock._terms import Audience, Terms
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend, View
+from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
 
-__all__ = ["Audience", "Engine", "Terms"]
+__all__ = ["Engine"]
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -70,20 +71,6 @@ PAUSE: Final = 0.05
 
 AT_LEAST: Final = 0.05
 """Seconds that a call may take even where the caller's budget is spent: what a look at a healthy store needs."""
-
-
-class Audience(Protocol):
-    """Who is told a candidacy's news. Called with the engine's lock held: it must not block, nor call the engine."""
-
-    def tell(self, news: News) -> None: ...
-
-
-class Terms(NamedTuple):
-    """What a client was told once and never changes."""
-
-    timing: Timing
-    holder: Holder
-    wait: WaitStrategy | None
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -120,8 +107,8 @@ class Engine:
             LaneName.SESSION: Lane("session", self._calls, attempt, self.post),
             LaneName.NAMES: Lane("names", self._calls, attempt, self.post),
         }
-        self._watches = Watchlist(backend, self._journal, self._woken)
-        self._attending: dict[str, Attending] = {}
+        self._attendance = Attendance(self._lanes[LaneName.NAMES].push)
+        self._watches = Watchlist(backend, self._journal, self._attendance.woken)
         traits = backend.traits
         self.setting = Setting(
             timing=terms.timing,
@@ -184,8 +171,8 @@ class Engine:
         only waits. What the clock brings is left to the lanes, which see to many names at once.
         """
         key = name_key(name)
-        mine = Attending(bell)
-        if self._attending.setdefault(key, mine) is not mine:
+        mine = self._attendance.begin(key, bell)
+        if mine is None:
             return self.wait_for(bell, done, until)
         try:
             while self.wait_for(bell, lambda: done() or bool(mine.woken), until) and not done():
@@ -193,25 +180,7 @@ class Engine:
                     self.drive(mine.woken.popleft(), name, None if until is None else until - self.clock.boot())
             return done()
         finally:
-            del self._attending[key]
-            self._leave_to_lanes(mine)
-
-    def _woken(self, key: str, shown: View | None) -> None:
-        """Called by drivers, on any thread: it takes no lock, and only has somebody else look."""
-        woken = Woken(key, shown)
-        attending = self._attending.get(key)
-        if attending is None:
-            self._lanes[LaneName.NAMES].push(woken)
-            return
-        attending.woken.append(woken)
-        attending.bell.ring()
-        if self._attending.get(key) is not attending:
-            self._leave_to_lanes(attending)  # who attended has left meanwhile, perhaps before this came
-
-    def _leave_to_lanes(self, attending: Attending) -> None:
-        with suppress(IndexError):
-            while True:
-                self._lanes[LaneName.NAMES].push(attending.woken.popleft())
+            self._attendance.end(key, mine)
 
     def _handle(self, event: Event, mine: Handed | None) -> None:
         # Asked of the lock, as an interruption can leave the mark of a step behind, but not the lock.

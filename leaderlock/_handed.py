@@ -1,14 +1,12 @@
-"""What a caller does on his own thread: the calls that follow from what he asks for, or from what he waits for."""
+"""The calls that a caller makes on his own thread."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Final
 
-from leaderlock._bell import Bell
-from leaderlock._protocol.events import Ask, Kind, Lane, Put, Scan, Woken
+from leaderlock._protocol.events import Ask, Kind, Lane, Put, Scan
 
-__all__ = ["EVERYTHING", "Attending", "Handed"]
+__all__ = ["EVERYTHING", "Handed"]
 
 EVERYTHING: Final = ""
 """In place of a name: the caller makes every call himself."""
@@ -44,13 +42,3 @@ class Handed:
         if isinstance(call, Scan) or call.lane is Lane.SESSION:
             return False
         return call.owner == self._name or (isinstance(call, Put) and call.kind in (Kind.OPEN, Kind.SETTLE))
-
-
-class Attending:
-    """A caller who waits for one name, and for whom the watch of that name rings."""
-
-    __slots__ = ("bell", "woken")
-
-    def __init__(self, bell: Bell) -> None:
-        self.bell = bell
-        self.woken: deque[Woken] = deque()

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
+from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
-from leaderlock._handed import Attending
 from leaderlock.testing import Fault, ManualClock, MemoryStore
 
 
@@ -196,7 +196,7 @@ def test_what_was_released_is_taken_by_the_thread_that_waits_for_it_without_a_re
     swapped_by = []
     backend.before(lambda: swapped_by.append(threading.current_thread().name), op="swap", times=None)
     waiting = in_background(lambda: (threading.current_thread().name, client.election("a").campaign()))
-    eventually(lambda: client.engine()._attending)
+    eventually(lambda: client.engine()._attendance)
     backend.calls.clear()
 
     lease.resign()
@@ -217,10 +217,10 @@ def test_a_wake_for_who_has_just_stopped_waiting_is_met_by_a_lane(client, backen
 
     lease = client.election("a").campaign()
     engine = client.engine()
-    engine._attending = Leaving({"name/a": Attending(Bell())})
+    engine._attendance._by_key = Leaving({"name/a": Attending(Bell())})
     backend.calls.clear()
 
-    engine._woken("name/a", None)
+    engine._attendance.woken("name/a", None)
 
     eventually(lambda: backend.count("read"))
     assert lease.is_held
@@ -303,7 +303,7 @@ def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
     with open_client(store.backend(), clock=clock).election("a"):
         client = open_client(backend, clock=clock)
         waiting = in_background(lambda: client.election("a").campaign(timeout=60))
-        eventually(lambda: client.engine()._attending)
+        eventually(lambda: client.engine()._attendance)
         backend.inject(Fault.NEVER_SENT, op="any", times=None)
         while not waiting:
             clock.advance(0.25)
