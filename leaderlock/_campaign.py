@@ -53,7 +53,6 @@ class Campaigning:
             until = None if timeout is None else self._engine.clock.boot() + timeout
             self._engine.drive(Campaign(lease.candidacy), lease.name, timeout)
             lease.wait_for(self._is_over, until, attending=True)
-            lease.unlisten(self._hear)
             match self._outcome:
                 case Elected():
                     return lease

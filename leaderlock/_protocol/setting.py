@@ -14,7 +14,7 @@ __all__ = ["Setting"]
 class Setting:
     """Never changed, but for the effects that pile up."""
 
-    __slots__ = ("durability", "effects", "holder", "keeps_memory", "kernel", "new_id", "timing")
+    __slots__ = ("durability", "effects", "holder", "holder_line", "keeps_memory", "kernel", "new_id", "timing")
 
     def __init__(
         self,
@@ -28,6 +28,7 @@ class Setting:
     ) -> None:
         self.timing = timing
         self.holder = holder
+        self.holder_line = str(holder)
         self.durability = durability
         """How durable this client takes the store to be; all clients of a namespace must agree (rule 15)."""
         self.keeps_memory = keeps_memory

@@ -217,7 +217,7 @@ class Taking:
             write=mark,
             session=mine.id,
             token=token,
-            holder=str(self._setting.holder),
+            holder=self._setting.holder_line,
             at=now.wall,
             before=self._rivals.ending(name.shown_session or ""),
             note=note,
