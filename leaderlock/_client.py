@@ -242,6 +242,11 @@ class Client:
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
 
+    @property
+    def is_ready(self) -> bool:
+        """For leaderlock's other faces: whether :meth:`engine` answers without opening anything."""
+        return not self._engine.is_forked
+
     def disown(self) -> None:
         """In a forked child: a lock that another thread of the parent's held is not waited for."""
         self._lock = threading.Lock()
