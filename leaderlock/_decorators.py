@@ -18,7 +18,7 @@ from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
-from leaderlock.errors import LeaseLost, NotLeader
+from leaderlock.errors import NotLeader
 
 __all__ = ["EXIT_LOST", "OnLoss", "Otherwise", "only_on_leader"]
 
@@ -242,35 +242,14 @@ class _Guard:
 
 async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
     """Run the work in this task, and cancel it when the lease is lost."""
-    import asyncio  # as above
+    from leaderlock._aio.cutting import Cutting  # as above
 
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    lost = False
-
-    def cancel() -> None:
-        nonlocal lost
-        if not lost:
-            lost = True
-            task.cancel("the lease was lost")
-
-    def hear(news: News) -> None:
-        if isinstance(news, Lost):
-            with suppress(RuntimeError):  # the loop is closed: there is nothing left to cancel
-                loop.call_soon_threadsafe(cancel)
-
-    lease.listen(hear)
+    cutting = Cutting(lease)
     try:
-        if not lease.is_held:
-            cancel()
-        return await work
-    except asyncio.CancelledError:
-        if not lost or task.uncancel() > 0:
-            raise  # somebody else cancelled too, and is owed his cancellation
-        reason = lease.lost_reason.value if lease.lost_reason is not None else "expired"
-        message = f"the lease of {lease.name!r} was lost while its coroutine ran: {reason}; it was cancelled"
-        raise LeaseLost(message, reason=reason) from None
-    finally:
-        lost = True
-        lease.unlisten(hear)
+        result = await work
+    except BaseException as error:
+        if (lost := cutting.end(error)) is not None:
+            raise lost from error
+        raise
+    cutting.end(None)
+    return result
