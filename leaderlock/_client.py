@@ -123,14 +123,11 @@ class Client:
                 reckoned from the clock, and no schedule is needed. Without one, its window is an hour.
             now: run the job by hand, whatever its schedule says and though it is paused; no schedule is needed.
         """
-        from leaderlock._ticks.decorator import plan_of
+        from leaderlock._ticks.decorator import check_meant, plan_of
         from leaderlock._ticks.rules import Policy
         from leaderlock._ticks.ticking import Ticking
 
-        if schedule is None and at is None and not now:
-            raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
-        if at is not None and now:
-            raise ValueError("at names a tick, and now asks for none: say one of them")
+        check_meant(schedule, at, now=now)
         policy = Policy(
             runs=runs,
             overlap=overlap,

@@ -23,7 +23,19 @@ from leaderlock.errors import BackendNotInstalled
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "Opening", "connect", "default_client", "default_namespace", "drivers", "prepare"]
+    from leaderlock._aio.client import AsyncClient
+
+__all__ = [
+    "GROUP",
+    "Opening",
+    "check_client",
+    "connect",
+    "default_client",
+    "default_namespace",
+    "drivers",
+    "prepare",
+    "threads_client",
+]
 
 GROUP: Final = "leaderlock.backends"
 VARIABLE: Final = "LEADERLOCK_URL"
@@ -214,6 +226,27 @@ def drivers() -> dict[str, EntryPoint]:
 def _this_process(label: str) -> Holder:
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
     return Holder(host=socket.gethostname(), pid=os.getpid(), program=program, label=label)
+
+
+def check_client(client: object) -> None:
+    """For decorators: refuse what is no client, and say what is."""
+    if client is None or isinstance(client, Client):
+        return
+    from leaderlock._aio.client import AsyncClient  # whoever has one has paid for asyncio
+
+    if not isinstance(client, AsyncClient):
+        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+
+
+def threads_client(client: Client | AsyncClient | None, function: object) -> Client | None:
+    """For decorators, around what is no coroutine function: a client whose calls block.
+
+    Raises:
+        TypeError: it is one for asyncio.
+    """
+    if client is None or isinstance(client, Client):
+        return client
+    raise TypeError(f"an AsyncClient serves coroutine functions; for {function!r} take leaderlock.connect()'s client")
 
 
 _default_lock = threading.Lock()

@@ -26,8 +26,14 @@ from leaderlock.backend import Traits
 from leaderlock.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from leaderlock._aio.ticking import AsyncTicking
+    from leaderlock._backoff import WaitStrategy
     from leaderlock._connect import Opening
     from leaderlock._ticks.job import Job
+    from leaderlock._ticks.rules import Misfire, Overlap, Runs
+    from leaderlock._ticks.schedule import Schedule, When
 
 __all__ = ["AsyncClient"]
 
@@ -85,9 +91,9 @@ class AsyncClient:
         the lease is lost while the body runs, ``"finish"`` lets it, and raises :class:`LeaseLost` behind it;
         ``"cancel"`` cancels the body's task, which becomes :class:`LeaseLost` where the body is left.
         """
-        if on_loss not in ("finish", "cancel"):
-            raise ValueError(f"on_loss is one of 'finish', 'cancel', not {on_loss!r}")
-        return AsyncElection(self, check_name(name), timeout=check_timeout(timeout), wait=wait, on_loss=on_loss)
+        checked = check_name(name)
+        timeout, on_loss = check_timeout(timeout), _check_on_loss(on_loss)
+        return AsyncElection(self, checked, timeout=timeout, wait=wait, on_loss=on_loss)
 
     async def campaign_all(
         self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
@@ -100,6 +106,50 @@ class AsyncClient:
         until = self.until(check_timeout(timeout))
         leases = await seek_all(await self.engine(), wanted, patient=wait, until=until)
         return {name: AsyncLease(lease) for name, lease in leases.items()}
+
+    def tick(
+        self,
+        schedule: Schedule | When | None = None,
+        *,
+        name: str,
+        at: datetime | None = None,
+        now: bool = False,
+        zone: str | tzinfo | None = None,
+        runs: Runs = "at-most-once",
+        overlap: Overlap | None = None,
+        misfire: Misfire = "skip",
+        tolerance: float | None = None,
+        window: float | None = None,
+        hold_for: float = 0.0,
+        max_run: float | None = None,
+        retries: int = 0,
+        back_off: WaitStrategy | None = None,
+        on_loss: OnLoss = "finish",
+    ) -> AsyncTicking:
+        """The tick of a job that is due now, to be run here if nobody else does. Costs nothing: no I/O.
+
+        ``async with client.tick("0 3 * * *", name="report") as tick:`` runs its body once, on one host, or raises
+        :class:`TickSkipped`; :meth:`AsyncTicking.run` returns :class:`Ran` or :class:`Skipped` instead. All arguments
+        are those of :meth:`Client.tick`, and ``on_loss`` is :meth:`election`'s: with ``"cancel"``, ``max_run`` ends a
+        body too.
+        """
+        from leaderlock._aio.ticking import AsyncTicking
+        from leaderlock._ticks.decorator import check_meant, plan_of
+        from leaderlock._ticks.rules import Policy
+
+        check_meant(schedule, at, now=now)
+        policy = Policy(
+            runs=runs,
+            overlap=overlap,
+            misfire=misfire,
+            tolerance=tolerance,
+            window=window,
+            hold_for=hold_for,
+            max_run=max_run,
+            retries=retries,
+        )
+        plan = plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off)
+        return AsyncTicking(self.engine, plan, at=at, by_hand=now, on_loss=_check_on_loss(on_loss))
 
     async def job(self, name: str) -> Job | None:
         """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
@@ -243,6 +293,12 @@ class AsyncClient:
             client = self._client
         if client is not None:
             client.close()
+
+
+def _check_on_loss(on_loss: OnLoss) -> OnLoss:
+    if on_loss not in ("finish", "cancel"):
+        raise ValueError(f"on_loss is one of 'finish', 'cancel', not {on_loss!r}")
+    return on_loss
 
 
 _clients: Final[weakref.WeakSet[AsyncClient]] = weakref.WeakSet()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._lease import Lease
@@ -19,11 +20,12 @@ class Cutting:
     never taken for ours, nor ours for his.
     """
 
-    def __init__(self, lease: Lease) -> None:
+    def __init__(self, lease: Lease, *, why: Callable[[], str] | None = None) -> None:
         task = asyncio.current_task()
         if task is None:
             raise UsageError("on_loss='cancel' cancels a task, and none runs here")
         self._lease = lease
+        self._why = why
         self._task = task
         self._loop = asyncio.get_running_loop()
         self._cancelling = task.cancelling()
@@ -31,7 +33,7 @@ class Cutting:
         self._is_over = False
         lease.listen(self._hear)
         if lease.candidacy.reason is not None:
-            self._tell()  # lost before it listened
+            self.cut()  # lost before it listened
 
     def end(self, error: BaseException | None) -> LeaseLost | None:
         """Cancel no more; returns what is to be raised in place of ``error``, if that is our cancellation."""
@@ -42,7 +44,8 @@ class Cutting:
         others = self._task.uncancel() > self._cancelling
         if others or not isinstance(error, asyncio.CancelledError):
             return None
-        lease, reason = self._lease, self._lease.loss().reason
+        lease = self._lease
+        reason = lease.loss().reason if self._why is None else self._why()
         return LeaseLost(
             f"the lease of {lease.name!r} (token {lease.token}) was lost: {reason}; what ran under it was cancelled",
             reason=reason,
@@ -50,9 +53,10 @@ class Cutting:
 
     def _hear(self, news: News) -> None:
         if isinstance(news, Lost):
-            self._tell()
+            self.cut()
 
-    def _tell(self) -> None:
+    def cut(self) -> None:
+        """Cancel the task soon; may be called by any thread, and twice."""
         # Always from the loop, never from inside the task: a task that cancels itself is cancelled at its next await,
         # which may be behind the end, where nobody takes it back.
         with suppress(RuntimeError):  # the loop is closed: there is nothing left to cancel

@@ -72,7 +72,7 @@ def test_the_store_is_opened_once_on_first_use_and_not_in_the_loop(in_loop, stor
 def test_what_is_wrong_with_an_argument_is_told_at_once_and_with_the_store_on_entering(in_loop, monkeypatch, tmp_path):
     monkeypatch.delenv("LEADERLOCK_URL", raising=False)
     for wrong in (
-        lambda: aio.connect(),
+        aio.connect,
         lambda: aio.connect("no-url"),
         lambda: aio.connect("memory:", ttl=-1),
         lambda: aio.connect("memory:", namespace="a/b"),
@@ -249,15 +249,14 @@ def test_a_job_is_paused_and_goes_on(in_loop, aio_client, rival):
 
 def test_a_note_is_kept_and_goes_with_the_resignation(in_loop, aio_client, rival):
     async def main():
-        async with aio_client:
-            async with aio_client.election("a") as lease:
-                await lease.save_note(b"one")
-                assert lease.note == b"one"
-                with pytest.raises(TypeError, match="bytes"):
-                    await lease.save_note("text")
-                assert await lease.resign(note=b"two")
-                with pytest.raises(LeaseLost, match="resigned"):
-                    await lease.save_note(b"three")
+        async with aio_client, aio_client.election("a") as lease:
+            await lease.save_note(b"one")
+            assert lease.note == b"one"
+            with pytest.raises(TypeError, match="bytes"):
+                await lease.save_note("text")
+            assert await lease.resign(note=b"two")
+            with pytest.raises(LeaseLost, match="resigned"):
+                await lease.save_note(b"three")
         assert rival.election("a").campaign().note == b"two"
 
     in_loop(main)
@@ -377,9 +376,10 @@ def test_a_client_that_is_forgotten_warns_and_its_threads_end(in_loop, store):
         client = aio.connect(store.backend())
         lease = await client.election("a").campaign()
         assert lease.is_held
+        holder = [client]
+        del client
         with pytest.warns(ResourceWarning, match="was not closed"):
-            del client
-            gc.collect()
+            holder.clear()
         assert not lease.is_held
 
     in_loop(main)
