@@ -64,12 +64,13 @@ def test_a_campaign_cancelled_at_any_moment_leaves_the_name_free(in_loop, aio_cl
     in_loop(main)
 
 
-def test_a_campaign_cancelled_as_it_is_won_is_resigned(in_loop, aio_client, is_free, soon):
+def test_a_campaign_cancelled_as_it_is_won_is_resigned(in_loop, aio_client, backend, is_free, soon):
     """The news are in the loop already, and the cancellation comes first."""
 
     async def main():
         async with aio_client:
             await aio_client.engine()
+            backend.delay(0.05, times=1)
             seeking = asyncio.create_task(aio_client.election("a").campaign())
             await asyncio.sleep(0)  # it has asked the engine, and awaits
             time.sleep(0.2)  # the lanes elect it while the loop stands
@@ -94,12 +95,13 @@ def test_a_time_out_around_a_campaign_is_a_time_out(in_loop, aio_client, rival):
         in_loop(main)
 
 
-def test_many_campaigns_cancelled_together_leave_every_name_free(in_loop, aio_client, is_free, soon):
+def test_many_campaigns_cancelled_together_leave_every_name_free(in_loop, aio_client, backend, is_free, soon):
     names = [f"n{number}" for number in range(50)]
 
     async def main():
         async with aio_client:
             await aio_client.engine()
+            backend.delay(0.02, times=1)
             seeking = asyncio.create_task(aio_client.campaign_all(names))
             await asyncio.sleep(0)
             time.sleep(0.05)
@@ -161,9 +163,10 @@ def test_a_cancelled_resignation_is_made_all_the_same(in_loop, aio_client, backe
     in_loop(main)
 
 
-def test_a_note_whose_saving_was_cancelled_is_saved_before_the_next(in_loop, aio_client):
+def test_a_note_whose_saving_was_cancelled_is_saved_before_the_next(in_loop, aio_client, backend):
     async def main():
         async with aio_client, aio_client.election("a") as lease:
+            backend.delay(0.05, op="swap", times=1)
             saving = asyncio.create_task(lease.save_note(b"first"))
             await asyncio.sleep(0)
             saving.cancel()

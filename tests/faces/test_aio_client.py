@@ -453,8 +453,9 @@ def test_one_client_serves_two_loops_at_once(store):
 
 
 PROGRAM = """
-import asyncio, os, sys, time
+import asyncio, signal, sys
 from leaderlock import aio
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 
 async def main():
     async with aio.connect(sys.argv[1]) as client:
