@@ -153,6 +153,7 @@ class Campaigns:
         self._over = over
         self._open = set(names)
         self._failures: list[Exception] = []
+        self._is_withdrawn = False
         self._leases = {
             name: Lease(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
         }
@@ -169,9 +170,10 @@ class Campaigns:
         """When they are over, or out of time: the leases, by name."""
         if self._failures:
             raise self._failures[0]
+        is_closing = self._is_withdrawn  # not by whoever waits here, who does it below: the client is being closed
         for name in tuple(self._open):
             self._engine.post(Withdraw(self._leases[name].candidacy))
-        if self._engine.is_closed:
+        if is_closing or self._engine.is_closed:
             raise UsageError("the client was closed during its campaigns")
         return {name: lease for name, lease in self._leases.items() if lease.candidacy.leads}
 
@@ -184,6 +186,7 @@ class Campaigns:
         if isinstance(news, Elected | Denied | Failed | Withdrawn):
             if isinstance(news, Failed):
                 self._failures.append(news.error)
+            self._is_withdrawn |= isinstance(news, Withdrawn)
             self._open.discard(name)
             if self.is_over():
                 self._over.ring()
