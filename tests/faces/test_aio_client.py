@@ -472,7 +472,7 @@ except KeyboardInterrupt:
 
 def test_ctrl_c_ends_a_program_and_its_lease(tmp_path):
     url = f"sqlite:///{tmp_path}/store"
-    command = [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM, url]
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, url]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "leads\n"
     process.send_signal(signal.SIGINT)
