@@ -2,12 +2,17 @@
 
 ``connect(url)`` gives a :class:`Client`; ``with client.election("name") as lease:`` leads; ``lease.token`` is what a
 resource needs in order to refuse an old leader. See ``docs/guarantees.md`` for what is promised, and what is not.
+``leaderlock.aio`` is the same for asyncio.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from leaderlock._aio.client import AsyncClient
+    from leaderlock._aio.election import AsyncElection
+    from leaderlock._aio.lease import AsyncLease
+    from leaderlock._aio.ticking import AsyncTicking
     from leaderlock._client import Client
     from leaderlock._connect import connect
     from leaderlock._current import current
@@ -47,6 +52,10 @@ __version__ = "0.1.0"
 __all__ = [
     "ABSENT",
     "DELETE",
+    "AsyncClient",
+    "AsyncElection",
+    "AsyncLease",
+    "AsyncTicking",
     "Backend",
     "BackendError",
     "BackendNotInstalled",
@@ -95,6 +104,10 @@ __all__ = [
 # Each name is fetched from its home when it is first used: a program that imports leaderlock and has nothing to lead
 # does not pay for the engine, and the guardian of `leaderlock run` is forked before all that is loaded.
 _HOMES: Final = {
+    "_aio.client": ("AsyncClient",),
+    "_aio.election": ("AsyncElection",),
+    "_aio.lease": ("AsyncLease",),
+    "_aio.ticking": ("AsyncTicking",),
     "_client": ("Client",),
     "_election": ("Election",),
     "_connect": ("connect",),

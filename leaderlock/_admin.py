@@ -13,7 +13,7 @@ from leaderlock._protocol.rivals import Observation, observe
 from leaderlock.backend import Conflict, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, CampaignTimeout
 
-__all__ = ["init", "request_resignation"]
+__all__ = ["AskedTerm", "ask", "init", "request_resignation"]
 
 TRIES: Final = 10
 """How often a write is tried again that meets another: each conflict means that somebody else got on."""
@@ -60,13 +60,20 @@ def request_resignation(engine: Engine, name: str, *, now: bool, timeout: float 
     Returns ``False`` if nobody leads. ``now`` rewrites the name at once as well: until the leader looks, it still
     believes in its lease, and only fences protect the resource.
     """
+    term = ask(engine, name, now=now)
+    if term is None:
+        return False
+    if term.is_over or any(map(term.has_ended, looks(engine, name, timeout))):
+        return True
+    raise term.still_goes_on()
+
+
+def ask(engine: Engine, name: str, *, now: bool) -> AskedTerm | None:
+    """Ask, and do not wait; see :func:`request_resignation`. ``None``: nobody leads."""
     sighting = _ask(engine, name)
     if sighting is None:
-        return False
-    if now and _overwrite(engine, sighting):
-        return True
-    _wait_for_end(engine, sighting, timeout)
-    return True
+        return None
+    return AskedTerm(engine, sighting, is_over=now and _overwrite(engine, sighting))
 
 
 def _ask(engine: Engine, name: str) -> Sighting | None:
@@ -103,16 +110,29 @@ def _overwrite(engine: Engine, sighting: Sighting) -> bool:
     return not isinstance(answer, Conflict)
 
 
-def _wait_for_end(engine: Engine, asked: Sighting, timeout: float | None) -> None:
-    """Until the term that was asked is over: released, taken by another, or its session silent for long enough."""
-    assert asked.record is not None
-    silence: Observation | None = None
-    for sighting in looks(engine, asked.name, timeout):
-        if not sighting.is_led or sighting.record is None or sighting.record.token != asked.record.token:
-            return
-        if sighting.session_seen is not None:
-            now = engine.clock.now()
-            silence = observe(silence, sighting.session_seen, now)
-            if silence.is_silent(engine.setting, now):
-                return  # dead: whoever wants the name buries that session and takes it
-    raise CampaignTimeout(f"{asked.name!r} was asked for, but its leader has not released it yet: it may still act")
+class AskedTerm:
+    """A term that was asked to end: over when released, taken by another, or its session silent for long enough."""
+
+    def __init__(self, engine: Engine, asked: Sighting, *, is_over: bool) -> None:
+        assert asked.record is not None
+        self._engine = engine
+        self._name = asked.name
+        self._token = asked.record.token
+        self._silence: Observation | None = None
+        self.is_over = is_over
+
+    def has_ended(self, sighting: Sighting) -> bool:
+        """Whether that shows its end; to be asked of every look, in order."""
+        if not sighting.is_led or sighting.record is None or sighting.record.token != self._token:
+            return True
+        if sighting.session_seen is None:
+            return False
+        now = self._engine.clock.now()
+        self._silence = observe(self._silence, sighting.session_seen, now)
+        # Dead, if it is silent: whoever wants the name buries that session and takes it.
+        return self._silence.is_silent(self._engine.setting, now)
+
+    def still_goes_on(self) -> CampaignTimeout:
+        return CampaignTimeout(
+            f"{self._name!r} was asked for, but its leader has not released it yet: it may still act"
+        )

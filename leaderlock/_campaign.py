@@ -14,7 +14,7 @@ from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News
 from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
-__all__ = ["Campaigning", "campaign_all", "check_timeout", "describe"]
+__all__ = ["Campaigning", "Campaigns", "campaign_all", "check_timeout", "describe"]
 
 
 def check_timeout(timeout: float | None) -> float | None:
@@ -52,21 +52,30 @@ class Campaigning:
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
             self._engine.drive(Campaign(lease.candidacy), lease.name, timeout)
-            lease.wait_for(self._is_over, until, attending=True)
-            match self._outcome:
-                case Elected():
-                    return lease
-                case Denied():
-                    raise NotLeader(f"{lease.name!r} is led by somebody else")
-                case Failed(error):
-                    raise error
-                case _:
-                    raise self._give_up(timeout)
+            lease.wait_for(self.is_over, until, attending=True)
+            return self.conclude(timeout)
         except BaseException:
-            # Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5).
-            with suppress(LeaderLockError):
-                self._engine.post(Withdraw(lease.candidacy))
+            self.withdraw()
             raise
+
+    def conclude(self, timeout: float | None) -> Lease:
+        """When it is over, or out of time: the lease, or what the caller is owed instead."""
+        lease = self.lease
+        lease.unlisten(self._hear)
+        match self._outcome:
+            case Elected():
+                return lease
+            case Denied():
+                raise NotLeader(f"{lease.name!r} is led by somebody else")
+            case Failed(error):
+                raise error
+            case _:
+                raise self._give_up(timeout)
+
+    def withdraw(self) -> None:
+        """Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5)."""
+        with suppress(LeaderLockError):
+            self._engine.post(Withdraw(self.lease.candidacy))
 
     def _give_up(self, timeout: float | None) -> Exception:
         self._engine.post(Withdraw(self.lease.candidacy))
@@ -93,7 +102,8 @@ class Campaigning:
             case _:
                 pass
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether there is an outcome; or the store is silent for longer than who does not wait bears."""
         if self._outcome is not None:
             return True
         trouble = self._trouble
@@ -123,31 +133,60 @@ def describe(engine: Engine, waiting: Waiting) -> str:
 
 def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:
     """Seek all of these names; see :meth:`leaderlock.Client.campaign_all`."""
-    open_ones = set(names)
-    failures: list[Exception] = []
     over = Bell()
-
-    def hear(name: str, news: News) -> None:
-        if isinstance(news, Elected | Denied | Failed | Withdrawn):
-            if isinstance(news, Failed):
-                failures.append(news.error)
-            open_ones.discard(name)
-            if not open_ones or failures:
-                over.ring()
-
-    leases = {name: Lease(engine, name, patient=patient, listener=functools.partial(hear, name)) for name in names}
+    campaigns = Campaigns(engine, names, patient=patient, over=over)
     until = None if timeout is None else engine.clock.boot() + timeout
     try:
-        engine.drive(CampaignAll([lease.candidacy for lease in leases.values()]), EVERYTHING, timeout)
-        engine.wait_for(over, lambda: not open_ones or bool(failures), until)
-        if failures:
-            raise failures[0]
+        engine.drive(campaigns.event, EVERYTHING, timeout)
+        engine.wait_for(over, campaigns.is_over, until)
+        return campaigns.conclude()
     except BaseException:
-        for lease in leases.values():
-            engine.post(Withdraw(lease.candidacy))
+        campaigns.withdraw()
         raise
-    for name in tuple(open_ones):
-        engine.post(Withdraw(leases[name].candidacy))
-    if engine.is_closed:
-        raise UsageError("the client was closed during its campaigns")
-    return {name: lease for name, lease in leases.items() if lease.candidacy.leads}
+
+
+class Campaigns:
+    """Many campaigns in one step, from their first request to their outcomes. Rings ``over`` when they are over."""
+
+    def __init__(self, engine: Engine, names: list[str], *, patient: bool, over: Bell) -> None:
+        self._engine = engine
+        self._over = over
+        self._open = set(names)
+        self._failures: list[Exception] = []
+        self._is_withdrawn = False
+        self._leases = {
+            name: Lease(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
+        }
+        self.event = CampaignAll([lease.candidacy for lease in self._leases.values()])
+
+    def is_over(self) -> bool:
+        return not self._open or bool(self._failures)
+
+    def are_waiting(self) -> bool:
+        """Whether it is known of each that has no outcome why it waits."""
+        return all(self._leases[name].candidacy.waiting is not None for name in tuple(self._open))
+
+    def conclude(self) -> dict[str, Lease]:
+        """When they are over, or out of time: the leases, by name."""
+        if self._failures:
+            raise self._failures[0]
+        is_closing = self._is_withdrawn  # not by whoever waits here, who does it below: the client is being closed
+        for name in tuple(self._open):
+            self._engine.post(Withdraw(self._leases[name].candidacy))
+        if is_closing or self._engine.is_closed:
+            raise UsageError("the client was closed during its campaigns")
+        return {name: lease for name, lease in self._leases.items() if lease.candidacy.leads}
+
+    def withdraw(self) -> None:
+        """Give up all of them, also those that were won a moment ago."""
+        for lease in self._leases.values():
+            self._engine.post(Withdraw(lease.candidacy))
+
+    def _hear(self, name: str, news: News) -> None:
+        if isinstance(news, Elected | Denied | Failed | Withdrawn):
+            if isinstance(news, Failed):
+                self._failures.append(news.error)
+            self._is_withdrawn |= isinstance(news, Withdrawn)
+            self._open.discard(name)
+            if self.is_over():
+                self._over.ring()

@@ -124,14 +124,11 @@ class Client:
                 reckoned from the clock, and no schedule is needed. Without one, its window is an hour.
             now: run the job by hand, whatever its schedule says and though it is paused; no schedule is needed.
         """
-        from leaderlock._ticks.decorator import plan_of
+        from leaderlock._ticks.decorator import check_meant, plan_of
         from leaderlock._ticks.rules import Policy
         from leaderlock._ticks.ticking import Ticking
 
-        if schedule is None and at is None and not now:
-            raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
-        if at is not None and now:
-            raise ValueError("at names a tick, and now asks for none: say one of them")
+        check_meant(schedule, at, now=now)
         policy = Policy(
             runs=runs,
             overlap=overlap,
@@ -240,6 +237,11 @@ class Client:
                     self._terms = self._terms._replace(holder=self._terms.holder._replace(pid=os.getpid()))
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
+
+    @property
+    def is_ready(self) -> bool:
+        """For leaderlock's other faces: whether :meth:`engine` answers without opening anything."""
+        return not self._engine.is_forked
 
     def disown(self) -> None:
         """In a forked child: a lock that another thread of the parent's held is not waited for."""

@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client
@@ -23,7 +23,19 @@ from leaderlock.errors import BackendNotInstalled
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "connect", "default_client", "default_namespace", "drivers"]
+    from leaderlock._aio.client import AsyncClient
+
+__all__ = [
+    "GROUP",
+    "Opening",
+    "check_client",
+    "connect",
+    "default_client",
+    "default_namespace",
+    "drivers",
+    "prepare",
+    "threads_client",
+]
 
 GROUP: Final = "leaderlock.backends"
 VARIABLE: Final = "LEADERLOCK_URL"
@@ -85,6 +97,46 @@ def connect(
         BackendNotInstalled: the driver's client library is missing; the text says what to install.
         BackendRefused: the store at that URL cannot be used (damaged, read-only, not ours…).
     """
+    opening = prepare(
+        url,
+        ttl=ttl,
+        namespace=namespace,
+        longest=longest,
+        renew_every=renew_every,
+        label=label,
+        wait=wait,
+        clock=clock,
+        options=options,
+    )
+    return opening.open()
+
+
+class Opening(NamedTuple):
+    """A client that was asked for, checked as far as that goes without I/O."""
+
+    url: str | Backend
+    terms: Terms
+    clock: Clock
+    namespace: str
+    options: dict[str, object]
+
+    def open(self) -> Client:
+        return Client(_opener(self.url, self.namespace, self.options), self.terms, self.clock, namespace=self.namespace)
+
+
+def prepare(
+    url: str | Backend | None,
+    *,
+    ttl: float,
+    namespace: str | None,
+    longest: float,
+    renew_every: float | None,
+    label: str,
+    wait: WaitStrategy | None,
+    clock: Clock | None,
+    options: dict[str, object],
+) -> Opening:
+    """For leaderlock's other faces: what :func:`connect` checks before it opens anything."""
     steady = clock or SteadyClock()
     timing = Timing(ttl=ttl, rho=steady.rho, longest=longest, renew_every=renew_every or 0.0)
     if renew_every is not None and not renew_every > 0:
@@ -98,8 +150,10 @@ def connect(
     terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
     if namespace is None:
         namespace = default_namespace()
-    opener = _opener(url, check_namespace(namespace), options)
-    return Client(opener, terms, steady, namespace=namespace)
+    store = url if isinstance(url, Backend) else _url(url)
+    if isinstance(url, Backend) and options:
+        raise TypeError(f"a backend is taken as it is; these options go where it is made: {', '.join(options)}")
+    return Opening(store, terms, steady, check_namespace(namespace), options)
 
 
 def default_namespace() -> str:
@@ -107,15 +161,11 @@ def default_namespace() -> str:
     return os.environ.get("LEADERLOCK_NAMESPACE") or "default"
 
 
-def _opener(url: str | Backend | None, namespace: str, options: dict[str, object]) -> Callable[[], Backend]:
+def _opener(url: str | Backend, namespace: str, options: dict[str, object]) -> Callable[[], Backend]:
     if isinstance(url, Backend):
-        if options:
-            raise TypeError(f"a backend is taken as it is; these options go where it is made: {', '.join(options)}")
-        backend = url
-        return lambda: backend
-    place = _url(url)
-    open_backend = _driver(place.partition(":")[0])
-    return lambda: open_backend(place, namespace=namespace, **options)
+        return lambda: url
+    open_backend = _driver(url.partition(":")[0])
+    return lambda: open_backend(url, namespace=namespace, **options)
 
 
 def _url(url: object) -> str:
@@ -176,6 +226,27 @@ def drivers() -> dict[str, EntryPoint]:
 def _this_process(label: str) -> Holder:
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
     return Holder(host=socket.gethostname(), pid=os.getpid(), program=program, label=label)
+
+
+def check_client(client: object) -> None:
+    """For decorators: refuse what is no client, and say what is."""
+    if client is None or isinstance(client, Client):
+        return
+    from leaderlock._aio.client import AsyncClient  # whoever has one has paid for asyncio
+
+    if not isinstance(client, AsyncClient):
+        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+
+
+def threads_client(client: Client | AsyncClient | None, function: object) -> Client | None:
+    """For decorators, around what is no coroutine function: a client whose calls block.
+
+    Raises:
+        TypeError: it is one for asyncio.
+    """
+    if client is None or isinstance(client, Client):
+        return client
+    raise TypeError(f"an AsyncClient serves coroutine functions; for {function!r} take leaderlock.connect()'s client")
 
 
 _default_lock = threading.Lock()

@@ -9,16 +9,19 @@ import os
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
 from leaderlock._client import Client
-from leaderlock._connect import default_client
+from leaderlock._connect import check_client, default_client, threads_client
 from leaderlock._current import enter, leave
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
-from leaderlock.errors import LeaseLost, NotLeader
+from leaderlock.errors import NotLeader
+
+if TYPE_CHECKING:
+    from leaderlock._aio.client import AsyncClient
 
 __all__ = ["EXIT_LOST", "OnLoss", "Otherwise", "only_on_leader"]
 
@@ -57,20 +60,28 @@ class Keeping(Protocol):
 
 @overload
 def only_on_leader(
-    name: str, *, client: Client | None = None, otherwise: Literal["skip"] = "skip", on_loss: OnLoss = "finish"
+    name: str,
+    *,
+    client: Client | AsyncClient | None = None,
+    otherwise: Literal["skip"] = "skip",
+    on_loss: OnLoss = "finish",
 ) -> Skipping: ...
 
 
 @overload
 def only_on_leader(
-    name: str, *, client: Client | None = None, otherwise: Literal["raise", "wait"], on_loss: OnLoss = "finish"
+    name: str,
+    *,
+    client: Client | AsyncClient | None = None,
+    otherwise: Literal["raise", "wait"],
+    on_loss: OnLoss = "finish",
 ) -> Keeping: ...
 
 
 def only_on_leader(
     name: str,
     *,
-    client: Client | None = None,
+    client: Client | AsyncClient | None = None,
     otherwise: Otherwise = "skip",
     on_loss: OnLoss = "finish",
 ) -> Any:
@@ -85,6 +96,7 @@ def only_on_leader(
     Args:
         name: what to lead.
         client: from :func:`connect`; without one, the process's own at ``$LEADERLOCK_URL``, opened by the first call.
+            For coroutine functions, :func:`leaderlock.aio.connect`'s as well.
         otherwise: for who does not lead: ``"skip"`` returns ``None``, ``"raise"`` raises :class:`NotLeader`, ``"wait"``
             waits until it leads.
         on_loss: when the lease is lost while the function runs: ``"finish"`` lets it, ``"cancel"`` cancels the
@@ -97,8 +109,7 @@ def only_on_leader(
     check_name(name)
     _check_option("otherwise", otherwise, ("skip", "raise", "wait"))
     _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
-    if client is not None and not isinstance(client, Client):
-        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+    check_client(client)
     return _Guard(name, client, otherwise, on_loss).around
 
 
@@ -110,7 +121,7 @@ def _check_option(what: str, value: object, allowed: tuple[str, ...]) -> None:
 class _Guard:
     """One decoration: who must lead what, and what happens if not."""
 
-    def __init__(self, name: str, client: Client | None, otherwise: Otherwise, on_loss: OnLoss) -> None:
+    def __init__(self, name: str, client: Client | AsyncClient | None, otherwise: Otherwise, on_loss: OnLoss) -> None:
         self._name = name
         self._client = client
         self._otherwise = otherwise
@@ -131,6 +142,7 @@ class _Guard:
             return self._around_coroutine(function)
         if self._on_loss == "cancel":
             raise ValueError(f"on_loss='cancel' needs a coroutine function; {function!r} cannot be stopped: use 'exit'")
+        threads_client(self._client, function)
         return self._around_function(function)
 
     def _around_function(self, function: Callable[P, R]) -> Callable[P, R | None]:
@@ -181,7 +193,8 @@ class _Guard:
 
     def _begin(self) -> Tenure:
         """From the first call on this process is a candidate, and a forked child another one."""
-        self._tenure = tenure_of(self._client or default_client(), self._name)
+        client = self._client or default_client()
+        self._tenure = tenure_of(client if isinstance(client, Client) else client.opened(), self._name)
         return self._tenure
 
     def _seek(self) -> Lease | None:
@@ -242,35 +255,14 @@ class _Guard:
 
 async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
     """Run the work in this task, and cancel it when the lease is lost."""
-    import asyncio  # as above
+    from leaderlock._aio.cutting import Cutting  # as above
 
-    loop = asyncio.get_running_loop()
-    task = asyncio.current_task()
-    assert task is not None
-    lost = False
-
-    def cancel() -> None:
-        nonlocal lost
-        if not lost:
-            lost = True
-            task.cancel("the lease was lost")
-
-    def hear(news: News) -> None:
-        if isinstance(news, Lost):
-            with suppress(RuntimeError):  # the loop is closed: there is nothing left to cancel
-                loop.call_soon_threadsafe(cancel)
-
-    lease.listen(hear)
+    cutting = Cutting(lease)
     try:
-        if not lease.is_held:
-            cancel()
-        return await work
-    except asyncio.CancelledError:
-        if not lost or task.uncancel() > 0:
-            raise  # somebody else cancelled too, and is owed his cancellation
-        reason = lease.lost_reason.value if lease.lost_reason is not None else "expired"
-        message = f"the lease of {lease.name!r} was lost while its coroutine ran: {reason}; it was cancelled"
-        raise LeaseLost(message, reason=reason) from None
-    finally:
-        lost = True
-        lease.unlisten(hear)
+        result = await work
+    except BaseException as error:
+        if (lost := cutting.end(error)) is not None:
+            raise lost from error
+        raise
+    cutting.end(None)
+    return result

@@ -25,7 +25,7 @@ from leaderlock._protocol.events import Resign, SaveNote
 from leaderlock._protocol.records import MAX_NOTE, Holder
 from leaderlock.errors import BackendUnavailable, LeaseLost
 
-__all__ = ["Lease", "Listener"]
+__all__ = ["Lease", "Listener", "Saving"]
 
 Listener: TypeAlias = Callable[[News], None]
 
@@ -123,9 +123,10 @@ class Lease:
             LeaseLost: it is not; ``.reason`` says why.
         """
         if not self.is_held:
-            raise self._lost()
+            raise self.loss()
 
-    def _lost(self) -> LeaseLost:
+    def loss(self) -> LeaseLost:
+        """For leaderlock's other faces: what is owed to who acts after the end."""
         if self._candidacy.state is State.RESIGNED:
             return LeaseLost(f"the lease of {self.name!r} was resigned: campaign again to act", reason="resigned")
         reason = (self.lost_reason or LossReason.EXPIRED).value
@@ -145,6 +146,13 @@ class Lease:
             BackendUnavailable: the lease is held, but the store has not answered in time to promise that much.
             ValueError: no renewal can leave so much.
         """
+        enough = self.leaves(seconds)
+        if not enough():
+            self._engine.renew(enough, self._engine.terms.timing.attempt)
+        self.check_leaves(seconds, enough)
+
+    def leaves(self, seconds: float) -> Callable[[], bool]:
+        """For leaderlock's other faces: what says whether a renewal has left enough, or the lease is over."""
         timing = self._engine.terms.timing
         most = timing.ttl * (1 - timing.rho)
         if not 0 <= seconds < most:
@@ -155,8 +163,10 @@ class Lease:
         def enough() -> bool:
             return not self.is_held or (self.remaining >= seconds and not self._engine.is_suspect())
 
-        if not enough():
-            self._engine.renew(enough, timing.attempt)
+        return enough
+
+    def check_leaves(self, seconds: float, enough: Callable[[], bool]) -> None:
+        """For leaderlock's other faces: raise what :meth:`ensure` owes where it was not ``enough``."""
         self.check()
         if not enough():
             raise BackendUnavailable(
@@ -180,32 +190,16 @@ class Lease:
             BackendRefused: the store said no; the lease goes on, with the note that it had.
             TypeError, ValueError: not bytes, or more than 64 KiB.
         """
-        _check_note(note)
-        self.check()
-        ticket = next(_tickets)
-        answers: list[NoteSaved | NoteLost] = []
-
-        def listen(news: News) -> None:
-            if isinstance(news, NoteSaved | NoteLost) and news.ticket == ticket:
-                answers.append(news)
-
+        saving = Saving(self, note)
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
         until = self._engine.clock.boot() + budget
-        self.listen(listen)
+        self.listen(saving.hear)
         try:
-            self._engine.drive(SaveNote(self._candidacy, note, ticket), self.name, timeout)
-            self.wait_for(lambda: bool(answers), until)
+            self._engine.drive(saving.event, self.name, timeout)
+            self.wait_for(saving.is_over, until)
         finally:
-            self.unlisten(listen)
-        if not answers:
-            raise BackendUnavailable(f"the store has not acknowledged the note of {self.name!r} within {budget:g} s")
-        match answers[0]:
-            case NoteLost(_, None):
-                raise self._lost()
-            case NoteLost(_, Exception() as error):
-                raise error
-            case _:
-                pass
+            self.unlisten(saving.hear)
+        saving.conclude(budget)
 
     def resign(self, *, timeout: float | None = None, note: bytes | None = None) -> bool:
         """Stop leading, now, and free the name in the store; with ``note``, save that in the same write.
@@ -218,21 +212,25 @@ class Lease:
             UsageError: in a forked child, where the lease is its parent's.
             TypeError, ValueError: the note is not bytes, or more than 64 KiB.
         """
-        if note is not None:
-            _check_note(note)
-        if self._engine.is_forked:
-            self._engine.refuse()
+        farewell = self.farewell(note)
         if self._engine.is_closed:
             return self._candidacy.state is State.RESIGNED
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
         until = self._engine.clock.boot() + budget
-        farewell = Resign(self._candidacy, note)
         try:
             self._engine.drive(farewell, self.name, budget)
             return self.wait_for(lambda: self._is_released, until)
         except BaseException:
             self._engine.post(farewell)  # Ctrl-C before it came to that: a lease nobody holds any more
             raise
+
+    def farewell(self, note: bytes | None = None) -> Resign:
+        """For leaderlock's other faces: the event that ends this term, checked; see :meth:`resign`."""
+        if note is not None:
+            _check_note(note)
+        if self._engine.is_forked:
+            self._engine.refuse()
+        return Resign(self._candidacy, note)
 
     def wait_lost(self, timeout: float | None = None) -> LossReason | None:
         """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.
@@ -260,6 +258,16 @@ class Lease:
                 self._engine.callbacks.call(lambda: callback(self))
 
     # -- for leaderlock's own
+
+    @property
+    def engine(self) -> Engine:
+        """For leaderlock's other faces."""
+        return self._engine
+
+    @property
+    def is_released(self) -> bool:
+        """For leaderlock's other faces: whether the store has acknowledged the release, or needs none."""
+        return self._is_released
 
     @property
     def candidacy(self) -> Candidacy:
@@ -307,6 +315,37 @@ class Lease:
             return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)
+
+
+class Saving:
+    """A note on its way to the store, until it is known what became of it."""
+
+    def __init__(self, lease: Lease, note: bytes) -> None:
+        _check_note(note)
+        lease.check()
+        self._lease = lease
+        self._answer: NoteSaved | NoteLost | None = None
+        self.event = SaveNote(lease.candidacy, note, next(_tickets))
+
+    def hear(self, news: News) -> None:
+        if isinstance(news, NoteSaved | NoteLost) and news.ticket == self.event.ticket:
+            self._answer = news
+
+    def is_over(self) -> bool:
+        return self._answer is not None
+
+    def conclude(self, budget: float) -> None:
+        """Return if it was saved; raise what the caller is owed if not."""
+        match self._answer:
+            case None:
+                name = self._lease.name
+                raise BackendUnavailable(f"the store has not acknowledged the note of {name!r} within {budget:g} s")
+            case NoteLost(_, None):
+                raise self._lease.loss()
+            case NoteLost(_, Exception() as error):
+                raise error
+            case _:
+                pass
 
 
 def _check_note(note: object) -> None:

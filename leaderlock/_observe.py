@@ -24,7 +24,19 @@ from leaderlock._protocol.records import (
 from leaderlock.backend import Seen, View
 from leaderlock.errors import BackendRefused, BackendUnavailable
 
-__all__ = ["Session", "Sighting", "Status", "Term", "is_settled", "look", "looks", "names_seen", "observe"]
+__all__ = [
+    "Looking",
+    "Session",
+    "Sighting",
+    "Status",
+    "Term",
+    "Turns",
+    "is_settled",
+    "look",
+    "looks",
+    "names_seen",
+    "observe",
+]
 
 
 _log: Final = logging.getLogger("leaderlock")
@@ -183,22 +195,14 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     A look that fails is no look: who watches a leader is not told that there is none because the store did not answer.
     """
     bell = Bell()
-    every = engine.terms.timing.renew_every
-    until = None if timeout is None else engine.clock.boot() + timeout
-    failures = 0
+    looking = Looking(engine, name, timeout)
     stop = engine.backend.watch([name_key(name)], lambda _: bell.ring())
     try:
         while not engine.is_closed:
-            try:
-                sighting = look(engine, name)
-            except BackendUnavailable as error:
-                if failures == 0:
-                    _log.warning("cannot see who leads %r, and look again: %s", name, error)
-                failures += 1
-            else:
-                failures = 0
+            sighting = looking.look()
+            if sighting is not None:
                 yield sighting
-            left = every if until is None else min(every, until - engine.clock.boot())
+            left = looking.pause()
             if left <= 0:
                 return
             engine.clock.wait(bell, left)
@@ -206,12 +210,47 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
         stop()
 
 
+class Looking:
+    """One who looks at a name again and again: what a look shows, and how long until the next."""
+
+    def __init__(self, engine: Engine, name: str, timeout: float | None = None) -> None:
+        self._engine = engine
+        self.name = name
+        self._until = None if timeout is None else engine.clock.boot() + timeout
+        self._failures = 0
+
+    def look(self) -> Sighting | None:
+        """``None``: the store did not answer, which is warned of once."""
+        try:
+            sighting = look(self._engine, self.name)
+        except BackendUnavailable as error:
+            if self._failures == 0:
+                _log.warning("cannot see who leads %r, and look again: %s", self.name, error)
+            self._failures += 1
+            return None
+        self._failures = 0
+        return sighting
+
+    def pause(self) -> float:
+        """Seconds until the next look is due without any hint; zero or less: there is none."""
+        every = self._engine.terms.timing.renew_every
+        return every if self._until is None else min(every, self._until - self._engine.clock.boot())
+
+
 def observe(engine: Engine, name: str) -> Iterator[Term | None]:
     """Yield who leads now, and again whenever that changes. Ends with the client, or if the store refuses to say."""
-    last: tuple[int, str] | None = (-1, "")
+    turns = Turns()
     for sighting in looks(engine, name):
-        term = sighting.term
-        shown = None if term is None else (term.token, term.session.id)
-        if shown != last:
-            last = shown
-            yield term
+        if turns.is_new(sighting.term):
+            yield sighting.term
+
+
+class Turns:
+    """Tells another leader from the one that was seen last."""
+
+    def __init__(self) -> None:
+        self._last: tuple[int, str] | None = (-1, "")
+
+    def is_new(self, term: Term | None) -> bool:
+        before, self._last = self._last, None if term is None else (term.token, term.session.id)
+        return self._last != before

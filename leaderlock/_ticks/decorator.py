@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from datetime import tzinfo
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Callable, Coroutine
+from datetime import datetime, tzinfo
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client
-from leaderlock._connect import default_client
+from leaderlock._connect import check_client, default_client, threads_client
+from leaderlock._engine import Engine
 from leaderlock._naming import check_name
 from leaderlock._ticks.held import Plan
 from leaderlock._ticks.results import Ran, Skipped
@@ -18,7 +19,10 @@ from leaderlock._ticks.rules import Misfire, Overlap, Policy, Runs
 from leaderlock._ticks.schedule import Schedule, When
 from leaderlock._ticks.ticking import Ticking
 
-__all__ = ["once_per_tick", "plan_of"]
+if TYPE_CHECKING:
+    from leaderlock._aio.client import AsyncClient
+
+__all__ = ["check_meant", "once_per_tick", "plan_of"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,7 +32,7 @@ def once_per_tick(
     schedule: Schedule | When,
     *,
     name: str,
-    client: Client | None = None,
+    client: Client | AsyncClient | None = None,
     zone: str | tzinfo | None = None,
     runs: Runs = "at-most-once",
     overlap: Overlap | None = None,
@@ -39,12 +43,12 @@ def once_per_tick(
     max_run: float | None = None,
     retries: int = 0,
     back_off: WaitStrategy | None = None,
-) -> Callable[[Callable[P, R]], Callable[P, Ran[R] | Skipped]]:
+) -> Ticked:
     """Return a decorator under which a function runs once for each tick of ``schedule``, whoever calls it how often.
 
     It does not call the function: cron, a scheduler or a loop does, on every host. A call returns :class:`Ran`, with
     the function's result, or :class:`Skipped`, which is false and says why. Inside, :func:`current_tick` is the tick,
-    and :func:`current` its lease, with the token.
+    and :func:`current` its lease, with the token. Works on functions, and on coroutine functions, which are awaited.
 
     Not promised: that it runs exactly once; choose which side to err on with ``runs``.
 
@@ -52,6 +56,7 @@ def once_per_tick(
         schedule: a :class:`Schedule`, or what makes one.
         name: what the job is called: the same on all hosts, and no other job's (nor any other election's).
         client: from :func:`connect`; without one, the process's own at ``$LEADERLOCK_URL``, opened by the first call.
+            For coroutine functions, :func:`leaderlock.aio.connect`'s as well.
         zone: the time zone in which a cron expression is read; UTC if not given.
         runs: ``"at-most-once"`` marks a tick before it is run, ``"at-least-once"`` after: then a tick whose runner died
             is run again by another host, under a higher token, as long as its window lasts.
@@ -85,19 +90,60 @@ def once_per_tick(
         ),
         back_off=back_off,
     )
-    if client is not None and not isinstance(client, Client):
-        raise TypeError(f"client is what connect() returns, not {type(client).__name__}")
+    check_client(client)
 
-    def decorate(function: Callable[P, R]) -> Callable[P, Ran[R] | Skipped]:
+    def decorate(function: Any) -> Any:
         _check_function(function)
-
-        @functools.wraps(function)
-        def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
-            return Ticking(client or default_client(), plan).run(function, *args, **kwargs)
-
-        return ticked
+        if _is_coroutine_function(function):
+            return _around_coroutine(function, client, plan)
+        return _around_function(function, threads_client(client, function), plan)
 
     return decorate
+
+
+class Ticked(Protocol):
+    """What :func:`once_per_tick` makes of a function: one that says what came of the tick."""
+
+    # The two overlap, as a coroutine is a result too; the first that fits is meant.
+    @overload
+    def __call__(  # type: ignore[overload-overlap]
+        self,  # pyright: ignore[reportOverlappingOverload]
+        function: Callable[P, Coroutine[Any, Any, R]],
+        /,
+    ) -> Callable[P, Coroutine[Any, Any, Ran[R] | Skipped]]: ...
+
+    @overload
+    def __call__(self, function: Callable[P, R], /) -> Callable[P, Ran[R] | Skipped]: ...
+
+
+def _around_function(function: Callable[P, R], client: Client | None, plan: Plan) -> Callable[P, Ran[R] | Skipped]:
+    @functools.wraps(function)
+    def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
+        return Ticking(client or default_client(), plan).run(function, *args, **kwargs)
+
+    return ticked
+
+
+def _around_coroutine(
+    function: Callable[P, Coroutine[Any, Any, R]], client: Client | AsyncClient | None, plan: Plan
+) -> Callable[P, Coroutine[Any, Any, Ran[R] | Skipped]]:
+    async def engine() -> Engine:
+        if client is not None and not isinstance(client, Client):
+            return await client.engine()
+        import asyncio  # whoever gets here has it
+
+        def opened(client: Client | None = client) -> Engine:
+            return (client or default_client()).engine()
+
+        return await asyncio.to_thread(opened)  # the first call opens the store
+
+    @functools.wraps(function)
+    async def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
+        from leaderlock._aio.ticking import AsyncTicking
+
+        return await AsyncTicking(engine, plan).run(function, *args, **kwargs)
+
+    return ticked
 
 
 def plan_of(
@@ -120,14 +166,22 @@ def plan_of(
     return Plan(name, schedule, policy, back_off)
 
 
+def check_meant(schedule: object, at: datetime | None, *, now: bool) -> None:
+    """Whether it is said which tick is meant, once."""
+    if schedule is None and at is None and not now:
+        raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
+    if at is not None and now:
+        raise ValueError("at names a tick, and now asks for none: say one of them")
+
+
+def _is_coroutine_function(function: Any) -> bool:
+    called: Any = function if inspect.isroutine(function) else type(function).__call__
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
 def _check_function(function: Any) -> None:
     if not callable(function) or inspect.isclass(function) or isinstance(function, staticmethod | classmethod):
         raise TypeError(f"once_per_tick runs a function, not {function!r}")
     called: Any = function if inspect.isroutine(function) else type(function).__call__
-    if inspect.iscoroutinefunction(called) or inspect.isasyncgenfunction(called):
-        raise TypeError(
-            f"once_per_tick cannot run the coroutine function {function!r} yet: decorate a function that calls "
-            "asyncio.run() inside"
-        )
-    if inspect.isgeneratorfunction(called):
+    if inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called):
         raise TypeError(f"once_per_tick cannot run the generator {function!r}: its body runs after the call")

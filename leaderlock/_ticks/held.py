@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -43,6 +44,8 @@ class Held:
     engine: Engine
     policy: Policy
     is_over: bool = False
+    on_cut: Callable[[], object] | None = None
+    """Called when it runs for too long, with the engine's lock held."""
 
     def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
         """The note that the release carries."""
@@ -81,3 +84,5 @@ class Held:
             self.tick.overran = self.policy.max_run
             farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
             self.engine.post(Resign(self.tick.lease.candidacy, farewell))
+            if self.on_cut is not None:
+                self.on_cut()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -16,7 +18,7 @@ from leaderlock._ticks.rules import pause, resume
 from leaderlock._ticks.schedule import Schedule
 from leaderlock.errors import UsageError
 
-__all__ = ["Job", "Outcome", "job_in", "look_at_job", "set_paused"]
+__all__ = ["Job", "Outcome", "Pausing", "job_in", "look_at_job", "set_paused"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,33 @@ class _Edit:
 
 def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | None) -> bool:
     """Pause the job, or let it go on; returns whether that changed anything."""
-    edit = _Edit(str(engine.terms.holder), is_paused=is_paused)
-    campaign = Campaigning(engine, name, patient=True, on_waiting=None, errand=edit)
-    try:
-        lease = campaign.run(timeout)
-    except Exception as error:
-        if edit.error is not None:
-            raise UsageError(f"{name!r} cannot be paused or resumed: {edit.error}") from error
-        raise
+    pausing = Pausing(engine, name, is_paused=is_paused)
+    with pausing.explained():
+        lease = pausing.campaign.run(timeout)
     lease.resign()
-    return edit.was_paused != is_paused
+    return pausing.is_news
+
+
+class Pausing:
+    """One who pauses a job, or lets it go on: the campaign that he carries to its outcome, and what came of it."""
+
+    def __init__(self, engine: Engine, name: str, *, is_paused: bool) -> None:
+        self._name = name
+        self._is_paused = is_paused
+        self._edit = _Edit(str(engine.terms.holder), is_paused=is_paused)
+        self.campaign = Campaigning(engine, name, patient=True, on_waiting=None, errand=self._edit)
+
+    @contextmanager
+    def explained(self) -> Generator[None]:
+        """Around the campaign: say of a note that is no job's that it is none."""
+        try:
+            yield
+        except Exception as error:
+            if self._edit.error is not None:
+                raise UsageError(f"{self._name!r} cannot be paused or resumed: {self._edit.error}") from error
+            raise
+
+    @property
+    def is_news(self) -> bool:
+        """Whether that changed anything."""
+        return self._edit.was_paused != self._is_paused

@@ -13,7 +13,10 @@ from leaderlock._ticks.record import Run
 from leaderlock._ticks.rules import SkipReason
 from leaderlock.errors import LeaseLost
 
-__all__ = ["Ran", "Skipped", "Tick", "current_tick", "enter_tick", "leave_tick"]
+__all__ = ["TOO_LONG", "Ran", "Skipped", "Tick", "current_tick", "enter_tick", "leave_tick"]
+
+TOO_LONG: Final = "too long"
+"""The reason of a loss by one's own ``max_run``."""
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -79,7 +82,7 @@ class Tick:
         """
         if self.overran is not None:
             message = f"{self.name!r} has run for more than {self.overran:g} s: its lease was given up; stop"
-            raise LeaseLost(message, reason="too long")
+            raise LeaseLost(message, reason=TOO_LONG)
         self._lease.check()
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from enum import Enum
 
 from leaderlock._engine import Engine
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._ticks.schedule import Schedule
 from leaderlock.errors import UsageError
 
-__all__ = ["Slot", "slot_of"]
+__all__ = ["Slot", "Turn", "slot_of"]
 
 LOOK_EVERY = 1.0
 """Seconds after which who waits here looks at the clock again."""
+
+
+class Turn(Enum):
+    """Whether a call may seek its tick."""
+
+    MINE = "entered"
+    NOT_YET = "another call of this process is at it"
 
 
 class Slot:
@@ -26,32 +34,53 @@ class Slot:
         self._condition = threading.Condition()
         self._is_busy = False
         self._running: float | None = None
+        self._listeners: tuple[Callable[[], None], ...] = ()
 
-    def enter(self, tick: float, *, queues: bool, too_late: Callable[[], SkipReason | None]) -> SkipReason | None:
-        """Wait for one's turn; ``None``: it has come, and :meth:`leave` ends it. Else why there is none."""
+    def enter(self, turn: Callable[[], Turn | SkipReason]) -> SkipReason | None:
+        """Wait until it is one's ``turn``; ``None``: it is, and :meth:`leave` ends it. Else why there is none."""
         with self._condition:
-            while self._is_busy:
-                if self._running == tick:
-                    return SkipReason.RUNNING
-                if self._running is not None and not queues:
-                    return SkipReason.OVERLAP
-                reason = too_late()
-                if reason is not None:
-                    return reason
+            while (answer := turn()) is Turn.NOT_YET:
                 self._condition.wait(LOOK_EVERY)
-            self._is_busy = True
-            return None
+        return None if isinstance(answer, Turn) else answer
+
+    def try_enter(self, tick: float, *, queues: bool, too_late: Callable[[], SkipReason | None]) -> Turn | SkipReason:
+        """Enter if that can be now."""
+        with self._condition:
+            if not self._is_busy:
+                self._is_busy = True
+                return Turn.MINE
+            if self._running == tick:
+                return SkipReason.RUNNING
+            if self._running is not None and not queues:
+                return SkipReason.OVERLAP
+            return too_late() or Turn.NOT_YET
+
+    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
+        """Have ``callback`` called at every change to come, quickly and without blocking; returns what stops it."""
+        with self._condition:
+            self._listeners = (*self._listeners, callback)
+
+        def stop() -> None:
+            with self._condition:
+                self._listeners = tuple(other for other in self._listeners if other is not callback)
+
+        return stop
 
     def runs(self, tick: float) -> None:
         """From here on this tick runs; before, it was only sought."""
         with self._condition:
             self._running = tick
-            self._condition.notify_all()
+            self._tell()
 
     def leave(self) -> None:
         with self._condition:
             self._is_busy, self._running = False, None
-            self._condition.notify_all()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._condition.notify_all()
+        for listener in self._listeners:
+            listener()
 
 
 def slot_of(engine: Engine, name: str, schedule: Schedule | None) -> Slot:

@@ -6,39 +6,29 @@ import functools
 import logging
 from collections.abc import Callable
 from contextvars import Token
-from datetime import UTC, datetime
+from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from leaderlock._backoff import WaitStrategy
-from leaderlock._campaign import Campaigning
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
-from leaderlock._protocol.candidacy import Why
-from leaderlock._ticks.claim import Claim
-from leaderlock._ticks.doubts import look_at_clocks, moment
+from leaderlock._ticks.claiming import Claiming, ending
 from leaderlock._ticks.held import Held, Plan
-from leaderlock._ticks.record import Ending, read_job
+from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
-from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at
-from leaderlock._ticks.schedule import instant
-from leaderlock._ticks.slot import Slot, slot_of
-from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
+from leaderlock._ticks.rules import Due, SkipReason
+from leaderlock._ticks.slot import Slot
+from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped
 
 if TYPE_CHECKING:
     from leaderlock._client import Client
 
-__all__ = ["Ticking", "back_off"]
+__all__ = ["Ticking", "back_off", "next_pause"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-BY_HAND_WITHIN: Final = 3600.0
-"""How long, in seconds, a run by hand may wait for the run before it, where it queues."""
-
-OBSERVING: Final = 1.2
-"""How many of the longest ttls that may take, with all that comes between."""
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -53,11 +43,17 @@ class Ticking:
     def __init__(self, client: Client, plan: Plan, *, at: datetime | None = None, by_hand: bool = False) -> None:
         self._client = client
         self._plan = plan
-        self._at = None if at is None else round(instant(at), 3)
-        self._by_hand = by_hand
-        self.on_waiting: Callable[[str], object] | None = None
-        """Told why it waits, once for each reason, on a thread of leaderlock's."""
+        self._claiming = Claiming(plan, at=at, by_hand=by_hand)
         self._entered: list[tuple[Held, Token[Lease | None], Token[Tick | None]]] = []
+
+    @property
+    def on_waiting(self) -> Callable[[str], object] | None:
+        """Told why it waits, once for each reason, on a thread of leaderlock's."""
+        return self._claiming.on_waiting
+
+    @on_waiting.setter
+    def on_waiting(self, callback: Callable[[str], object] | None) -> None:
+        self._claiming.on_waiting = callback
 
     def run(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
         """Call ``function`` if the tick is this caller's to run; with ``retries``, again when it raises.
@@ -69,9 +65,9 @@ class Ticking:
             BackendUnavailable: whether it is ours cannot be told, as the store does not answer.
             Exception: whatever the function raised last.
         """
-        meant = self._meant()
+        meant = self.due_now()
         if meant is None:
-            return self._skipped(SkipReason.NOT_DUE, "", None)
+            return self._claiming.skipped(SkipReason.NOT_DUE, "", None)
         while True:
             held = self.claim(meant)
             if isinstance(held, Skipped):
@@ -81,8 +77,8 @@ class Ticking:
                 return Ran(held.tick.at, held.tick.token, attempt, result)
 
     def __enter__(self) -> Tick:
-        meant = self._meant()
-        held = self._skipped(SkipReason.NOT_DUE, "", None) if meant is None else self.claim(meant)
+        meant = self.due_now()
+        held = self._claiming.skipped(SkipReason.NOT_DUE, "", None) if meant is None else self.claim(meant)
         if isinstance(held, Skipped):
             raise TickSkipped(held)
         try:
@@ -98,35 +94,23 @@ class Ticking:
         held, lease_token, tick_token = self._entered.pop()
         leave_tick(tick_token)
         leave(lease_token)
-        how = _ending(error)
-        # A body cannot be repeated from here: whoever stands by, or calls next, does that.
-        again = how is Ending.INTERRUPTED or (how is Ending.FAILED and held.run.attempt <= self._plan.policy.retries)
-        self._finish(held, how, error, attempt=held.run.attempt, again=again)
+        how = ending(error)
+        attempt = held.run.attempt
+        self._finish(held, how, error, attempt=attempt, again=self._claiming.again(how, attempt))
 
     # -- the claim
 
     def due_now(self) -> Due | None:
         """For leaderlock's other faces: which tick is meant."""
-        return self._meant()
-
-    def _meant(self) -> Due | None:
-        now = self._client.engine().clock.now().wall
-        schedule, policy = self._plan.schedule, self._plan.policy
-        if self._at is not None:
-            return due_at(self._at, schedule, policy)
-        if self._by_hand or schedule is None:
-            return Due(round(now, 3), now + BY_HAND_WITHIN)
-        return due(schedule, policy, now)
+        return self._claiming.meant(self._client.engine())
 
     def claim(self, meant: Due) -> Held | Skipped:
         """For leaderlock's other faces: take the job's name for that tick, if it is this caller's to run."""
         engine = self._client.engine()
-        plan = self._plan
-        slot = slot_of(engine, plan.name, plan.schedule)
-        too_late = functools.partial(self._too_late, engine, meant)
-        reason = slot.enter(meant.tick, queues=plan.policy.queues, too_late=too_late)
+        slot = self._claiming.slot(engine)
+        reason = slot.enter(lambda: self._claiming.turn(engine, slot, meant))
         if reason is not None:
-            return self._skipped(reason, str(engine.terms.holder), meant)
+            return self._claiming.skipped(reason, str(engine.terms.holder), meant)
         try:
             held = self._seek(engine, slot, meant)
         except BaseException:
@@ -136,76 +120,19 @@ class Ticking:
             slot.leave()
         return held
 
-    def _too_late(self, engine: Engine, meant: Due) -> SkipReason | None:
-        now = engine.clock.now().wall
-        if now > meant.until:
-            return SkipReason.LATE
-        schedule = self._plan.schedule
-        superseded = not self._by_hand and schedule is not None and schedule.around(now)[0] > meant.tick
-        return SkipReason.SUPERSEDED if superseded else None
-
     def _seek(self, engine: Engine, slot: Slot, meant: Due) -> Held | Skipped:
-        plan, schedule = self._plan, self._plan.schedule
-        want = Want(
-            tick=meant.tick,
-            until=meant.until,
-            policy=plan.policy,
-            host=str(engine.terms.holder),
-            schedule=schedule.text if schedule is not None else "",
-            zone=schedule.zone if schedule is not None else "",
-            by_hand=self._by_hand,
-        )
-        claim = Claim(schedule, want)
-        campaign = Campaigning(engine, plan.name, patient=False, on_waiting=self.on_waiting, errand=claim)
+        seeking = self._claiming.seek(engine, meant)
         try:
-            # Beyond the window, for as long as it takes to see that a leader is dead, or to settle a store that may
-            # have forgotten one: the next tick's process would have to begin anew (trap D7).
-            window = max(0.0, meant.until - engine.clock.now().wall)
-            lease = campaign.run(window + OBSERVING * engine.terms.timing.longest)
-        except NotLeader:
-            return self._left(claim, meant)
-        except CampaignTimeout as error:
-            waiting = campaign.lease.candidacy.waiting
-            if waiting is None:
-                raise BackendUnavailable(f"whether {plan.name!r} is to be run cannot be told: {error}") from error
-            if waiting.why is not Why.HELD:
-                raise
-            return self._left(claim, meant)
+            lease = seeking.campaign.run(seeking.within)
+        except (NotLeader, CampaignTimeout) as error:
+            return self._claiming.not_won(seeking, meant, error)
         finally:
-            look_at_clocks(engine, slot, plan, claim)
+            self._claiming.look_at_clocks(engine, slot, seeking.claim)
         try:
-            return self._won(engine, slot, claim, lease)
+            return self._claiming.won(engine, slot, seeking.claim, lease)
         except BaseException:
             lease.resign(timeout=0)
             raise
-
-    def _won(self, engine: Engine, slot: Slot, claim: Claim, lease: Lease) -> Held:
-        record = read_job(lease.note)
-        run = record.running
-        assert run is not None
-        if claim.died is not None:
-            _log.warning(
-                "%r: the tick of %s was begun by %s, which never said how it ended: it died, or lost its lease",
-                lease.name, moment(claim.died.tick), claim.died.host,
-            )  # fmt: skip
-        held = Held(Tick(lease, run), record, run, slot, engine, self._plan.policy)
-        slot.runs(run.tick)
-        if self._plan.policy.max_run is not None:
-            engine.later(self._plan.policy.max_run, held.cut)
-        return held
-
-    def _left(self, claim: Claim, meant: Due) -> Skipped:
-        if claim.error is not None:
-            raise UsageError(f"{self._plan.name!r} cannot be run as a job: {claim.error}") from claim.error
-        running = claim.seen.running
-        by = running.host if running is not None else ""
-        same = running is not None and running.tick == meant.tick
-        left = claim.left or Leave(SkipReason.RUNNING if same else SkipReason.OVERLAP, by)
-        return self._skipped(left.reason, left.by, meant)
-
-    def _skipped(self, reason: SkipReason, by: str, meant: Due | None) -> Skipped:
-        at = None if meant is None else datetime.fromtimestamp(meant.tick, UTC)
-        return Skipped(self._plan.name, reason, by, at)
 
     # -- the run
 
@@ -220,11 +147,12 @@ class Ticking:
                     result = work()
                     break
                 except Exception as error:
-                    if retries <= 0 or not self._pause(held, attempt, error):
+                    pause = next_pause(self._plan, held, attempt, error) if retries > 0 else None
+                    if pause is None or not held.pause(pause):
                         raise
                     retries, attempt = retries - 1, attempt + 1
         except BaseException as error:
-            how = _ending(error)
+            how = ending(error)
             self._finish(held, how, error, attempt=attempt, again=how is Ending.INTERRUPTED)
             raise
         finally:
@@ -232,15 +160,6 @@ class Ticking:
             leave(entered[0])
         self._finish(held, Ending.OK, None, attempt=attempt, again=False)
         return result, attempt
-
-    def _pause(self, held: Held, attempt: int, error: Exception) -> bool:
-        """Wait before the next attempt; returns whether there is one: inside the window, under the lease."""
-        pause = back_off(self._plan.back_off, attempt)
-        clock = held.engine.clock
-        if isinstance(error, LeaseLost) or clock.now().wall + pause > held.run.until:
-            return False
-        _log.warning("%r failed and is run again in %.1f s: %r", self._plan.name, pause, error)
-        return held.pause(pause)
 
     def _finish(self, held: Held, how: Ending, error: BaseException | None, *, attempt: int, again: bool) -> None:
         try:
@@ -253,16 +172,13 @@ class Ticking:
                 error.add_note(f"besides, {lost}")
 
 
-def _ending(error: BaseException | None) -> Ending:
-    match error:
-        case None:
-            return Ending.OK
-        case SystemExit():
-            return Ending.FAILED if error.code else Ending.OK
-        case Exception():
-            return Ending.FAILED
-        case _:
-            return Ending.INTERRUPTED
+def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float | None:
+    """Seconds to wait before the next attempt; ``None``: there is none inside the window, or the lease is lost."""
+    pause = back_off(plan.back_off, attempt)
+    if isinstance(error, LeaseLost) or held.engine.clock.now().wall + pause > held.run.until:
+        return None
+    _log.warning("%r failed and is run again in %.1f s: %r", plan.name, pause, error)
+    return pause
 
 
 def back_off(strategy: WaitStrategy | None, attempt: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -9,13 +11,13 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
-from leaderlock import Backend, Client, Lease, connect
+from leaderlock import Backend, Client, Lease, aio, connect
 from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
 
 ROOT = Path(__file__).parents[2]
@@ -149,6 +151,47 @@ def pass_time(clock, backend, eventually) -> Callable[..., None]:
             eventually(lambda: not lease.is_held or lease.remaining > 10)
 
     return go
+
+
+@pytest.fixture
+def aio_client(backend, clock) -> aio.AsyncClient:
+    """An asyncio client whose store can fail and whose time stands still; the test enters it, or closes it."""
+    return aio.connect(backend, clock=clock)
+
+
+@pytest.fixture
+def in_loop() -> Callable[..., object]:
+    """Run a coroutine function in an event loop of its own; fails if anything went wrong there behind its back."""
+
+    def run(main: Callable[[], Awaitable[object]], within: float = 60.0) -> object:
+        troubles: list[object] = []
+
+        async def guarded() -> object:
+            asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+            return await asyncio.wait_for(main(), within)
+
+        try:
+            return asyncio.run(guarded())
+        finally:
+            gc.collect()
+            assert not troubles
+
+    return run
+
+
+@pytest.fixture
+def soon() -> Callable[..., Awaitable[None]]:
+    """Wait in an event loop until something is true, while time passes if a clock is given; fail if it is not."""
+
+    async def wait(is_true: Callable[[], object], clock: ManualClock | None = None, within: float = 20.0) -> None:
+        until = time.monotonic() + within
+        while not is_true():
+            assert time.monotonic() < until, "it did not come to that"
+            if clock is not None:
+                clock.advance(0.05)
+            await asyncio.sleep(0.002)
+
+    return wait
 
 
 @pytest.fixture

@@ -641,13 +641,14 @@ def test_a_zone_belongs_to_an_expression(client):
         client.tick(name="job")
 
 
-@pytest.mark.parametrize("kind", ["coroutine", "generator", "class", "number"])
+@pytest.mark.parametrize("kind", ["asynchronous generator", "generator", "class", "number"])
 def test_what_cannot_be_run_is_refused(client, kind):
-    async def coroutine() -> None: ...
+    async def asynchronous():
+        yield
 
     def generator():
         yield
 
-    functions = {"coroutine": coroutine, "generator": generator, "class": int, "number": 7}
+    functions = {"asynchronous generator": asynchronous, "generator": generator, "class": int, "number": 7}
     with pytest.raises(TypeError, match="once_per_tick"):
         once_per_tick(MINUTE, name="job", client=client)(functions[kind])

@@ -31,7 +31,7 @@ def test_a_driver_is_found_by_its_scheme(scheme, tmp_path):
 
 
 def test_importing_it_imports_nothing_that_can_wait():
-    heavy = ["tenacity", "cronsim", "sqlite3", "pytest", "redis", "kazoo", "grpc", "zoneinfo"]
+    heavy = ["asyncio", "tenacity", "cronsim", "sqlite3", "pytest", "redis", "kazoo", "grpc", "zoneinfo"]
     program = f"import sys, leaderlock; print(*(name for name in {heavy} if name in sys.modules))"
 
     said = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)

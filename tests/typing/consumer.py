@@ -5,6 +5,9 @@ from typing import Any, assert_type
 
 import leaderlock
 from leaderlock import (
+    AsyncClient,
+    AsyncElection,
+    AsyncLease,
     Client,
     Deadline,
     Election,
@@ -18,6 +21,7 @@ from leaderlock import (
     SkipReason,
     Term,
     Tick,
+    aio,
     connect,
     current_tick,
     once_per_tick,
@@ -93,6 +97,39 @@ def uses_ticks(client: Client) -> None:
         assert_type([outcome.how for outcome in job.history], list[Ending])
 
 
+@once_per_tick("@daily", name="weekly")
+async def nightly_async(to: str) -> int:
+    return len(to)
+
+
+async def uses_asyncio(url: str) -> None:
+    async with aio.connect(url, ttl=5.0, label="consumer") as client:
+        assert_type(client, AsyncClient)
+        election = client.election("job", on_loss="cancel")
+        assert_type(election, AsyncElection)
+        async with election as lease:
+            assert_type(lease, AsyncLease)
+            assert_type(lease.token, int)
+            await lease.ensure(1.0)
+            assert_type(await lease.wait_lost(0.1), LossReason | None)
+            lease.on_lost(lambda lost: print(lost.name))
+            assert_type(aio.current(), AsyncLease | None)
+        assert_type(await election.campaign(timeout=1.0), AsyncLease)
+        assert_type(await client.campaign_all(["a", "b"]), dict[str, AsyncLease])
+        assert_type(await election.leader(), Term | None)
+        async for term in election.observe():
+            assert_type(term, Term | None)
+        async with client.tick(Schedule(60), name="job") as tick:
+            assert_type(tick, Tick)
+        assert_type(await client.tick("@hourly", name="job").run(nightly_inner, "abc"), Ran[int] | Skipped)
+        assert_type(await nightly_async("a"), Ran[int] | Skipped)
+        only_on_leader("x", client=client)
+
+
+async def nightly_inner(to: str) -> int:
+    return len(to)
+
+
 def errors_form_a_tree() -> None:
     try:
         uses_the_faces("memory:")
@@ -136,3 +173,4 @@ send_report(1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 send_report("a", copy=2)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 Janitor().clean()  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
 only_on_leader("x", otherwise="perhaps")  # type: ignore[call-overload]  # pyright: ignore
+aio.connect("memory:").election("x", on_loss="exit")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

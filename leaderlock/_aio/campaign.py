@@ -1,0 +1,84 @@
+"""Waiting for an election, or for many, without a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, Final, TypeVar
+
+from leaderlock._aio.bell import LoopBell, await_news
+from leaderlock._campaign import Campaigning, Campaigns
+from leaderlock._engine import Engine
+from leaderlock._lease import Lease
+from leaderlock._protocol.events import Campaign
+
+__all__ = ["check_plain", "in_loop", "seek", "seek_all"]
+
+T = TypeVar("T")
+
+LOOK: Final = 0.15
+"""Seconds that a campaign has at least, for one look at a healthy store: with ``timeout=0``, a free name is taken."""
+
+
+async def seek(campaign: Campaigning, timeout: float | None, until: float | None, *, patient: bool = True) -> Lease:
+    """Carry one campaign to its outcome: the asyncio twin of :meth:`Campaigning.run`."""
+    lease = campaign.lease
+    try:
+        lease.engine.submit(Campaign(lease.candidacy))
+        over = await await_news(lease, campaign.is_over, until, timed=not patient)
+        if not over and until is not None:
+            over_or_waiting = _either(campaign.is_over, lambda: lease.candidacy.waiting is not None)
+            await await_news(lease, over_or_waiting, until + LOOK)
+        return campaign.conclude(timeout)
+    except BaseException:
+        campaign.withdraw()
+        raise
+
+
+async def seek_all(engine: Engine, names: list[str], *, patient: bool, until: float | None) -> dict[str, Lease]:
+    """Carry many campaigns to their outcomes: the asyncio twin of :func:`leaderlock._campaign.campaign_all`."""
+    bell = LoopBell(engine)
+    campaigns = Campaigns(engine, names, patient=patient, over=bell)
+    try:
+        engine.submit(campaigns.event)
+        over = await bell.wait_for(campaigns.is_over, until, timed=False)
+        if not over and until is not None:
+            await bell.wait_for(_either(campaigns.is_over, campaigns.are_waiting), until + LOOK)
+        return campaigns.conclude()
+    except BaseException:
+        campaigns.withdraw()
+        raise
+
+
+def _either(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:
+    return lambda: first() or second()
+
+
+def check_plain(what: str, callback: object) -> None:
+    """Refuse what cannot be called from an event loop's own round."""
+    if not callable(callback):
+        raise TypeError(f"{what} takes a function, not {type(callback).__name__}")
+    called: Any = callback if inspect.isroutine(callback) else type(callback).__call__
+    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(callback):
+        raise TypeError(
+            f"{what} takes a plain function, not the coroutine function {callback!r}: let a function make a task of "
+            "it, and keep the task"
+        )
+
+
+def in_loop(callback: Callable[[T], object]) -> Callable[[T], None]:
+    """What any thread can call to have the callback called in this event loop, in this context.
+
+    What it raises goes to the loop's exception handler; of a loop that was closed, nobody is told.
+    """
+    loop = asyncio.get_running_loop()
+    context = copy_context()
+
+    def call(value: T) -> None:
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(callback, value, context=context)
+
+    return call

@@ -1,0 +1,312 @@
+"""The face for asyncio: a client of one store, with one session and all that is asked of it."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+
+from leaderlock import _admin, _observe
+from leaderlock._aio.campaign import seek, seek_all
+from leaderlock._aio.election import AsyncElection, OnLoss
+from leaderlock._aio.lease import AsyncLease
+from leaderlock._aio.looking import AsyncLooking
+from leaderlock._aio.offloop import OffLoop, until_done
+from leaderlock._campaign import check_timeout
+from leaderlock._client import Client
+from leaderlock._engine import Engine
+from leaderlock._naming import check_name
+from leaderlock._observe import Status
+from leaderlock.backend import Traits
+from leaderlock.errors import UsageError
+
+if TYPE_CHECKING:
+    from datetime import tzinfo
+
+    from leaderlock._aio.ticking import AsyncTicking
+    from leaderlock._backoff import WaitStrategy
+    from leaderlock._connect import Opening
+    from leaderlock._ticks.job import Job
+    from leaderlock._ticks.rules import Misfire, Overlap, Runs
+    from leaderlock._ticks.schedule import Schedule, When
+
+__all__ = ["AsyncClient"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class AsyncClient:
+    """One session in one store, on which any number of names can be led; made by :func:`leaderlock.aio.connect`.
+
+    An asynchronous context manager: leaving it ends all of its leases, then its session, so that every name is free at
+    once. It opens the store on first use, not in the event loop. It belongs to no loop: it may be used from several,
+    at once or one after the other, and from a forked child, where it starts anew.
+    """
+
+    def __init__(self, opening: Opening) -> None:
+        self._opening = opening
+        self._lock = threading.Lock()
+        self._client: Client | None = None
+        self._closing: Future[None] | None = None
+        self.off = OffLoop()
+        """For leaderlock's other faces: where its calls that block are made."""
+        _clients.add(self)
+
+    def __repr__(self) -> str:
+        store = "a store not opened yet" if self._client is None else self._client.traits.store
+        return f"<AsyncClient of {store}, namespace {self.namespace!r}, ttl {self.ttl:g} s>"
+
+    @property
+    def ttl(self) -> float:
+        """How long, in seconds, a lease of this client's outlives its last renewal at most."""
+        return self._opening.terms.timing.ttl
+
+    @property
+    def namespace(self) -> str:
+        return self._opening.namespace
+
+    @property
+    def traits(self) -> Traits:
+        """What the store is, under this client's settings.
+
+        Raises:
+            UsageError: the store was not opened yet.
+        """
+        if self._client is None:
+            raise UsageError("this client has not opened its store yet: enter it with `async with` first")
+        return self._client.traits
+
+    def election(
+        self, name: str, *, timeout: float | None = None, wait: bool = True, on_loss: OnLoss = "finish"
+    ) -> AsyncElection:
+        """The election of one name. Costs nothing: no I/O.
+
+        All options are for ``async with``. ``timeout`` and ``wait``: see :meth:`Election.campaign`. ``on_loss``: when
+        the lease is lost while the body runs, ``"finish"`` lets it, and raises :class:`LeaseLost` behind it;
+        ``"cancel"`` cancels the body's task, which becomes :class:`LeaseLost` where the body is left.
+        """
+        checked = check_name(name)
+        timeout, on_loss = check_timeout(timeout), _check_on_loss(on_loss)
+        return AsyncElection(self, checked, timeout=timeout, wait=wait, on_loss=on_loss)
+
+    async def campaign_all(
+        self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
+    ) -> dict[str, AsyncLease]:
+        """Campaign for many names at once: :meth:`Client.campaign_all`, awaited. Cancelled, it has won none.
+
+        Raises as that does: ``BackendRefused``, ``UsageError``.
+        """
+        wanted = list(dict.fromkeys(map(check_name, names)))
+        until = self.until(check_timeout(timeout))
+        leases = await seek_all(await self.engine(), wanted, patient=wait, until=until)
+        return {name: AsyncLease(lease) for name, lease in leases.items()}
+
+    def tick(
+        self,
+        schedule: Schedule | When | None = None,
+        *,
+        name: str,
+        at: datetime | None = None,
+        now: bool = False,
+        zone: str | tzinfo | None = None,
+        runs: Runs = "at-most-once",
+        overlap: Overlap | None = None,
+        misfire: Misfire = "skip",
+        tolerance: float | None = None,
+        window: float | None = None,
+        hold_for: float = 0.0,
+        max_run: float | None = None,
+        retries: int = 0,
+        back_off: WaitStrategy | None = None,
+        on_loss: OnLoss = "finish",
+    ) -> AsyncTicking:
+        """The tick of a job that is due now, to be run here if nobody else does. Costs nothing: no I/O.
+
+        ``async with client.tick("0 3 * * *", name="report") as tick:`` runs its body once, on one host, or raises
+        :class:`TickSkipped`; :meth:`AsyncTicking.run` returns :class:`Ran` or :class:`Skipped` instead. All arguments
+        are those of :meth:`Client.tick`, and ``on_loss`` is :meth:`election`'s: with ``"cancel"``, ``max_run`` ends a
+        body too.
+        """
+        from leaderlock._aio.ticking import AsyncTicking
+        from leaderlock._ticks.decorator import check_meant, plan_of
+        from leaderlock._ticks.rules import Policy
+
+        check_meant(schedule, at, now=now)
+        policy = Policy(
+            runs=runs,
+            overlap=overlap,
+            misfire=misfire,
+            tolerance=tolerance,
+            window=window,
+            hold_for=hold_for,
+            max_run=max_run,
+            retries=retries,
+        )
+        plan = plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off)
+        return AsyncTicking(self.engine, plan, at=at, by_hand=now, on_loss=_check_on_loss(on_loss))
+
+    async def job(self, name: str) -> Job | None:
+        """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
+        from leaderlock._ticks.job import look_at_job
+
+        return await self.ask(look_at_job, check_name(name))
+
+    async def pause(self, name: str, *, timeout: float | None = None) -> bool:
+        """Let no tick of a job start until :meth:`resume`, anywhere: :meth:`Client.pause`, awaited."""
+        return await self._set_paused(name, timeout, is_paused=True)
+
+    async def resume(self, name: str, *, timeout: float | None = None) -> bool:
+        """Let a paused job go on with its next tick: :meth:`Client.resume`, awaited."""
+        return await self._set_paused(name, timeout, is_paused=False)
+
+    async def _set_paused(self, name: str, timeout: float | None, *, is_paused: bool) -> bool:
+        from leaderlock._ticks.job import Pausing
+
+        until = self.until(check_timeout(timeout))
+        pausing = Pausing(await self.engine(), check_name(name), is_paused=is_paused)
+        with pausing.explained():
+            lease = await seek(pausing.campaign, timeout, until)
+        await AsyncLease(lease).resign()
+        return pausing.is_news
+
+    async def status(self, name: str) -> Status:
+        """Who leads that name, since when, and when it may be free: read once, as recorded."""
+        return await self.ask(_observe.status, check_name(name))
+
+    async def names(self) -> list[str]:
+        """The names that were ever led in this namespace (and not cleaned away since), sorted."""
+        return await self.ask(lambda engine: sorted(_observe.names_seen(engine)))
+
+    async def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
+        """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over: :meth:`Client.resign`.
+
+        Raises:
+            CampaignTimeout: the term was not over after ``timeout`` seconds; the request stands, as it does when this
+                is cancelled.
+        """
+        check_timeout(timeout)
+        term = await self.ask(_admin.ask, check_name(name), now=now)
+        if term is None:
+            return False
+        if term.is_over:
+            return True
+        looking = AsyncLooking(await self.engine(), name, self.off, timeout)
+        try:
+            while (sighting := await looking.next()) is not None:
+                if term.has_ended(sighting):
+                    return True
+        finally:
+            looking.stop()
+        raise term.still_goes_on()
+
+    async def init(self, *, force: bool = False) -> bool:
+        """Declare that nobody leads or campaigns in this namespace: :meth:`Client.init`, awaited.
+
+        Raises:
+            BackendRefused: the namespace was used before, and leaders may be alive; ``force`` says that they are not.
+        """
+        return await self.ask(_admin.init, force=force)
+
+    async def close(self) -> None:
+        """End all leases, then the session: one write that frees all names. May be called twice.
+
+        Waits at most five seconds (or half a ttl) for the store; without its answer the names are free a ttl later. If
+        this is cancelled, the client is closed all the same.
+        """
+        closing = self._begin_close()
+        await until_done(closing)
+        closing.result()
+
+    async def __aenter__(self) -> AsyncClient:
+        try:
+            await self.engine()
+        except BaseException:
+            self._begin_close()  # nobody will leave what nobody has entered
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, GeneratorExit):
+            self._begin_close()  # collected, as its loop was closed: nothing can be awaited any more
+        else:
+            await self.close()
+
+    def now(self) -> datetime:
+        """This host's wall clock, by which ticks are chosen, in UTC."""
+        return datetime.fromtimestamp(self._opening.clock.now().wall, UTC)
+
+    # -- for leaderlock's own
+
+    def opened(self) -> Client:
+        """For leaderlock's other faces, and never in an event loop, as it may do I/O: the client behind this one."""
+        with self._lock:
+            if self._closing is not None:
+                raise UsageError("this client is closed: open another with connect()")
+            if self._client is None:
+                self._client = self._opening.open()
+            return self._client
+
+    async def engine(self) -> Engine:
+        """For leaderlock's other faces: the engine, which is another one in a forked child."""
+        client = self._client
+        if self._closing is not None or client is None or not client.is_ready:
+            client = await self.off(self._ready)
+        return client.engine()
+
+    def _ready(self) -> Client:
+        client = self.opened()
+        client.engine()
+        return client
+
+    async def ask(self, question: Callable[Concatenate[Engine, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """For leaderlock's other faces: have the store asked, where no event loop runs."""
+
+        def call() -> R:
+            return question(self.opened().engine(), *args, **kwargs)
+
+        return await self.off(call)
+
+    def until(self, timeout: float | None) -> float | None:
+        """For leaderlock's other faces: when that time will be over, on the first clock."""
+        return None if timeout is None else self._opening.clock.boot() + timeout
+
+    def disown(self) -> None:
+        """In a forked child: what the parent's threads held or did is not waited for."""
+        self._lock = threading.Lock()
+        self.off = OffLoop()
+
+    def _begin_close(self) -> Future[None]:
+        if self._closing is None:
+            self._closing = self.off.end(self._close)
+        return self._closing
+
+    def _close(self) -> None:
+        with self._lock:  # whoever is opening the store now has done so before this goes on
+            client = self._client
+        if client is not None:
+            client.close()
+
+
+def _check_on_loss(on_loss: OnLoss) -> OnLoss:
+    if on_loss not in ("finish", "cancel"):
+        raise ValueError(f"on_loss is one of 'finish', 'cancel', not {on_loss!r}")
+    return on_loss
+
+
+_clients: Final[weakref.WeakSet[AsyncClient]] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for client in tuple(_clients):
+        client.disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)

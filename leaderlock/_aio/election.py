@@ -1,0 +1,144 @@
+"""A name that a coroutine can lead: either it is held inside of ``async with``, or that raises."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextvars import Token
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
+
+from leaderlock import _current, _observe
+from leaderlock._aio.campaign import check_plain, in_loop, seek
+from leaderlock._aio.cutting import Cutting
+from leaderlock._aio.lease import AsyncLease
+from leaderlock._aio.looking import AsyncLooking
+from leaderlock._campaign import Campaigning, check_timeout
+from leaderlock._lease import Lease
+from leaderlock._observe import Term, Turns
+from leaderlock.errors import LeaseLost
+
+if TYPE_CHECKING:
+    from leaderlock._aio.client import AsyncClient
+
+__all__ = ["AsyncElection", "OnLoss"]
+
+OnLoss: TypeAlias = Literal["finish", "cancel"]
+
+
+class _Body(NamedTuple):
+    """A body that runs under a lease."""
+
+    lease: Lease
+    token: Token[Lease | None]
+    cutting: Cutting | None
+
+
+class AsyncElection:
+    """A name that one can lead, as seen by one client; made by :meth:`AsyncClient.election`.
+
+    ``async with election as lease:`` either holds the lease or raises, and resigns at the end.
+    """
+
+    def __init__(
+        self, client: AsyncClient, name: str, *, timeout: float | None, wait: bool, on_loss: OnLoss = "finish"
+    ) -> None:
+        self._client = client
+        self._name = name
+        self._timeout = timeout
+        self._wait = wait
+        self._on_loss = on_loss
+        self._bodies: list[_Body] = []
+
+    def __repr__(self) -> str:
+        return f"<AsyncElection {self._name!r} in {self._client!r}>"
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def client(self) -> AsyncClient:
+        return self._client
+
+    async def campaign(
+        self,
+        *,
+        timeout: float | None = None,
+        wait: bool = True,
+        on_waiting: Callable[[str], object] | None = None,
+    ) -> AsyncLease:
+        """Become the leader, and return the lease: :meth:`Election.campaign`, awaited.
+
+        ``on_waiting(text)`` is a plain function, and called in this event loop. Cancelled, also by a time-out around
+        it, the campaign is withdrawn and cannot win later; one that was won at that moment is resigned.
+
+        Raises as :meth:`Election.campaign` does: ``NotLeader``, ``CampaignTimeout``, ``BackendUnavailable``,
+        ``BackendRefused``, ``UsageError``.
+        """
+        return AsyncLease(await self._campaign(timeout, wait, on_waiting))
+
+    async def _campaign(
+        self, timeout: float | None, wait: bool, on_waiting: Callable[[str], object] | None = None
+    ) -> Lease:
+        until = self._client.until(check_timeout(timeout))
+        if on_waiting is not None:
+            check_plain("on_waiting", on_waiting)
+            on_waiting = in_loop(on_waiting)
+        engine = await self._client.engine()
+        campaign = Campaigning(engine, self._name, patient=wait, on_waiting=on_waiting)
+        return await seek(campaign, timeout, until, patient=wait)
+
+    async def leader(self) -> Term | None:
+        """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
+        sighting = await self._client.ask(_observe.look, self._name)
+        return sighting.term
+
+    async def observe(self) -> AsyncGenerator[Term | None]:
+        """Yield who leads now, and again whenever that changes, until the client is closed."""
+        looking = AsyncLooking(await self._client.engine(), self._name, self._client.off)
+        turns = Turns()
+        try:
+            while (sighting := await looking.next()) is not None:
+                if turns.is_new(sighting.term):
+                    yield sighting.term
+        finally:
+            looking.stop()
+
+    async def __aenter__(self) -> AsyncLease:
+        lease = await self._campaign(self._timeout, self._wait)
+        # From here on nothing is awaited, and so nothing is cancelled.
+        try:
+            cutting = Cutting(lease) if self._on_loss == "cancel" else None
+            self._bodies.append(_Body(lease, _current.enter(lease), cutting))
+        except BaseException:
+            lease.engine.post(lease.farewell())  # nobody will leave a body that nobody has entered
+            raise
+        return AsyncLease(lease)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        lease, token, cutting = self._bodies.pop(self._mine())
+        _current.leave(token)
+        if cutting is not None and (lost := cutting.end(error)) is not None:
+            raise lost from error
+        try:
+            if lease.state == "resigned":
+                return
+            lease.check()
+            if error is None or isinstance(error, Exception):
+                await AsyncLease(lease).resign()
+            else:
+                # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
+                lease.engine.post(lease.farewell())
+        except LeaseLost as lost:
+            # The body ran on after the loss, so somebody must be told; but its own error comes first.
+            if error is None:
+                raise
+            if not isinstance(error, LeaseLost):
+                error.add_note(f"besides, {lost}")
+
+    def _mine(self) -> int:
+        """Which of the bodies that run is left: whoever acts under its lease leaves it."""
+        mine = _current.current()
+        return next((index for index, body in enumerate(self._bodies) if body.lease is mine), -1)

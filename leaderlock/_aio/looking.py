@@ -1,0 +1,57 @@
+"""Looking at a name from outside, again and again, without a thread."""
+
+from __future__ import annotations
+
+from leaderlock._aio.bell import LoopBell
+from leaderlock._aio.offloop import OffLoop
+from leaderlock._engine import Engine
+from leaderlock._observe import Looking, Sighting
+from leaderlock._protocol.records import name_key
+from leaderlock.errors import UsageError
+
+__all__ = ["AsyncLooking"]
+
+
+class AsyncLooking:
+    """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever.
+
+    Not a generator: one that is left in its middle ends whenever it is collected, and this watches until :meth:`stop`.
+    """
+
+    def __init__(self, engine: Engine, name: str, off: OffLoop, timeout: float | None = None) -> None:
+        self._engine = engine
+        self._off = off
+        self._looking = Looking(engine, name, timeout)
+        self._bell = LoopBell(engine)
+        self._hints = 0
+        self._has_looked = False
+        self.stop = engine.backend.watch([name_key(name)], self._hint)
+
+    async def next(self) -> Sighting | None:
+        """What the next look that succeeds shows; ``None``: the time is over, or the client was closed."""
+        while not self._engine.is_closed:
+            if self._has_looked and not await self._pause():
+                return None
+            self._has_looked = True
+            self._hints = 0
+            try:
+                sighting = await self._off(self._looking.look)
+            except UsageError:
+                if self._engine.is_closed:
+                    return None
+                raise
+            if sighting is not None:
+                return sighting
+        return None
+
+    async def _pause(self) -> bool:
+        """Wait until a look is due; returns whether there is one."""
+        left = self._looking.pause()
+        if left <= 0:
+            return False
+        await self._bell.wait_for(lambda: self._hints > 0, self._engine.clock.boot() + left)
+        return not self._engine.is_closed
+
+    def _hint(self, *_: object) -> None:
+        self._hints += 1
+        self._bell.ring()
