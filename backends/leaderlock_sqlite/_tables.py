@@ -61,8 +61,8 @@ _PAGE: Final = _ROWS + f" AND key {{after}} ? AND key < ? ORDER BY key LIMIT {PA
 _FIRST_PAGE: Final = _PAGE.format(after=">=")
 _NEXT_PAGE: Final = _PAGE.format(after=">")
 _CHANGED: Final = (
-    "SELECT key FROM registers WHERE space = ?1 AND stamp > ?2"
-    " UNION ALL SELECT key FROM deletions WHERE space = ?1 AND stamp > ?2"
+    "SELECT key FROM registers WHERE space = ? AND stamp > ?"
+    " UNION ALL SELECT key FROM deletions WHERE space = ? AND stamp > ?"
 )
 _READ: Final = {size: f"{_ROWS} AND key IN (" + ", ".join("?" * size) + ")" for size in _CHUNKS}
 
@@ -105,7 +105,7 @@ def page(raw: sqlite3.Connection, space: int, prefix: str, after: str | None) ->
 
 def changed_keys(raw: sqlite3.Connection, space: int, stamp: int) -> list[str]:
     """The keys written or deleted after ``stamp``, as far back as deletions are remembered."""
-    return [key for (key,) in raw.execute(_CHANGED, (space, stamp))]
+    return [key for (key,) in raw.execute(_CHANGED, (space, stamp, space, stamp))]
 
 
 def advanced(mark: Mark) -> Mark:
