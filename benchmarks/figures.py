@@ -111,7 +111,8 @@ class BareFile:
 
 @contextmanager
 def bare_file(folder: Path) -> Iterator[BareFile]:
-    with closing(BareFile(folder / "bare.db")) as bare:
+    # A file for each process: two that switch one file to a write-ahead log at once may fail.
+    with closing(BareFile(folder / f"bare-{os.getpid()}.db")) as bare:
         yield bare
 
 

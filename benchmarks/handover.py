@@ -47,6 +47,8 @@ def hand_over(store: str, name: str, url: str, count: int) -> Handovers:
     """Have two processes take that lock in turns, ``count`` times each."""
     processes = [peer("terms", store, name, url, count) for _ in range(2)]
     told = [process.communicate(timeout=300)[0] for process in processes]
+    if failed := [process.returncode for process in processes if process.returncode]:
+        raise RuntimeError(f"a process of the handovers of {name} failed: {failed}")
     terms = sorted((*map(float, line.split()), who) for who, text in enumerate(told) for line in text.splitlines())
     times = [after[0] - before[1] for before, after in pairwise(terms) if before[-1] != after[-1]]
     return Handovers(times, [term[2] for term in terms], [term[3] for term in terms])

@@ -20,7 +20,19 @@ from .figures import Figure
 from .locks import STORES
 from .servers import NotHere
 
-GROUPS = ("looking", "guarding", "taking", "handover", "takeover", "many", "waiting", "starting", "ticks", "stores")
+GROUPS = (
+    "looking",
+    "guarding",
+    "taking",
+    "handover",
+    "takeover",
+    "many",
+    "waiting",
+    "starting",
+    "ticks",
+    "coroutines",
+    "stores",
+)
 
 
 def main() -> None:
