@@ -215,6 +215,8 @@ class Names:
         if known or self._sessions.current is None:
             name.leaving = None
             self._setting.say(Tell(leaving, Released()))
+        elif not name.asking:
+            self._taking.ask(name)
 
     def advance_wanted(self, now: Instant, but: Container[str] = ()) -> None:
         """Something that all campaigns wait for has changed: the session, or the settling of the memory."""
@@ -269,6 +271,8 @@ class Names:
         for name in self._busy.values():
             name.doubts = ()
             name.is_stranded = False
+            if name.leaving is not None:
+                self._taking.ask(name)
 
     def everybody(self) -> list[Candidacy]:
         """Whoever campaigns, leads, or waits to be told that it has left."""

@@ -294,11 +294,20 @@ class Process:
             self._handle(self._events.Viewed(outcome, sent))
 
     def _scan(self, lane: _Lane, scan: Any) -> None:
-        """Answered in the end, as the engine repeats it; what it lists is of the moment at which its run began."""
+        """What it lists is of the moment at which its run began; one that has no answer begins anew."""
         lane.is_busy = True
+        if not self._network.calm and self._world.chance(self._profile.lost):
+            self._scans.pop((scan.prefix, scan.run), None)
+            self._world.after(self._patience, self._reach, self._not_scanned, lane, scan)
+            return
         if (scan.prefix, scan.run) not in self._scans:
             self._scans[scan.prefix, scan.run] = self._store.scan(scan.prefix)
         self._world.after(self._world.random.random() * self._patience, self._reach, self._scanned, lane, scan)
+
+    def _not_scanned(self, lane: _Lane, scan: Any) -> None:
+        lane.is_busy = False
+        failure = self._events.Failure.UNKNOWN
+        self._handle(self._events.Unread((scan.prefix,), failure, self._network.error("UNKNOWN")))
 
     def _scanned(self, lane: _Lane, scan: Any) -> None:
         lane.is_busy = False

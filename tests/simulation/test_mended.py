@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from leaderlock._protocol import session as session_module
-from leaderlock._protocol.candidacy import Candidacy, Denied, LossReason, NoteLost, NoteSaved, State
+from leaderlock._protocol.candidacy import Candidacy, Denied, LossReason, NoteLost, NoteSaved, Released, State
 from leaderlock._protocol.events import (
     Answered,
     Ask,
@@ -30,7 +32,7 @@ from leaderlock._protocol.session import VERIFY
 from leaderlock.backend import Conflict, Seen, View
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 
-from .by_hand import Client, name_in, overwrite, register
+from .by_hand import Client, name_in, overwrite, own_session, register
 
 
 def puts(effects, kind):
@@ -275,3 +277,16 @@ def test_a_burial_that_nobody_waits_for_any_more_is_not_kept_in_mind(client, riv
     rival.do(Answered([burial], rival.backend.swap([burial.write], burial.memory, timeout=1)))
 
     assert not rival.machine._rivals._known
+
+
+def test_a_name_resigned_while_the_memory_changes_is_looked_at_also_if_no_scan_finds_it(store, client, monkeypatch):
+    monkeypatch.setattr(session_module, "REMEMBERED", 1)
+    held = [client.campaign(name) for name in ("a", "b")]
+    kept, everything = {SETTLED, f"session/{own_session(client)}"}, store.snapshot()
+    [registers] = everything.spaces.values()
+    store.restore(replace(everything, spaces={"default": {key: registers[key] for key in kept}}))
+    client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    client.do(Resign(held[0]))
+
+    assert client.told(Released)
