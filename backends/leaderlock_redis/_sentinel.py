@@ -9,7 +9,7 @@ from typing import Any, Final
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable
 from leaderlock_redis._errors import connecting_failed, refusal
 from leaderlock_redis._masters import Master
-from leaderlock_redis._settings import Address, Settings
+from leaderlock_redis._settings import Address, Settings, greeting
 from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 
 __all__ = ["BySentinel"]
@@ -112,7 +112,7 @@ def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address]
             pack(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()),
             pack(b"SENTINEL", b"MASTER", name.encode()),
         ]
-        address, facts = Wire(connection._sock).ask(requests, deadline)
+        *greeted, address, facts = Wire(connection._sock).ask([*greeting(connection), *requests], deadline)
     except (OSError, Garbled) as error:
         raise BackendUnavailable(f"{sentinel.place}: {str(error) or type(error).__name__}") from error
     except Exception as error:
@@ -120,7 +120,7 @@ def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address]
         raise connecting_failed(error, sentinel.place) from error
     finally:
         connection.disconnect()
-    for reply in (address, facts):
+    for reply in (*greeted, address, facts):
         if isinstance(reply, ServerError) and "No such master" not in str(reply):
             raise refusal(reply, sentinel.place, wrote=False)
     match address, facts:

@@ -4,14 +4,17 @@ import itertools
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 
 import pytest
+import redis
+import valkey
 
 from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
-from leaderlock_redis import open_backend
+from leaderlock_redis import from_client, open_backend
 from leaderlock_redis._errors import ACL
 from tests.servers.redis import RedisServer, free_port, until
 
@@ -414,6 +417,40 @@ def test_a_port_where_something_else_listens_is_refused(backend, impostor, greet
 
     with pytest.raises(BackendRefused, match="not a Redis server"):
         backend(impostor(greet)).read([], timeout=TIMEOUT)
+
+
+def by_url(port):
+    return open_backend(f"redis://user:secret@127.0.0.1:{port}/3?client_name=x", namespace="x")
+
+
+def by_client(library, port):
+    client = library.from_url(f"redis://user:secret@127.0.0.1:{port}/3?client_name=x")
+    return from_client(client, namespace="x")
+
+
+@pytest.mark.parametrize(
+    "opened", [by_url, partial(by_client, redis), partial(by_client, valkey)], ids=["url", "redis-py", "valkey-py"]
+)
+def test_a_greeting_that_is_answered_piece_by_piece_is_given_up_in_time(impostor, opened):
+    over = threading.Event()
+
+    def trickle(connection):
+        connection.recv(1024)
+        with suppress(OSError):
+            for piece in (b"+", *[b"x"] * 100):
+                connection.sendall(piece)
+                if over.wait(0.05):
+                    return
+
+    port = int(impostor(trickle).rpartition(":")[2])
+    began = time.monotonic()
+    with closing(opened(port)) as one, pytest.raises(BackendUnavailable) as raised:
+        one.read([], timeout=0.5)
+    took = time.monotonic() - began
+    over.set()
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert took < 2.0
 
 
 def test_a_port_where_nobody_answers_is_unavailable_in_time(backend, impostor):

@@ -9,13 +9,16 @@ import redis.asyncio
 import redis.asyncio.cluster
 import redis.sentinel
 from redis.backoff import NoBackoff
+from redis.credentials import UsernamePasswordCredentialProvider
 from redis.retry import Retry
 
 from leaderlock import errors
 from leaderlock_redis import from_client, open_backend
 from leaderlock_redis._clients import master_of_client
 from leaderlock_redis._durability import Durability, check_server
+from leaderlock_redis._settings import Settings, greeting
 from leaderlock_redis._url import master_of_url
+from leaderlock_redis._wire import pack
 
 
 @pytest.mark.parametrize(
@@ -98,6 +101,28 @@ def test_a_client_lends_its_settings_and_not_its_retries():
     assert (connection.host, connection.port, connection.password) == ("db.example", 7000, "secret")
     assert connection.retry._retries == 0
     assert not connection.health_check_interval
+
+
+def greeting_of(**settings):
+    return greeting(Settings(redis.ConnectionPool(**settings)).connection(0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"password": "p"}, [pack(b"AUTH", b"p")]),
+        ({"username": "u"}, [pack(b"AUTH", b"u", b"")]),
+        ({"username": "u", "password": "p\xe4", "encoding": "latin-1"}, [pack(b"AUTH", b"u", b"p\xe4")]),
+        ({"credential_provider": UsernamePasswordCredentialProvider("u", "p")}, [pack(b"AUTH", b"u", b"p")]),
+        ({"client_name": "c", "db": 3}, [pack(b"CLIENT", b"SETNAME", b"c"), pack(b"SELECT", b"3")]),
+        ({"password": "p", "redis_connect_func": redis.RedisCluster.on_connect}, [pack(b"AUTH", b"p")]),
+        ({"password": "p", "redis_connect_func": lambda connection: None}, []),
+    ],
+    ids=["nothing", "password", "user", "encoding", "provider", "name and database", "the library's", "the user's"],
+)
+def test_a_connection_greets_as_the_librarys_would(settings, said):
+    assert greeting_of(**settings) == said
 
 
 def test_a_client_that_decodes_can_lend_its_settings():
