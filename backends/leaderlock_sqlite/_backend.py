@@ -133,6 +133,9 @@ class SqliteBackend(Backend):
             self._commit(connection)
             # After the commit, not before: a file that is in its place now was so when the commit was made.
             if not connection.is_on_its_path():
+                with self._lock:
+                    # An id once left never comes back, also if the very file does.
+                    self._left.add(memory)
                 raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
         self._note(known, mark)
         self._bell.ring()
