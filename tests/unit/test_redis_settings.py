@@ -1,5 +1,6 @@
 """How the Redis driver connects, told from URLs and clients alone."""
 
+import re
 import sys
 from contextlib import closing
 
@@ -59,6 +60,13 @@ def test_messages_name_the_address_without_secrets(url, place):
         # What redis-py takes for localhost, or for database 0: another store than somebody meant.
         *("redis://", "redis://:6379", "redis://user:secret@:6379/0", "redis:///0"),
         *("redis://h/three", "redis://h/1/2", "rediss://h/-1"),
+        # One of two that are said would go unused, without a word.
+        *(
+            "redis://h/0?db=1",
+            "redis+sentinel://h1/main/0?db=1",
+            "redis://h?db=0&db=1",
+            "redis://h?client_name=a&client_name=b",
+        ),
     ],
 )
 def test_a_url_that_cannot_work_is_a_value_error(url):
@@ -72,6 +80,17 @@ def test_a_url_that_cannot_work_is_a_value_error(url):
         *("redis://user:secret@host:port/0", "redis://user:secret/with/slashes@host"),
         *("redis+sentinel://user:secret@h:p/main", "redis+sentinel://user:secret/x@h1/main"),
         "redis+cluster://user:secret#x@host",
+        *(
+            f"{scheme}://user:1{mark}secret@h1{rest}"
+            for scheme, rest in (
+                ("redis", "/0"),
+                ("rediss+sentinel", "/main"),
+                ("redis+sentinel", ""),
+                ("redis+cluster", ""),
+            )
+            for mark in "/?#"
+        ),
+        "unix://user:1/secret@/run/redis.sock",
     ],
 )
 def test_a_bad_url_does_not_show_its_password(url):
@@ -79,6 +98,14 @@ def test_a_bad_url_does_not_show_its_password(url):
         master_of_url(url)
 
     assert "secret" not in f"{raised.value} {raised.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://u:secret@h1,h2:7", "redis+sentinel://u:secret@h1,h2:7/main", "redis://u:secret@h1/0"]
+)
+def test_an_unknown_option_is_told_of_the_url_that_was_given(url):
+    with pytest.raises(ValueError, match=f"^{re.escape(url.replace('u:secret@', ''))}: .*colour"):
+        master_of_url(f"{url}?colour=red")
 
 
 @pytest.mark.parametrize("protocol", ["", "?protocol=2", "?protocol=3"])
@@ -277,6 +304,7 @@ def test_durability_may_be_said_in_the_url(url, options, word):
     ("url", "options"),
     [
         ("redis://h?durability=disk&durability=memory", {}),
+        ("redis://h?durability=disk&durability=disk", {}),
         ("redis://h?durability=disk", {"durability": "memory"}),
         ("redis://h?durability=forever", {}),
         ("redis://h?durability=", {}),
