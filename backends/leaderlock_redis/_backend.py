@@ -22,7 +22,20 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Wake, Write
+from leaderlock.backend import (
+    ABSENT,
+    Answer,
+    Backend,
+    Conflict,
+    Seen,
+    Swapped,
+    Traits,
+    View,
+    Wake,
+    Write,
+    check_count,
+    check_writes,
+)
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_redis._clients import master_of_client
@@ -103,7 +116,7 @@ class RedisBackend(Backend):
 
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         wanted = list(keys)
-        _check_count(len(wanted))
+        check_count(self._traits, len(wanted))
         places = [self._space, *map(self._place, wanted)]
         request = pack(
             *(b"EVAL", READ, b"%d" % len(places), *places, os.urandom(16).hex().encode(), b"%d" % self._highest)
@@ -115,7 +128,7 @@ class RedisBackend(Backend):
         return view
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
-        _check_writes(writes)
+        check_writes(self._traits, writes)
         birth, line = self._parts(memory)
         words = [b"EVAL", SWAP, b"%d" % (len(writes) + 1), self._space]
         words += [self._place(write.key) for write in writes]
@@ -231,17 +244,3 @@ def _is_shown(write: Write) -> bool:
     """Whether those who watch are told what was written. Sessions are rewritten all the time, and nobody waits for what
     one says but for its end."""
     return write.key.startswith("name/") and write.value is not None and len(write.value) <= _MOST_SHOWN
-
-
-def _check_count(count: int) -> None:
-    if count > _MAX_BATCH:
-        raise ValueError(f"{count} keys in one call are more than redis takes ({_MAX_BATCH}); split them")
-
-
-def _check_writes(writes: Sequence[Write]) -> None:
-    _check_count(len(writes))
-    for write in writes:
-        if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise BackendRefused(
-                f"the value of {write.key!r} has {len(write.value)} bytes; redis takes {_MAX_VALUE}; keep notes short"
-            )
