@@ -211,6 +211,7 @@ def test_a_watch_comes_along_when_the_owner_of_a_client_takes_another_channel(se
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as old, grpc.insecure_channel(server.address) as new:
         client, heard = SimpleNamespace(channel=old, metadata=None), threading.Event()
         backend = from_client(client, namespace="moves")
+        backend.read([], timeout=TIMEOUT)  # lays the birth mark, of which a watch would tell
         backend.watch(["name/a"], lambda _: heard.set())
         assert heard.wait(TIMEOUT)
         heard.clear()
