@@ -179,6 +179,12 @@ def _url(url: object) -> str:
         )
     if not isinstance(url, str):
         raise TypeError(f"a store is given by a URL or a Backend, not {type(url).__name__}")
+    if url != url.strip() or not url.isprintable():
+        # Without the URL, which may have a password. A store of another name would be another leader.
+        raise ValueError(
+            "the URL begins or ends with white space, or has a character that cannot be printed (from a file whose line"
+            f" ends? from {VARIABLE}?); take it out, or percent-encode it if it is meant"
+        )
     if ":" not in url:
         raise ValueError(f"{url!r} is not a URL: for a file of this host say 'sqlite:///{url}'")
     return url

@@ -41,6 +41,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from leaderlock.errors import BackendRefused
+
 __all__ = [
     "ABSENT",
     "DELETE",
@@ -54,6 +56,8 @@ __all__ = [
     "View",
     "Wake",
     "Write",
+    "check_count",
+    "check_writes",
 ]
 
 Stamp: TypeAlias = int | str | bytes
@@ -169,3 +173,24 @@ class Backend(ABC):
     @abstractmethod
     def close(self) -> None:
         """Give back every connection, thread and watch. May be called twice. Later calls raise ``UsageError``."""
+
+
+def check_count(traits: Traits, count: int) -> None:
+    """Raise ``ValueError`` where a call names more keys than the store takes: for drivers, before anything is sent."""
+    if count > traits.max_batch:
+        raise ValueError(
+            f"{count} keys in one call are more than {traits.store} takes ({traits.max_batch}); split them"
+        )
+
+
+def check_writes(traits: Traits, writes: Sequence[Write]) -> None:
+    """Raise where no store, or not this one, can take these writes: for drivers, before anything is sent."""
+    check_count(traits, len(writes))
+    if len(writes) > 1 and len({write.key for write in writes}) < len(writes):
+        raise ValueError("a key stands twice in one swap; send two")
+    for write in writes:
+        if write.value is not None and len(write.value) > traits.max_value:
+            raise BackendRefused(
+                f"the value of {write.key!r} has {len(write.value)} bytes; {traits.store} takes {traits.max_value};"
+                " keep notes short"
+            )

@@ -13,8 +13,22 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Stamp, Swapped, Traits, View, Wake, Write
-from leaderlock.errors import BackendError, BackendRefused, MemoryGone, OutcomeUnknown
+from leaderlock.backend import (
+    ABSENT,
+    Answer,
+    Backend,
+    Conflict,
+    Seen,
+    Stamp,
+    Swapped,
+    Traits,
+    View,
+    Wake,
+    Write,
+    check_count,
+    check_writes,
+)
+from leaderlock.errors import BackendError, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Caller, Login
@@ -62,7 +76,7 @@ class EtcdBackend(Backend):
 
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         wanted = list(keys)
-        _check_count(len(wanted))
+        check_count(self.traits, len(wanted))
         deadline = time.monotonic() + timeout
         gets = [messages.get(self._space.key(key)) for key in wanted]
         request = messages.txn((), (messages.get(self._space.mark), *gets))
@@ -81,7 +95,7 @@ class EtcdBackend(Backend):
         return View(dict(zip(wanted, found, strict=True)), floor, seen.memory)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
-        _check_writes(writes)
+        check_writes(self.traits, writes)
         deadline = time.monotonic() + timeout
         self._lines.check()
         answers: list[Answer] = []
@@ -194,17 +208,3 @@ def _chunks(writes: Sequence[Write]) -> Iterator[Sequence[Write]]:
             start, size = at, 0
         size += cost
     yield writes[start:]
-
-
-def _check_count(count: int) -> None:
-    if count > _MAX_BATCH:
-        raise ValueError(f"{count} keys in one call are more than etcd takes ({_MAX_BATCH}); split them")
-
-
-def _check_writes(writes: Sequence[Write]) -> None:
-    _check_count(len(writes))
-    for write in writes:
-        if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise BackendRefused(
-                f"the value of {write.key!r} has {len(write.value)} bytes; etcd takes {_MAX_VALUE}; keep notes short"
-            )

@@ -98,16 +98,29 @@ class Caller:
         if deadline <= time.monotonic():
             self._lines.check()
             raise BackendUnavailable(f"{self._shown}: no time was left to send the request")
+        others = self._lines.servers - 1
+        while True:
+            line = self._take()
+            try:
+                return self._call_once(line, method, message, deadline, is_write=is_write)
+            except CallFailed as failed:
+                if others == 0 or not _is_unreached(failed, line) or deadline <= time.monotonic():
+                    raise error_of(failed, self._shown, is_write=is_write) from failed
+                others -= 1
+
+    def _take(self) -> Line:
         try:
-            line = self._lines.take()
+            return self._lines.take()
         except OSError as error:
             raise BackendUnavailable(f"{self._shown}: a certificate cannot be read ({error})") from error
+
+    def _call_once(self, line: Line, method: str, message: bytes, deadline: float, *, is_write: bool) -> bytes:
         try:
             return self._call_on(line, method, message, deadline, is_write=is_write)
         except CallFailed as failed:
             if not is_refusal(failed):
                 self._lines.leave(line)
-            raise error_of(failed, self._shown, is_write=is_write) from failed
+            raise
         except BaseException:
             self._lines.leave(line)
             raise
@@ -145,3 +158,8 @@ class Caller:
         answer = request(line.channel, method, message, timeout=max(0.0, timeout), metadata=metadata)
         line.is_proven = True
         return answer
+
+
+def _is_unreached(failed: CallFailed, line: Line) -> bool:
+    """Whether the server was away, and nothing is in doubt: a write goes only where a read was answered before."""
+    return failed.code == "UNAVAILABLE" and not line.is_proven

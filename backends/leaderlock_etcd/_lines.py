@@ -12,7 +12,7 @@ import threading
 import weakref
 from typing import Final, Protocol
 
-from leaderlock.errors import UsageError
+from leaderlock.errors import BackendUnavailable, UsageError
 from leaderlock_etcd._grpc import Channel, Metadata, Stream, dial
 from leaderlock_etcd._url import Tls
 
@@ -36,6 +36,11 @@ class EtcdClient(Protocol):
 class Source(Protocol):
     """Where channels come from."""
 
+    @property
+    def servers(self) -> int:
+        """How many servers there are to take turns."""
+        ...
+
     def channel(self, turn: int) -> Channel: ...
 
     def has_left(self, channel: Channel) -> bool:
@@ -51,6 +56,10 @@ class Own:
     def __init__(self, targets: tuple[str, ...], tls: Tls | None) -> None:
         self._targets = targets
         self._tls = tls
+
+    @property
+    def servers(self) -> int:
+        return len(self._targets)
 
     def channel(self, turn: int) -> Channel:
         return dial(self._targets[turn % len(self._targets)], self._tls)
@@ -72,11 +81,22 @@ class Theirs:
     def __init__(self, client: EtcdClient) -> None:
         self._client = client
 
+    @property
+    def servers(self) -> int:
+        return 1
+
     def channel(self, turn: int) -> Channel:
-        return self._client.channel
+        try:
+            return self._client.channel
+        except Exception as error:
+            # Protects the callers from whatever a client of theirs raises: etcd3's, for one, has no channel for five
+            # minutes after a call that failed.
+            raise BackendUnavailable(
+                f"the etcd client that was handed in has no channel now ({type(error).__name__}: {error})"
+            ) from error
 
     def has_left(self, channel: Channel) -> bool:
-        return self._client.channel is not channel
+        return self.channel(0) is not channel
 
     def close(self, channel: Channel) -> None:
         pass
@@ -110,6 +130,11 @@ class Lines:
         _all_lines.add(self)
 
     @property
+    def servers(self) -> int:
+        """How many servers there are to take turns."""
+        return self._source.servers
+
+    @property
     def is_inherited(self) -> bool:
         """Whether this process is a child of the one that opened it."""
         return os.getpid() != self._pid
@@ -125,13 +150,18 @@ class Lines:
     def take(self) -> Line:
         """The line of the moment, to be given back."""
         self.check()
+        left: Line | None = None
         with self._lock:
             self.check()
             line = self._line
             if line is None or self._source.has_left(line.channel):
-                line = self._line = Line(self._source.channel(self._turn))
+                left, line = line, Line(self._source.channel(self._turn))
+                self._line = line
             line.users += 1
-            return line
+        if left is not None:
+            # A watch that runs there must come along: its owner may have left that channel because it is of no use.
+            self.leave(left)
+        return line
 
     def give_back(self, line: Line) -> None:
         """End a loan."""

@@ -82,7 +82,6 @@ class WatchAnswer(NamedTuple):
     revision: int
     is_created: bool
     is_canceled: bool
-    compacted: int
     changes: tuple[Change, ...]
 
 
@@ -132,9 +131,9 @@ def txn(conditions: Iterable[bytes], then: Iterable[bytes], otherwise: Iterable[
     return b"".join(parts)
 
 
-def watch_request(first: bytes, end: bytes, revision: int) -> bytes:
-    """Watch a range from ``revision`` on; zero: from now on."""
-    return data(1, data(1, first) + data(2, end) + number(3, revision))
+def watch_request(first: bytes, end: bytes) -> bytes:
+    """Watch a range from now on."""
+    return data(1, data(1, first) + data(2, end))
 
 
 def authenticate_request(user: str, password: str) -> bytes:
@@ -174,7 +173,7 @@ def txn_answer(message: bytes) -> TxnAnswer:
 
 def watch_answer(message: bytes) -> WatchAnswer:
     """Read one message of a watch."""
-    revision = compacted = 0
+    revision = 0
     is_created = is_canceled = False
     changes: list[Change] = []
     for field, integer, value in fields(message):
@@ -184,11 +183,9 @@ def watch_answer(message: bytes) -> WatchAnswer:
             is_created = bool(integer)
         elif field == 4:
             is_canceled = bool(integer)
-        elif field == 5:
-            compacted = signed(integer)
         elif field == 11:
             changes.append(_change(value))
-    return WatchAnswer(revision, is_created, is_canceled, compacted, tuple(changes))
+    return WatchAnswer(revision, is_created, is_canceled, tuple(changes))
 
 
 def _change(event: bytes) -> Change:

@@ -38,7 +38,7 @@ def from_client(client: EtcdClient, *, namespace: str = "default", prefix: str =
     is used, and it is never closed. Which server is asked, and a token that has expired, are its own affair.
     """
     for name in ("channel", "metadata"):
-        if not hasattr(client, name):
+        if not _has(client, name):
             raise TypeError(f"{type(client).__name__} has no {name!r}: hand in an etcd client with a gRPC channel")
     _check_installed()
     from leaderlock_etcd._backend import EtcdBackend
@@ -48,6 +48,14 @@ def from_client(client: EtcdClient, *, namespace: str = "default", prefix: str =
     shown = f"etcd ({type(client).__module__}.{type(client).__qualname__})"
     login = Login(client=client)
     return EtcdBackend(Theirs(client), login, prefix=check_prefix(prefix), namespace=namespace, shown=shown)
+
+
+def _has(client: object, name: str) -> bool:
+    try:
+        return hasattr(client, name)
+    except Exception:
+        # Protects the caller from a client that has it, and cannot give it just now: each call asks anew.
+        return True
 
 
 def _check_installed() -> None:

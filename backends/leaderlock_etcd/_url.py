@@ -15,6 +15,7 @@ DEFAULT_PREFIX: Final = "/leaderlock"
 
 _FORM: Final = "use etcd://host:2379,host2:2379/prefix, or etcds://… for TLS"
 _TLS_OPTIONS: Final = ("ca", "cert", "key")
+_LATE_AT: Final = re.compile(r"[^/?#]*[/?#].*@", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:\s]+)(?::([0-9]+))?")
 
 
@@ -46,15 +47,20 @@ class Place:
 
 def place_of_url(url: str, options: Mapping[str, object]) -> Place:
     """What ``url``, and the options given beside it, mean. Nothing is connected; certificates are read once."""
-    scheme, _, rest = url.partition("://")
+    scheme, separator, rest = url.partition("://")
+    if scheme.lower() not in ("etcd", "etcds") or not separator:
+        raise ValueError(f"what begins with {url.partition(':')[0][:20]!r} is not an etcd URL; {_FORM}")
+    # First of all, and without the URL: else half a password is taken for a host, asked for, and shown.
+    if _LATE_AT.match(rest):
+        raise ValueError(
+            f"the URL has an @ after its first /, ? or #; percent-encode user, password, and any other @; {_FORM}"
+        )
     rest, _, query = rest.partition("?")
     authority, _, path = rest.partition("/")
     credentials, at, hosts = authority.rpartition("@")
     scheme = scheme.lower()
     user, colon, password = credentials.partition(":")
     shown = f"{scheme}://{user + at}{hosts}" + (f"/{path}" if path else "")
-    if scheme not in ("etcd", "etcds"):
-        raise ValueError(f"{shown!r} is not an etcd URL; {_FORM}")
     if at and not (user and colon):
         raise ValueError(f"{shown!r} has an @ without user:password before it; write @ itself as %40")
     if "#" in url:
@@ -88,7 +94,10 @@ def _target(host: str, shown: str) -> str:
 
 
 def _tls(scheme: str, shown: str, query: str, options: Mapping[str, object]) -> Tls | None:
-    given: dict[str, object] = dict(parse_qsl(query, keep_blank_values=True))
+    said = parse_qsl(query, keep_blank_values=True)
+    given: dict[str, object] = dict(said)
+    if len(given) < len(said):
+        raise ValueError(f"{shown!r} has an option twice; say each once")
     for name in given.keys() - set(_TLS_OPTIONS):
         raise ValueError(f"{shown!r} has the option {name!r}; there are {', '.join(_TLS_OPTIONS)}")
     for name in options.keys() - set(_TLS_OPTIONS):

@@ -1,7 +1,7 @@
 """Wake-ups: one watch stream for all keys of the namespace, read by one thread.
 
-It resumes after the last revision that it heard of. What it may have missed in between (a server left, a history
-compacted) is told by waking everybody once, as soon as the stream stands again.
+It watches from now on. What it may have missed before (a server left, a login refused) is told by waking everybody
+once, as soon as the stream stands.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from leaderlock_etcd._errors import is_about_token
 from leaderlock_etcd._grpc import CallFailed, Stream, open_stream
 from leaderlock_etcd._lines import Line, Lines
 from leaderlock_etcd._marks import Knowledge, Known
-from leaderlock_etcd._messages import WATCH, Change, WatchAnswer, watch_answer, watch_request
+from leaderlock_etcd._messages import WATCH, Change, watch_answer, watch_request
 from leaderlock_etcd._space import Space
 
 __all__ = ["Watcher"]
@@ -39,7 +39,6 @@ class Watcher(Listener[bytes]):
         self._login = login
         self._space = space
         self._knowledge = knowledge
-        self._next = 0
         self._since = 0
         """The revision since when the stream has told of no other birth mark."""
         self._lock = threading.Lock()
@@ -70,7 +69,7 @@ class Watcher(Listener[bytes]):
         line = self._lines.take()
         requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
-            requests.put(watch_request(*self._space.range(""), self._next))
+            requests.put(watch_request(*self._space.range("")))
             metadata = (*self._login.metadata(line, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
             # Left open on our side: a proxy may take the end of our messages for the end of the watch.
             stream = open_stream(line.channel, WATCH, iter(requests.get, None), metadata=metadata)
@@ -105,13 +104,9 @@ class Watcher(Listener[bytes]):
         for message in messages:
             answer = watch_answer(message)
             if answer.is_canceled:
-                self._start_over(answer)
+                # Refused: most likely the token is no longer known. Ask for another before the next attempt.
+                self._login.forget()
                 return
-            if answer.is_created and answer.revision + 1 < self._next:
-                # The store went back (wiped, a snapshot restored): what we wait for would be years away.
-                self._next = 0
-                return
-            self._next = max(self._next, answer.revision + 1)
             keys = [change.key for change in answer.changes]
             if answer.is_created or self._space.mark in keys:
                 # Another birth mark is another memory: everything may have changed.
@@ -132,10 +127,3 @@ class Watcher(Listener[bytes]):
             return None
         seen = {self._space.name(key): Seen(value, ABSENT if value is None else stamp) for key, value, stamp in changes}
         return View(seen, Known(known.memory, revision).floor, known.memory)
-
-    def _start_over(self, answer: WatchAnswer) -> None:
-        if answer.compacted:
-            self._next = 0
-        else:
-            # Refused: most likely the token is no longer known. Ask for another before the next attempt.
-            self._login.forget()

@@ -35,9 +35,9 @@ def durability_in_url(url: str) -> tuple[str, str | None]:
     """The URL without what its query says of durability, and that; for whoever has no other way to say it."""
     start, mark, query = url.partition("?")
     parts = query.split("&") if mark else []
-    words = {unquote(part.partition("=")[2]) for part in parts if part.partition("=")[0] == "durability"}
+    words = [unquote(part.partition("=")[2]) for part in parts if part.partition("=")[0] == "durability"]
     if len(words) > 1:
-        raise ValueError(f"the URL says durability={' and '.join(sorted(words))}; say it once")
+        raise ValueError(f"the URL says durability={' and '.join(words)}; say it once")
     rest = "&".join(part for part in parts if part.partition("=")[0] != "durability")
     return (f"{start}?{rest}" if rest else start), next(iter(words), None)
 

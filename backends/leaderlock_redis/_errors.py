@@ -42,7 +42,7 @@ _CODE: Final = re.compile(r"\b(" + "|".join([*_REFUSALS, *_BUSY]) + r")\b")
 
 # Redis-py and valkey-py have each a tree of their own, with the same names.
 _REFUSED_CLASSES: Final = frozenset({"AuthenticationError", "AuthorizationError", "NoPermissionError", "ResponseError"})
-_FOREIGN_CLASSES: Final = frozenset({"InvalidResponse", "ProtocolError"})
+_FOREIGN_CLASSES: Final = frozenset({"Garbled", "InvalidResponse", "ProtocolError"})
 
 
 def refusal(error: ServerError, place: str, *, wrote: bool) -> BackendError:

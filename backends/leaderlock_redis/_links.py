@@ -14,7 +14,7 @@ from leaderlock_redis._durability import Durability, check_server, facts_of
 from leaderlock_redis._errors import connecting_failed, refusal
 from leaderlock_redis._masters import Master
 from leaderlock_redis._scripts import CHECK
-from leaderlock_redis._settings import Settings
+from leaderlock_redis._settings import Settings, greeting
 from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 
 __all__ = ["Link", "Links"]
@@ -167,6 +167,9 @@ class Links:
         try:
             connection.connect()
             link = Link(connection, settings)
+            for reply in link.wire.ask(greeting(connection), deadline):
+                if isinstance(reply, ServerError):
+                    raise refusal(reply, self._shown(settings), wrote=False)
             if self._examine(link, deadline):
                 return link
             connection.disconnect()

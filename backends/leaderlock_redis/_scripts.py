@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-__all__ = ["CHECK", "READ", "SWAP"]
+__all__ = ["CHECK", "READ", "SCAN", "SWAP"]
 
 
 def _load(name: str) -> bytes:
@@ -18,4 +18,5 @@ def _load(name: str) -> bytes:
 
 READ: Final = _load("read")
 SWAP: Final = _load("swap")
+SCAN: Final = _load("scan")
 CHECK: Final = _load("check")

@@ -9,7 +9,7 @@ from typing import Any, Final
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable
 from leaderlock_redis._errors import connecting_failed, refusal
 from leaderlock_redis._masters import Master
-from leaderlock_redis._settings import Address, Settings
+from leaderlock_redis._settings import Address, Settings, greeting
 from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 
 __all__ = ["BySentinel"]
@@ -20,6 +20,8 @@ _ONE_ANSWER: Final = 0.3
 """Seconds that one Sentinel has for its answer, as long as there are others."""
 _LEFT_ALONE: Final = 10.0
 """Seconds for which a Sentinel that did not answer is asked after all others."""
+_TOLD_TO_ALL: Final = 10.0
+"""Seconds after which each Sentinel knows what one has said: they tell each other every two."""
 
 
 class BySentinel(Master):
@@ -27,7 +29,8 @@ class BySentinel(Master):
 
     After a failover an old master may go on answering on connections that stand. So Sentinel is asked for each new
     connection, and again before an old one is used, at most once a second: each time another Sentinel, as one that is
-    cut off from the rest knows only what was. What is older than what was heard before is not believed.
+    cut off from the rest knows only what was. What is older than what was heard before is not believed, until most of
+    them still say so when all must have heard: then they have been set up anew, and count from zero.
     """
 
     can_move = True
@@ -42,6 +45,8 @@ class BySentinel(Master):
         self._silent_until = dict.fromkeys(self._sentinels, 0.0)
         self._asked_at = float("-inf")
         self._address: Address | None = None
+        self._heard_at = float("-inf")
+        """When a Sentinel last said what was believed."""
 
     @property
     def place(self) -> str:
@@ -73,6 +78,7 @@ class BySentinel(Master):
         now = time.monotonic()
         troubles: list[str] = []
         unknown = 0
+        lower: list[tuple[int, Address]] = []
         for sentinel in sorted(in_turn, key=lambda one: self._silent_until[one] > now):
             remaining = deadline - time.monotonic()
             # The master must be reached in what is left.
@@ -87,11 +93,15 @@ class BySentinel(Master):
             if found is None:
                 unknown += 1
                 continue
-            epoch, (host, port) = found
+            epoch, address = found
             if epoch >= self._epoch:
-                self._epoch, self._address = epoch, (self._forced_host or host, port)
-                self._asked_at = time.monotonic()
+                self._believe(epoch, address)
                 return
+            lower.append(found)
+        if len(lower) > len(self._sentinels) // 2 and time.monotonic() - self._heard_at > _TOLD_TO_ALL:
+            # No more than a client that has just come would believe; the replication id says what the master is worth.
+            self._believe(*max(lower))
+            return
         if unknown and not troubles and self._address is None:
             raise BackendRefused(
                 f"{self.place}: the Sentinels watch no master of the name {self._name!r}; use the one that stands in"
@@ -100,6 +110,10 @@ class BySentinel(Master):
         raise BackendUnavailable(
             f"{self.place}: no Sentinel says where the master is ({'; '.join(troubles) or 'they have not heard yet'})"
         )
+
+    def _believe(self, epoch: int, address: Address) -> None:
+        self._epoch, self._address = epoch, (self._forced_host or address[0], address[1])
+        self._asked_at = self._heard_at = time.monotonic()
 
 
 def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address] | None:
@@ -112,7 +126,7 @@ def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address]
             pack(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()),
             pack(b"SENTINEL", b"MASTER", name.encode()),
         ]
-        address, facts = Wire(connection._sock).ask(requests, deadline)
+        *greeted, address, facts = Wire(connection._sock).ask([*greeting(connection), *requests], deadline)
     except (OSError, Garbled) as error:
         raise BackendUnavailable(f"{sentinel.place}: {str(error) or type(error).__name__}") from error
     except Exception as error:
@@ -120,7 +134,7 @@ def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address]
         raise connecting_failed(error, sentinel.place) from error
     finally:
         connection.disconnect()
-    for reply in (address, facts):
+    for reply in (*greeted, address, facts):
         if isinstance(reply, ServerError) and "No such master" not in str(reply):
             raise refusal(reply, sentinel.place, wrote=False)
     match address, facts:

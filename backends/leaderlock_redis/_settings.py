@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-__all__ = ["Address", "Settings", "shown_address"]
+from leaderlock_redis._wire import pack
+
+__all__ = ["Address", "Settings", "greeting", "shown_address"]
 
 Address: TypeAlias = tuple[str, int]
 
@@ -22,6 +24,9 @@ _NOT_BORROWED: Final = frozenset(
         *("oss_cluster_maint_notifications_handler", "event_dispatcher", "himport_registry", "connection_pool"),
     }
 )
+
+_GREETS: Final = ("redis_connect_func", "valkey_connect_func")
+"""What a connection calls, if there is such a function, instead of greeting the server in the library's own way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,12 @@ class Settings:
         borrowed = {name: value for name, value in self._borrowed().items() if name not in _NOT_BORROWED}
         if self.address is not None:
             borrowed["host"], borrowed["port"] = self.address
-        return self._kind(**borrowed, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout)
+        connection = self._kind(**borrowed, protocol=2, socket_timeout=timeout, socket_connect_timeout=timeout)
+        for name in _GREETS:
+            # What the library would say first, we say: it counts its time-out anew for each piece of each answer.
+            if hasattr(connection, name) and not _is_the_users(getattr(connection, name)):
+                setattr(connection, name, _say_nothing)
+        return connection
 
     @property
     def place(self) -> str:
@@ -72,6 +82,33 @@ class Settings:
     def _borrowed(self) -> Mapping[str, Any]:
         settings: Mapping[str, Any] = self.pool.connection_kwargs
         return settings
+
+
+def greeting(connection: Any) -> list[bytes]:
+    """What a connection has to say before anything else; nothing where a function of the user's has said it."""
+    if not any(getattr(connection, name, None) is _say_nothing for name in _GREETS):
+        return []
+    commands: list[tuple[Any, ...]] = []
+    if connection.credential_provider is not None:
+        commands.append(("AUTH", *connection.credential_provider.get_credentials()))
+    elif connection.username:
+        commands.append(("AUTH", connection.username, connection.password or ""))
+    elif connection.password:
+        commands.append(("AUTH", connection.password))
+    if connection.client_name:
+        commands.append(("CLIENT", "SETNAME", connection.client_name))
+    if connection.db:
+        commands.append(("SELECT", connection.db))
+    return [pack(*map(connection.encoder.encode, command)) for command in commands]
+
+
+def _is_the_users(greet: object) -> bool:
+    """Whether it is neither missing nor the library's (a cluster's client has one, for its own ways of reading)."""
+    return greet is not None and getattr(greet, "__module__", "").partition(".")[0] not in ("redis", "valkey")
+
+
+def _say_nothing(connection: object) -> None:
+    """Instead of the library's greeting."""
 
 
 def shown_address(address: Address) -> str:

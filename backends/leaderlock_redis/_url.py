@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -29,6 +29,7 @@ _FORMS: Final[Mapping[str, str]] = {
     " TLS, and ?sentinel_username=…&sentinel_password=… where the Sentinels want a login of their own",
     "cluster": "use redis+cluster://[user:password@]host[:port],host…, or rediss+cluster:// for TLS",
 }
+_LATE_AT: Final = re.compile(r"[^/?]*[/?].*@", re.DOTALL)
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:@/?#\s]+)(?::([0-9]{1,5}))?")
 
 
@@ -40,48 +41,66 @@ def master_of_url(url: str) -> Master:
     if kind not in _SCHEMES or topology not in _FORMS or (topology and kind == "unix") or not rest.startswith("//"):
         raise ValueError(f"{scheme + colon!r} does not begin a URL of redis; {'; or '.join(_FORMS.values())}")
     form = _FORMS[topology]
-    authority, _, path = rest[2:].partition("?")[0].partition("/")
+    # First of all, and without the URL: else half a password is taken for a host, asked for, and shown.
+    if "#" in rest or _LATE_AT.match(rest[2:]):
+        raise ValueError(
+            f"the URL has a #, or an @ after its first / or ?; percent-encode user, password, and any other @; {form}"
+        )
+    before, _, query = rest[2:].partition("?")
+    authority, _, path = before.partition("/")
     login, at, hosts = authority.rpartition("@")
+    options = _options(query, form)
+    shown = f"{scheme}://{hosts}" + (f"/{path}" if path else "")
     if not topology:
         if kind != "unix":
-            _check_one(hosts, path, form)
-        return OneServer(_settings(redis, f"{_SCHEMES[kind]}:{rest}", form))
-    options = dict(parse_qsl(rest.partition("?")[2], keep_blank_values=True))
+            _check_one(hosts, path, options, form)
+        return OneServer(_settings(redis, f"{_SCHEMES[kind]}:{rest}", shown, form))
     asking = {name: options.pop(f"sentinel_{name}", "") for name in ("username", "password")}
     parts = [unquote(part) for part in path.split("/") if part]
-    if "#" in rest:
-        raise ValueError(f"the URL has a fragment, and there are none; write # as %23; {form}")
-
     start = f"{_SCHEMES[kind]}://{login}{at}"
     if topology == "cluster":
         if any(asking.values()) or any(part != "0" for part in (*parts, options.get("db", "0"))):
             raise ValueError(f"a cluster has no database but 0, and no Sentinels; {form}")
-        settings = _servers(redis, start, "0", options, form)
+        settings = _settings(redis, _of_servers(start, "0", options), shown, form)
         return InCluster(settings, _addresses(hosts, 6379, form))
     if not 1 <= len(parts) <= 2:
         raise ValueError(f"the URL does not name the master after its hosts; {form}")
-    settings = _servers(redis, start, parts[1] if len(parts) == 2 else options.pop("db", "0"), options, form)
+    _check_database(parts[1:], options, form)
+    database = [*parts[1:], options.pop("db", "0")][0]
+    settings = _settings(redis, _of_servers(start, database, options), shown, form)
     return BySentinel(parts[0], settings, _sentinels(redis, settings, _addresses(hosts, _SENTINELS_PORT, form), asking))
 
 
-def _check_one(hosts: str, path: str, form: str) -> None:
+def _options(query: str, form: str) -> dict[str, str]:
+    said = parse_qsl(query, keep_blank_values=True)
+    options = dict(said)
+    if len(options) < len(said):
+        raise ValueError(f"the URL has an option twice; say each once; {form}")
+    return options
+
+
+def _check_database(said: Sequence[str], options: Mapping[str, str], form: str) -> None:
+    if not all(map(str.isdecimal, said)):
+        raise ValueError(f"the URL's path is no number of a database; {form}; percent-encode what is special")
+    if any(options.get("db", database) != database for database in said):
+        raise ValueError(f"the URL's path and its ?db= name two databases; say it once; {form}")
+
+
+def _check_one(hosts: str, path: str, options: Mapping[str, str], form: str) -> None:
     """redis-py takes no host for this one, and what is no number for database 0: another store than was meant."""
     # Without the texts: they may be a part of a password.
     if not hosts.partition(":")[0]:
         raise ValueError(f"the URL of redis names no host (is a variable in it unset?); {form}")
-    if path and not path.isdecimal():
-        raise ValueError(f"the URL's path is no number of a database; {form}; percent-encode what is special")
+    _check_database([path] if path else [], options, form)
 
 
-def _servers(redis: Any, start: str, database: str, options: Mapping[str, str], form: str) -> Settings:
-    """The settings of the servers themselves, whose address is not known yet."""
-    if not database.isdigit():
-        raise ValueError(f"{database!r} is no number of a database; {form}")
+def _of_servers(start: str, database: str, options: Mapping[str, str]) -> str:
+    """The URL of the servers themselves, whose address is not known yet."""
     query = f"?{urlencode(options)}" if options else ""
-    return _settings(redis, f"{start}localhost/{database}{query}", form)
+    return f"{start}localhost/{database}{query}"
 
 
-def _settings(redis: Any, url: str, form: str) -> Settings:
+def _settings(redis: Any, url: str, shown: str, form: str) -> Settings:
     try:
         settings = Settings(redis.ConnectionPool.from_url(url))
         if settings.scheme == "rediss":
@@ -94,9 +113,7 @@ def _settings(redis: Any, url: str, form: str) -> Settings:
     try:
         settings.connection(1.0)
     except TypeError as error:
-        raise ValueError(
-            f"{settings.place}: the URL's query has something that redis-py does not know ({error})"
-        ) from error
+        raise ValueError(f"{shown}: the URL's query has something that redis-py does not know ({error})") from error
     return settings
 
 

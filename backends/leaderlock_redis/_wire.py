@@ -1,7 +1,7 @@
 """Redis's protocol (RESP2) on a connected socket, with one deadline for a whole exchange.
 
-The client library connects: it knows TLS, credentials and Sentinel. From then on its readers are in the way: they
-count their time-out anew for each piece of a reply, drop the code of an error, and decode values.
+The client library connects: it knows TLS. From then on, the greeting included, its readers are in the way: they count
+their time-out anew for each piece of a reply, drop the code of an error, and decode values.
 """
 
 from __future__ import annotations

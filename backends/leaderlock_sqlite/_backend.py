@@ -29,7 +29,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from leaderlock.backend import ABSENT, Answer, Backend, Seen, Swapped, Traits, View, Wake, Write
+from leaderlock.backend import (
+    ABSENT,
+    Answer,
+    Backend,
+    Seen,
+    Swapped,
+    Traits,
+    View,
+    Wake,
+    Write,
+    check_count,
+    check_writes,
+)
 from leaderlock.errors import BackendRefused, MemoryGone
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
@@ -109,13 +121,13 @@ class SqliteBackend(Backend):
 
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         wanted = list(keys)
-        _check_count(len(wanted))
+        check_count(self._traits, len(wanted))
         deadline = time.monotonic() + timeout
         with self._snapshot(deadline) as (connection, mark):
             return self._view(connection.raw, mark, wanted)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
-        _check_writes(writes)
+        check_writes(self._traits, writes)
         deadline = time.monotonic() + timeout
         known = self._newest
         with self._writing(deadline), self._pool.use(deadline) as connection:
@@ -133,6 +145,9 @@ class SqliteBackend(Backend):
             self._commit(connection)
             # After the commit, not before: a file that is in its place now was so when the commit was made.
             if not connection.is_on_its_path():
+                with self._lock:
+                    # An id once left never comes back, also if the very file does.
+                    self._left.add(memory)
                 raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
         self._note(known, mark)
         self._bell.ring()
@@ -267,17 +282,3 @@ class SqliteBackend(Backend):
         """What these registers hold, within a transaction of the caller's."""
         found = registers(raw, mark.space, keys)
         return View({key: found.get(key, _NOTHING) for key in keys}, mark.stamp, mark.birth)
-
-
-def _check_count(count: int) -> None:
-    if count > _MAX_BATCH:
-        raise ValueError(f"{count} keys in one call are more than sqlite takes ({_MAX_BATCH}); split them")
-
-
-def _check_writes(writes: Sequence[Write]) -> None:
-    _check_count(len(writes))
-    for write in writes:
-        if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise BackendRefused(
-                f"the value of {write.key!r} has {len(write.value)} bytes; sqlite takes {_MAX_VALUE}; keep notes short"
-            )

@@ -86,7 +86,11 @@ class Bell:
         except FileNotFoundError:
             # Whoever may write the database may ring for it.
             mode = os.stat(self._database).st_mode & 0o777
-            return os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT, mode)
+            bell = os.open(self._path, os.O_WRONLY | os.O_CLOEXEC | os.O_CREAT, mode)
+            # Whatever our umask is. Where another user was faster, the rights are his to give.
+            with contextlib.suppress(OSError):
+                os.fchmod(bell, mode)
+            return bell
 
 
 class Watcher(Listener[str]):

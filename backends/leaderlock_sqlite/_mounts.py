@@ -21,23 +21,25 @@ _NETWORK_FUSE: Final = frozenset(
 
 def network_file_system(path: Path) -> str | None:
     """The kind of network file system that ``path`` is on; ``None`` where it is local, or where we cannot tell."""
-    kind = file_system(path)
-    return kind if _is_network(kind) else None
+    return network_kind(_mountinfo(), os.path.realpath(path))
 
 
 def file_system(path: Path) -> str:
     """The kind of file system that ``path`` is on; nothing where we cannot tell."""
-    try:
-        mountinfo = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return ""
-    return _kind(mountinfo, os.path.realpath(path))
+    return _kind(_mountinfo(), os.path.realpath(path))
 
 
 def network_kind(mountinfo: str, path: str) -> str | None:
     """The kind of network file system, told from the text of ``mountinfo`` (see proc(5)), of a path without links."""
     kind = _kind(mountinfo, path)
     return kind if _is_network(kind) else None
+
+
+def _mountinfo() -> str:
+    try:
+        return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return ""
 
 
 def _kind(mountinfo: str, path: str) -> str:

@@ -39,7 +39,13 @@ def path_of_url(url: str) -> Path:
         raise ValueError(f"{url!r} would be a store of this process alone, which can elect nobody; name a file")
     if "\0" in name or name.endswith("/"):
         raise ValueError(f"{url!r} does not name a file; {_FORMS}")
-    return Path(os.path.abspath(name))
+    try:
+        return Path(os.path.abspath(name))
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"{url!r} is relative to the working directory, and that was deleted; change to one that is there, or name"
+            " an absolute path: sqlite:////absolute/path.db"
+        ) from error
 
 
 def _first_part(rest: str) -> str:

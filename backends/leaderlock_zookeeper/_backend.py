@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write
-from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone
+from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write, check_count, check_writes
+from leaderlock.errors import BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
 from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, new_client
 from leaderlock_zookeeper._link import Link
@@ -91,7 +91,7 @@ class ZooKeeperBackend(Backend):
 
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         wanted = list(keys)
-        _check_count(len(wanted))
+        check_count(self._traits, len(wanted))
         deadline = time.monotonic() + timeout
         while True:
             life = self._life or self._marks.find(deadline, least=self._floor + 1)
@@ -111,7 +111,7 @@ class ZooKeeperBackend(Backend):
             self._marks.rewrite(life, mark, deadline)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
-        _check_writes(writes)
+        check_writes(self._traits, writes)
         self._link.check()
         if not is_life(memory):
             raise MemoryGone(f"{memory[:40]!r} is no memory of this store's; nothing was written")
@@ -190,20 +190,6 @@ def _client_of(place: Place) -> Client:
     if place.uses_tls:
         settings.update(place.tls, use_ssl=True, verify_certs=True, check_hostname=True)
     return new_client(place.hosts, **settings)
-
-
-def _check_count(count: int) -> None:
-    if count > _MAX_BATCH:
-        raise ValueError(f"{count} keys in one call are more than zookeeper takes ({_MAX_BATCH}); split them")
-
-
-def _check_writes(writes: Sequence[Write]) -> None:
-    _check_count(len(writes))
-    for write in writes:
-        if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise BackendRefused(
-                f"the value of {write.key!r} has {len(write.value)} bytes; the most is {_MAX_VALUE}; keep notes short"
-            )
 
 
 def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -17,6 +17,7 @@ _REFUSALS: Final = {
     exceptions.NotReadOnlyCallError: "the server has no quorum and only answers reads; do not use read_only clients",
     exceptions.UnimplementedError: "the server does not know this request; it needs ZooKeeper 3.4 or later",
     exceptions.NotEmptyError: "somebody has put nodes under a register; remove them",
+    exceptions.QuotaExceededError: "the quota on these nodes is reached, and the server enforces it; raise it",
 }
 """Answers that the server gave instead of doing anything."""
 

@@ -42,10 +42,13 @@ def _module(name: str) -> Any:
 
 
 def check_version(version: str) -> None:
-    """Raise ``BackendNotInstalled`` where this kazoo lacks what is used below."""
-    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (2, 9):
+    """Raise ``BackendNotInstalled`` where this kazoo lacks what is used below.
+
+    Before 2.10 its thread dies of an error that it does not know, such as that of a quota, and no call is answered.
+    """
+    if tuple(int(part) for part in version.split(".")[:2] if part.isdigit()) < (2, 10):
         raise BackendNotInstalled(
-            f"kazoo {version} is too old; 2.9 or later is needed: `pip install 'leaderlock[zookeeper]'`"
+            f"kazoo {version} is too old; 2.10 or later is needed: `pip install 'leaderlock[zookeeper]'`"
         )
 
 
@@ -126,7 +129,6 @@ class Client(Protocol):
     def close(self) -> None: ...
     def create_async(self, path: str, value: bytes = b"") -> Result: ...
     def set_async(self, path: str, value: bytes, version: int = -1) -> Result: ...
-    def delete_async(self, path: str, version: int = -1) -> Result: ...
     def get_async(self, path: str) -> Result: ...
     def get_children_async(self, path: str) -> Result: ...
     def exists_async(self, path: str, watch: Callable[[Event], None] | None = None) -> Result: ...

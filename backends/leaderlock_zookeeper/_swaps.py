@@ -26,6 +26,8 @@ _TOGETHER: Final = 100
 """Writes in one transaction: a hundred take the server 1.6 ms, in which it does nothing else."""
 _BYTES_TOGETHER: Final = 700_000
 """Servers drop the connection of whoever sends a megabyte at once (jute.maxbuffer); paths and headers count, too."""
+_PER_WRITE: Final = 128
+"""Bytes of headers and rights beside path and value."""
 _FEW: Final = 8
 """Up to so many requests are sent sooner than a look tells whether they are needed."""
 _NEVER: Final = 2**31 - 1
@@ -54,7 +56,7 @@ class Swaps:
     def swap(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
         self._link.ready(deadline)
         answers: list[Answer] = []
-        for group in _groups(writes):
+        for group in self._groups(writes, memory):
             try:
                 with writing(self._link.place):
                     answers += self._swap_group(group, memory, deadline)
@@ -64,20 +66,40 @@ class Swaps:
                 raise
         return answers
 
+    def _groups(self, writes: Sequence[Write], memory: str) -> Iterator[Sequence[Write]]:
+        if len(writes) == 1:
+            yield writes  # a renewal, which has no need to be weighed
+            return
+        group: list[Write] = []
+        size = 0
+        for write in writes:
+            path = self._layout.register(memory, write.key)
+            weight = len(write.value or b"") + len(path.encode()) + _PER_WRITE
+            if group and (len(group) == _TOGETHER or size + weight > _BYTES_TOGETHER):
+                yield group
+                group, size = [], 0
+            group.append(write)
+            size += weight
+        if group:
+            yield group
+
     def _swap_group(self, writes: Sequence[Write], memory: str, deadline: float) -> list[Answer]:
         created = self._send_directories(writes, memory, deadline)
         outcomes = self._outcomes(writes, memory, deadline)
-        for path, result in created:
-            self._confirm(path, result, deadline)
-        if not any(isinstance(outcome, Failed) for outcome in outcomes):
-            return [outcome for outcome in outcomes if not isinstance(outcome, Failed)]
         try:
+            for path, result in created:
+                self._confirm(path, result, deadline)
+            if not any(isinstance(outcome, Failed) for outcome in outcomes):
+                return [outcome for outcome in outcomes if not isinstance(outcome, Failed)]
             if any(outcome is Failed.MISSING for outcome in outcomes):
                 outcomes = self._after_missing(writes, outcomes, memory, deadline)
             return self._answers(writes, outcomes, memory, deadline)
-        except exceptions.NoAuthError as error:
+        except exceptions.KazooException as error:
+            # Even a refusal is no plain no then.
             if any(isinstance(outcome, Swapped) for outcome in outcomes):
-                raise OutcomeUnknown("some writes were applied before a look at the others was refused") from error
+                raise OutcomeUnknown(
+                    f"some writes were applied before something about the others failed ({type(error).__name__})"
+                ) from error
             raise
 
     def _outcomes(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
@@ -236,20 +258,6 @@ def _swapped(write: Write, version: int) -> Swapped:
 
 def _version(expected: Stamp) -> int:
     return expected - 1 if isinstance(expected, int) and 0 < expected <= _NEVER else _NEVER
-
-
-def _groups(writes: Sequence[Write]) -> Iterator[list[Write]]:
-    group: list[Write] = []
-    size = 0
-    for write in writes:
-        weight = len(write.value or b"")
-        if group and (len(group) == _TOGETHER or size + weight > _BYTES_TOGETHER):
-            yield group
-            group, size = [], 0
-        group.append(write)
-        size += weight
-    if group:
-        yield group
 
 
 def _left(deadline: float) -> float:

@@ -14,6 +14,7 @@ DEFAULT_ROOT: Final = "/leaderlock"
 _SCHEMES: Final = ("zk", "zookeeper")
 _FORM: Final = "use zk://[user:password@]host[:port],host…[/root][?ca=FILE]"
 _FILES: Final = ("ca", "certfile", "keyfile", "keyfile_password")
+_LATE_AT: Final = re.compile(r"[^/?#]*[/?#].*@", re.DOTALL)
 _HOST: Final = re.compile(r"(?:[^\s\[\]:@/,]+|\[[0-9A-Fa-f:.%]+\])(?::(\d{1,5}))?")
 
 
@@ -37,7 +38,12 @@ def place_of_url(url: str, options: Mapping[str, object]) -> Place:
     """What ``url`` and the options of ``connect()`` mean together. Nothing is opened; nobody is asked."""
     scheme, separator, rest = url.partition("://")
     if scheme.lower() not in _SCHEMES or not separator:
-        raise ValueError(f"a URL that begins with {scheme[:20]!r} is not ZooKeeper's; {_FORM}")
+        raise ValueError(f"a URL that begins with {url.partition(':')[0][:20]!r} is not ZooKeeper's; {_FORM}")
+    # First of all, and without the URL: else half a password is taken for a host, asked for, and shown.
+    if _LATE_AT.match(rest):
+        raise ValueError(
+            f"the URL has an @ after its first /, ? or #; percent-encode user, password, and any other @; {_FORM}"
+        )
     rest, _, query = rest.partition("?")
     if "#" in rest + query:
         raise ValueError(f"ZooKeeper's URLs have no fragment; write # as %23; {_FORM}")
@@ -78,15 +84,19 @@ def _checked_hosts(hosts: str) -> str:
 
 def _settings(query: str, options: Mapping[str, object]) -> dict[str, str]:
     settings: dict[str, str] = {}
-    for name, value in [*parse_qsl(query, keep_blank_values=True), *options.items()]:
+    said = parse_qsl(query, keep_blank_values=True)
+    if len(dict(said)) < len(said):
+        raise ValueError(f"the URL has an option twice; say each once; {_FORM}")
+    for name, value in [*said, *options.items()]:
         if name == "tls" and value in (True, "true", "1"):
             settings[name] = "true"
         elif name in _FILES and isinstance(value, str) and value:
             settings[name] = value
         else:
+            # Without the value, which may be a password.
             raise TypeError(
-                f"ZooKeeper has no option {name}={value!r}; there are tls=true, and {', '.join(_FILES)} with a file's"
-                " name (or the key's password)"
+                f"ZooKeeper has no option {name} of that value; there are tls=true, and {', '.join(_FILES)} with a"
+                " file's name (or the key's password)"
             )
     if ("certfile" in settings) != ("keyfile" in settings):
         raise ValueError("certfile and keyfile belong together; give both, or neither")

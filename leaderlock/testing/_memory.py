@@ -10,8 +10,21 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from leaderlock._clock import Clock, SteadyClock
-from leaderlock.backend import ABSENT, Answer, Backend, Conflict, Seen, Swapped, Traits, View, Wake, Write
-from leaderlock.errors import BackendRefused, MemoryGone, UsageError
+from leaderlock.backend import (
+    ABSENT,
+    Answer,
+    Backend,
+    Conflict,
+    Seen,
+    Swapped,
+    Traits,
+    View,
+    Wake,
+    Write,
+    check_count,
+    check_writes,
+)
+from leaderlock.errors import MemoryGone, UsageError
 
 __all__ = ["MemoryBackend", "MemoryStore", "Snapshot", "open_backend"]
 
@@ -165,14 +178,14 @@ class MemoryBackend(Backend):
 
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         self._check_usable()
-        _check_batch(len(keys))
+        check_count(self._traits, len(keys))
         core, get = self._core, self._space.registers.get
         with core.lock:
             return View({key: get(key, _NOTHING) for key in keys}, core.birth + core.revision, core.memory)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         self._check_usable()
-        _check_writes(writes)
+        check_writes(self._traits, writes)
         core, registers = self._core, self._space.registers
         answers: list[Answer] = []
         changed: set[str] = set()
@@ -234,20 +247,6 @@ class MemoryBackend(Backend):
             raise UsageError("this memory backend is closed; open another one")
         if os.getpid() != self._core.pid:
             raise UsageError("a memory store does not outlive a fork; open another one in the child")
-
-
-def _check_batch(size: int) -> None:
-    if size > _MAX_BATCH:
-        raise ValueError(f"a call names at most {_MAX_BATCH} keys, not {size}; cut it into several")
-
-
-def _check_writes(writes: Sequence[Write]) -> None:
-    _check_batch(len(writes))
-    if len({write.key for write in writes}) < len(writes):
-        raise ValueError("a key stands twice in one swap; send two")
-    for write in writes:
-        if write.value is not None and len(write.value) > _MAX_VALUE:
-            raise BackendRefused(f"a value of {len(write.value)} bytes for {write.key!r} exceeds {_MAX_VALUE}")
 
 
 def open_backend(

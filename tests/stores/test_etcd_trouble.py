@@ -12,7 +12,8 @@ import pytest
 import leaderlock
 from leaderlock import Swapped, Write
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown
-from leaderlock_etcd import from_client, open_backend
+from leaderlock_etcd import _caller, _grpc, _lines, from_client, open_backend
+from leaderlock_etcd._messages import RANGE, TXN
 from tests.servers.etcd import EtcdServer, free_ports
 
 TIMEOUT = 10.0
@@ -101,13 +102,46 @@ def test_a_server_of_another_protocol_fails_in_time(opened):
     assert time.monotonic() - began < 4.0
 
 
-def test_of_several_servers_one_that_answers_is_found(opened, server):
-    backend = opened(f"etcd://127.0.0.1:{free_ports(1)[0]},127.0.0.1:{server.port}")
+def test_a_first_call_is_answered_though_the_first_members_named_are_dead(opened, server):
+    dead = ",".join(f"127.0.0.1:{port}" for port in free_ports(2))
+    url = f"etcd://{dead},127.0.0.1:{server.port}"
 
-    with pytest.raises(BackendUnavailable):
-        backend.read([], timeout=TIMEOUT)
+    memory = opened(url).read([], timeout=TIMEOUT).memory
+    (answer,) = opened(url).swap([Write("name/dead", 0, b"x")], memory, timeout=TIMEOUT)
 
-    assert backend.read([], timeout=TIMEOUT).memory
+    assert isinstance(answer, Swapped)
+
+
+def test_where_all_members_are_dead_each_is_asked_once(opened, monkeypatch):
+    dialled = []
+    monkeypatch.setattr(_lines, "dial", lambda target, tls: dialled.append(target) or _grpc.dial(target, tls))
+    hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
+
+    with pytest.raises(BackendUnavailable, match="is etcd there") as raised:
+        opened(f"etcd://{','.join(hosts)}").swap([Write("name/a", 0, b"x")], "x", timeout=TIMEOUT)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert dialled == hosts
+
+
+def test_a_write_whose_answer_was_lost_is_not_sent_to_the_next_member(opened, server, monkeypatch):
+    url = f"etcd://127.0.0.1:{server.port},localhost:{server.port}"
+    memory, sent = opened(url).read([], timeout=TIMEOUT).memory, []
+
+    def lose(channel, method, message, **options):
+        answer = _grpc.request(channel, method, message, **options)
+        sent.append(method)
+        if method == TXN:
+            raise _grpc.CallFailed("UNAVAILABLE", "Socket closed")
+        return answer
+
+    backend = opened(url)
+    monkeypatch.setattr(_caller, "request", lose)
+
+    with pytest.raises(OutcomeUnknown):
+        backend.swap([Write("name/lost", 0, b"x")], memory, timeout=TIMEOUT)
+
+    assert sent == [RANGE, TXN]
 
 
 def test_a_password_for_a_server_that_wants_none_does_no_harm(opened, server):
@@ -169,6 +203,42 @@ def test_a_client_that_is_handed_in_and_was_closed_is_never_sent(server):
 
     with pytest.raises(BackendUnavailable) as raised:
         backend.swap([Write("name/a", 0, b"x")], memory, timeout=TIMEOUT)
+    assert not isinstance(raised.value, OutcomeUnknown)
+    backend.close()
+
+
+def test_a_watch_comes_along_when_the_owner_of_a_client_takes_another_channel(server):
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as old, grpc.insecure_channel(server.address) as new:
+        client, heard = SimpleNamespace(channel=old, metadata=None), threading.Event()
+        backend = from_client(client, namespace="moves")
+        backend.read([], timeout=TIMEOUT)  # lays the birth mark, of which a watch would tell
+        backend.watch(["name/a"], lambda _: heard.set())
+        assert heard.wait(TIMEOUT)
+        heard.clear()
+
+        client.channel = new
+        backend.read([], timeout=TIMEOUT)
+
+        assert heard.wait(TIMEOUT), "it stands on the other channel"
+        backend.close()
+
+
+class Resting:
+    """As etcd3's client is for minutes after a call that failed."""
+
+    metadata = None
+
+    @property
+    def channel(self):
+        raise RuntimeError("No available endpoints")
+
+
+def test_a_client_that_is_handed_in_and_has_no_channel_now_is_unavailable():
+    backend = from_client(Resting())
+
+    with pytest.raises(BackendUnavailable, match=r"no channel now .*No available endpoints") as raised:
+        backend.swap([Write("name/a", 0, b"x")], "x", timeout=TIMEOUT)
+
     assert not isinstance(raised.value, OutcomeUnknown)
     backend.close()
 

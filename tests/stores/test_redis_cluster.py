@@ -104,6 +104,16 @@ def test_a_namespace_that_moves_to_another_node_is_followed_and_has_another_memo
     assert after.floor > before.floor
 
 
+def test_a_search_finds_a_namespace_that_has_moved_to_another_node(cluster, opened, namespace):
+    one = opened(cluster.url)
+    one.swap([Write("name/a", ABSENT, b"x")], one.read([], timeout=TIMEOUT).memory, timeout=TIMEOUT)
+    source = cluster.keeper(namespace)
+
+    move(cluster, namespace, source, next(node for node in cluster.nodes if node is not source))
+
+    assert again(lambda: [key for key, _ in one.scan("name/", timeout=TIMEOUT)]) == ["name/a"]
+
+
 def move(cluster, namespace, source, target):
     """As redis-cli's reshard does it."""
     place = f"leaderlock:{{{namespace}}}:"

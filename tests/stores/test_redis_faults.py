@@ -4,15 +4,20 @@ import itertools
 import socket
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
+from types import SimpleNamespace
 
 import pytest
+import redis
+import valkey
 
 from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
-from leaderlock_redis import open_backend
+from leaderlock_redis import from_client, open_backend
 from leaderlock_redis._errors import ACL
+from leaderlock_redis._links import Links
 from tests.servers.redis import RedisServer, free_port, until
 
 TTL = 0.6
@@ -362,6 +367,57 @@ def test_a_watch_outlives_its_connection(server, backend):
     assert woken.wait(TIMEOUT)
 
 
+@pytest.fixture
+def crowded(start):
+    """A server whose other users have 20 000 keys."""
+    server = start("--enable-debug-command", "yes")
+    server.do("DEBUG", "POPULATE", "20000", "others:key", "10")
+    return server
+
+
+def make_registers(server, namespace, count):
+    """Made by hand, so that every server has the same."""
+    script = "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1] .. i, 'stamp', '1', 'value', 'x') end return 1"
+    server.do("EVAL", script, "1", f"leaderlock:{{{namespace}}}:name/", str(count))
+
+
+def test_a_search_among_many_keys_of_others_takes_few_round_trips(crowded, backend, namespace, monkeypatch):
+    make_registers(crowded, namespace, 1)
+    store, asked = backend(crowded.url), []
+    monkeypatch.setattr(Links, "ask", lambda *given, ask=Links.ask: asked.append(given) or ask(*given))
+
+    found = [key for key, _ in store.scan("name/", timeout=TIMEOUT)]
+
+    assert found == ["name/1"]
+    assert len(asked) < 20
+
+
+def test_a_search_that_finds_nothing_in_time_is_given_up(crowded, backend, monkeypatch):
+    store = backend(crowded.url)
+    seconds = itertools.count(1000)
+    monkeypatch.setattr("leaderlock_redis._backend.time", SimpleNamespace(monotonic=lambda: next(seconds)))
+
+    with pytest.raises(BackendUnavailable, match="look through all keys") as raised:
+        list(store.scan("name/", timeout=5.0))
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+
+
+def test_a_search_that_is_led_to_another_server_shows_what_is_there(crowded, backend, namespace):
+    make_registers(crowded, namespace, 300)
+    store = backend(crowded.url)
+    pages = store.scan("name/", timeout=TIMEOUT)
+
+    first, _ = next(pages)
+    crowded.kill()
+    crowded.start()
+    crowded.do("DEBUG", "POPULATE", "20000", "others:key", "10")
+    make_registers(crowded, namespace, 300)
+    rest = [key for key, _ in pages]
+
+    assert sorted([first, *rest]) == sorted(f"name/{number}" for number in range(1, 301))
+
+
 class Impostor:
     """Listens where a Redis server is looked for, and does what ``serve`` does with each connection."""
 
@@ -414,6 +470,40 @@ def test_a_port_where_something_else_listens_is_refused(backend, impostor, greet
 
     with pytest.raises(BackendRefused, match="not a Redis server"):
         backend(impostor(greet)).read([], timeout=TIMEOUT)
+
+
+def by_url(port):
+    return open_backend(f"redis://user:secret@127.0.0.1:{port}/3?client_name=x", namespace="x")
+
+
+def by_client(library, port):
+    client = library.from_url(f"redis://user:secret@127.0.0.1:{port}/3?client_name=x")
+    return from_client(client, namespace="x")
+
+
+@pytest.mark.parametrize(
+    "opened", [by_url, partial(by_client, redis), partial(by_client, valkey)], ids=["url", "redis-py", "valkey-py"]
+)
+def test_a_greeting_that_is_answered_piece_by_piece_is_given_up_in_time(impostor, opened):
+    over = threading.Event()
+
+    def trickle(connection):
+        connection.recv(1024)
+        with suppress(OSError):
+            for piece in (b"+", *[b"x"] * 100):
+                connection.sendall(piece)
+                if over.wait(0.05):
+                    return
+
+    port = int(impostor(trickle).rpartition(":")[2])
+    began = time.monotonic()
+    with closing(opened(port)) as one, pytest.raises(BackendUnavailable) as raised:
+        one.read([], timeout=0.5)
+    took = time.monotonic() - began
+    over.set()
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert took < 2.0
 
 
 def test_a_port_where_nobody_answers_is_unavailable_in_time(backend, impostor):

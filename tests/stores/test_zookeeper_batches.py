@@ -7,9 +7,10 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 from kazoo.client import KazooClient
+from kazoo.security import make_acl
 
 import leaderlock
-from leaderlock import MemoryGone
+from leaderlock import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.backend import ABSENT, DELETE, Conflict, Seen, Swapped, Write
 from leaderlock_zookeeper import from_client, open_backend
 from leaderlock_zookeeper._paths import Layout
@@ -223,6 +224,45 @@ def test_clients_that_make_the_same_directories_at_once_all_succeed(server, name
         stamps = [*threads.map(make, range(crowd))]
 
     assert all(len(made) == 100 for made in stamps)
+
+
+def test_a_batch_of_which_a_write_was_applied_is_in_doubt_where_a_directory_is_refused(backend, lent, namespace):
+    (stamp,) = created(backend, KEYS[:1]).values()
+    memory = backend.read((), timeout=PATIENCE).memory
+    lent.set_acls(Layout("/leaderlock", namespace).life(memory), [make_acl("world", "anyone", read=True, admin=True)])
+
+    with closing(from_client(lent, namespace=namespace)) as fresh, pytest.raises(OutcomeUnknown, match="NoAuth"):
+        fresh.swap([Write(KEYS[0], stamp, b"second"), Write("settled", ABSENT, b"x")], memory, timeout=PATIENCE)
+
+    assert backend.read(KEYS[:1], timeout=PATIENCE).seen[KEYS[0]].value == b"second"
+
+
+def test_a_hundred_writes_of_long_names_do_not_make_the_server_hang_up(server):
+    long = "\N{UNICORN FACE}" * 195
+    writes = [Write(f"name/{long}{number:05}", ABSENT, b"x" * 6_900) for number in range(100)]
+
+    with closing(open_backend(server.url, namespace="\N{UNICORN FACE}" * 200)) as backend:
+        answers = swap(backend, writes)
+
+    assert all(isinstance(answer, Swapped) for answer in answers)
+
+
+def test_writes_over_a_quota_that_is_enforced_are_refused_with_words(tmp_path, namespace):
+    server = Server(tmp_path / "data", free_ports(1)[0], peers=("enforceQuota=true",))
+    limits = "/zookeeper/quota/leaderlock"
+    try:
+        server.start()
+        with started(KazooClient(server.hosts)) as shell, closing(open_backend(server.url, namespace=namespace)) as one:
+            memory = one.read((), timeout=PATIENCE).memory
+            shell.create(f"{limits}/zookeeper_limits", b"count=-1,bytes=-1;byteHardLimit=10", makepath=True)
+            shell.create(f"{limits}/zookeeper_stats", b"count=4,bytes=100")
+
+            for writes in ([Write(key, ABSENT, b"x" * 100) for key in KEYS[:count]] for count in (1, 2, 1)):
+                with pytest.raises(BackendRefused, match="quota on these nodes is reached"):
+                    one.swap(writes, memory, timeout=PATIENCE)
+            assert one.read(KEYS[:1], timeout=PATIENCE).seen[KEYS[0]].value is None
+    finally:
+        server.kill()
 
 
 # -- servers before 3.6

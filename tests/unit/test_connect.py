@@ -45,6 +45,17 @@ def test_a_store_that_cannot_be_is_refused_with_the_ones_that_can(url, error, te
         connect(url)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///x.db\n", " sqlite:", "sqlite:///x\t.db", "memory://u:secret@h\x00", "\n"])
+def test_a_url_with_a_line_s_end_is_refused_and_not_shown_instead_of_naming_another_store(monkeypatch, url):
+    monkeypatch.setenv(connecting.VARIABLE, url.replace("\x00", "\x01"))
+
+    for call in (connect, lambda: connect(url)):
+        with pytest.raises(ValueError, match="white space, or has a character that cannot be printed") as raised:
+            call()
+
+        assert url.strip()[:6] not in str(raised.value) or not url.strip()
+
+
 @pytest.mark.parametrize(
     ("options", "error", "text"),
     [

@@ -61,6 +61,8 @@ def test_tls_takes_files_from_the_query_and_from_options(tmp_path):
         ("etcds://h?cert=x", {}, ValueError, "go together"),
         ("etcds://h?ca=", {}, TypeError, "path of a PEM file"),
         ("etcds://h?ca=/nowhere", {}, ValueError, "cannot be read"),
+        ("etcds://h?ca=/a&ca=/b", {}, ValueError, "an option twice"),
+        ("etcd://ann:12/secret@realhost", {}, ValueError, "percent-encode user, password"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_what_can(url, options, error, says):
@@ -69,7 +71,15 @@ def test_what_cannot_be_meant_is_refused_with_what_can(url, options, error, says
 
 
 @pytest.mark.parametrize(
-    "url", ["http://u:secret@h", "etcd://u:secret@", "etcd://u:secret@h?x=1", "etcd://u:secret@h#"]
+    "url",
+    [
+        *("http://u:secret@h", "etcd://u:secret@", "etcd://u:secret@h?x=1", "etcd://u:secret@h#", "etcd:u:secret@h"),
+        *(
+            f"{scheme}://u:{mark}secret@h"
+            for scheme in ("http", "etcd", "etcds")
+            for mark in ("1/", "1?", "1#", "/", "?")
+        ),
+    ],
 )
 def test_no_message_shows_the_password(url):
     with pytest.raises(ValueError) as raised:

@@ -111,10 +111,10 @@ def test_the_answer_to_a_transaction_comes_back(answer, noise):
 CHANGES = st.lists(st.builds(Change, st.binary(), st.none() | st.binary(), REVISION)).map(tuple)
 
 
-@given(st.builds(WatchAnswer, REVISION, st.booleans(), st.booleans(), REVISION, CHANGES))
+@given(st.builds(WatchAnswer, REVISION, st.booleans(), st.booleans(), CHANGES))
 def test_a_message_of_a_watch_comes_back(answer):
     events = b"".join(map(event_message, answer.changes))
-    marks = number(3, answer.is_created) + number(4, answer.is_canceled) + number(5, answer.compacted)
+    marks = number(3, answer.is_created) + number(4, answer.is_canceled)
 
     assert messages.watch_answer(header(answer.revision) + number(2, 5) + marks + events) == answer
 

@@ -1,5 +1,6 @@
 """How the Redis driver connects, told from URLs and clients alone."""
 
+import re
 import sys
 from contextlib import closing
 
@@ -9,13 +10,16 @@ import redis.asyncio
 import redis.asyncio.cluster
 import redis.sentinel
 from redis.backoff import NoBackoff
+from redis.credentials import UsernamePasswordCredentialProvider
 from redis.retry import Retry
 
 from leaderlock import errors
 from leaderlock_redis import from_client, open_backend
 from leaderlock_redis._clients import master_of_client
 from leaderlock_redis._durability import Durability, check_server
+from leaderlock_redis._settings import Settings, greeting
 from leaderlock_redis._url import master_of_url
+from leaderlock_redis._wire import pack
 
 
 @pytest.mark.parametrize(
@@ -56,6 +60,13 @@ def test_messages_name_the_address_without_secrets(url, place):
         # What redis-py takes for localhost, or for database 0: another store than somebody meant.
         *("redis://", "redis://:6379", "redis://user:secret@:6379/0", "redis:///0"),
         *("redis://h/three", "redis://h/1/2", "rediss://h/-1"),
+        # One of two that are said would go unused, without a word.
+        *(
+            "redis://h/0?db=1",
+            "redis+sentinel://h1/main/0?db=1",
+            "redis://h?db=0&db=1",
+            "redis://h?client_name=a&client_name=b",
+        ),
     ],
 )
 def test_a_url_that_cannot_work_is_a_value_error(url):
@@ -69,6 +80,17 @@ def test_a_url_that_cannot_work_is_a_value_error(url):
         *("redis://user:secret@host:port/0", "redis://user:secret/with/slashes@host"),
         *("redis+sentinel://user:secret@h:p/main", "redis+sentinel://user:secret/x@h1/main"),
         "redis+cluster://user:secret#x@host",
+        *(
+            f"{scheme}://user:1{mark}secret@h1{rest}"
+            for scheme, rest in (
+                ("redis", "/0"),
+                ("rediss+sentinel", "/main"),
+                ("redis+sentinel", ""),
+                ("redis+cluster", ""),
+            )
+            for mark in "/?#"
+        ),
+        "unix://user:1/secret@/run/redis.sock",
     ],
 )
 def test_a_bad_url_does_not_show_its_password(url):
@@ -76,6 +98,14 @@ def test_a_bad_url_does_not_show_its_password(url):
         master_of_url(url)
 
     assert "secret" not in f"{raised.value} {raised.value.__cause__}"
+
+
+@pytest.mark.parametrize(
+    "url", ["redis+cluster://u:secret@h1,h2:7", "redis+sentinel://u:secret@h1,h2:7/main", "redis://u:secret@h1/0"]
+)
+def test_an_unknown_option_is_told_of_the_url_that_was_given(url):
+    with pytest.raises(ValueError, match=f"^{re.escape(url.replace('u:secret@', ''))}: .*colour"):
+        master_of_url(f"{url}?colour=red")
 
 
 @pytest.mark.parametrize("protocol", ["", "?protocol=2", "?protocol=3"])
@@ -98,6 +128,28 @@ def test_a_client_lends_its_settings_and_not_its_retries():
     assert (connection.host, connection.port, connection.password) == ("db.example", 7000, "secret")
     assert connection.retry._retries == 0
     assert not connection.health_check_interval
+
+
+def greeting_of(**settings):
+    return greeting(Settings(redis.ConnectionPool(**settings)).connection(0.5))
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({}, []),
+        ({"password": "p"}, [pack(b"AUTH", b"p")]),
+        ({"username": "u"}, [pack(b"AUTH", b"u", b"")]),
+        ({"username": "u", "password": "p\xe4", "encoding": "latin-1"}, [pack(b"AUTH", b"u", b"p\xe4")]),
+        ({"credential_provider": UsernamePasswordCredentialProvider("u", "p")}, [pack(b"AUTH", b"u", b"p")]),
+        ({"client_name": "c", "db": 3}, [pack(b"CLIENT", b"SETNAME", b"c"), pack(b"SELECT", b"3")]),
+        ({"password": "p", "redis_connect_func": redis.RedisCluster.on_connect}, [pack(b"AUTH", b"p")]),
+        ({"password": "p", "redis_connect_func": lambda connection: None}, []),
+    ],
+    ids=["nothing", "password", "user", "encoding", "provider", "name and database", "the library's", "the user's"],
+)
+def test_a_connection_greets_as_the_librarys_would(settings, said):
+    assert greeting_of(**settings) == said
 
 
 def test_a_client_that_decodes_can_lend_its_settings():
@@ -252,6 +304,7 @@ def test_durability_may_be_said_in_the_url(url, options, word):
     ("url", "options"),
     [
         ("redis://h?durability=disk&durability=memory", {}),
+        ("redis://h?durability=disk&durability=disk", {}),
         ("redis://h?durability=disk", {"durability": "memory"}),
         ("redis://h?durability=forever", {}),
         ("redis://h?durability=", {}),

@@ -202,6 +202,26 @@ def test_a_file_removed_during_a_write_takes_the_write_with_it(open_one, path, m
         backend.swap([Write("name/b", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
 
 
+def test_a_memory_that_was_called_gone_stays_gone_when_the_very_file_is_back(open_one, path, monkeypatch):
+    backend = open_one()
+    memory = look(backend).memory
+    commit = type(backend)._commit
+
+    def move_away(backend, connection):
+        commit(backend, connection)
+        path.rename(path.with_name("away"))
+
+    with monkeypatch.context() as during:
+        during.setattr(type(backend), "_commit", move_away)
+        with pytest.raises(MemoryGone):
+            backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    path.with_name("away").rename(path)
+
+    with pytest.raises(MemoryGone):
+        backend.swap([Write("name/b", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    assert look(backend).memory != memory
+
+
 def test_a_file_replaced_while_it_is_opened_is_not_taken_for_the_new_one(open_one, path, monkeypatch):
     put(open_one(), b"old")
     really_connect = sqlite3.connect

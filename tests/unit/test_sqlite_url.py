@@ -41,6 +41,18 @@ def test_three_slashes_name_a_path_relative_to_where_the_program_was(tmp_path, m
     assert found == tmp_path / "var" / "leader.db"
 
 
+def test_a_relative_path_in_a_directory_that_was_deleted_is_told_and_an_absolute_one_works(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+
+    with pytest.raises(ValueError, match=r"working directory, and that was deleted.*sqlite:////absolute"):
+        path_of_url("sqlite:///leader.db")
+
+    assert path_of_url(f"sqlite:///{tmp_path}/leader.db") == tmp_path / "leader.db"
+
+
 @given(names)
 def test_every_name_can_be_written_as_a_url(name):
     found = path_of_url("sqlite:////var/" + quote(name, safe=""))

@@ -132,6 +132,18 @@ def test_a_bell_that_was_deleted_costs_no_wake(backend, other, path):
     assert eventually(bell.exists)
 
 
+def test_whoever_may_write_the_database_may_ring_its_bell_whatever_the_makers_umask_was(backend, other, path):
+    backend.read([], timeout=TIMEOUT)
+    path.chmod(0o664)
+    before = os.umask(0o077)
+    try:
+        put(other, "name/a")
+    finally:
+        os.umask(before)
+
+    assert path.with_name(path.name + "-bell").stat().st_mode & 0o777 == 0o664
+
+
 def test_a_bell_that_cannot_be_rung_costs_no_wake(backend, other, path):
     path.with_name("leader.db-bell").mkdir()
     backend.read([], timeout=TIMEOUT)

@@ -1,0 +1,82 @@
+"""What a client makes of what Sentinels say, told by hand."""
+
+from types import SimpleNamespace
+
+import pytest
+import redis
+
+from leaderlock.errors import BackendUnavailable
+from leaderlock_redis import _sentinel
+from leaderlock_redis._sentinel import BySentinel
+from leaderlock_redis._settings import Settings
+
+OLD, NEW = ("old.example", 6379), ("new.example", 6379)
+SOON, LONG = 5.0, 30.0
+
+
+class Watched:
+    """Three Sentinels, each with its epoch and its master, or silent; and the clock."""
+
+    def __init__(self):
+        pool = redis.ConnectionPool()
+        self.sentinels = [Settings(pool, (f"s{number}", 26379)) for number in range(3)]
+        self.master = BySentinel("main", Settings(pool), self.sentinels)
+        self.now = 1000.0
+        self.says(*[(5, OLD)] * 3)
+
+    def says(self, *answers):
+        self._answers = dict(zip(self.sentinels, answers, strict=True))
+
+    def asked(self, sentinel, name, timeout):
+        answer = self._answers[sentinel]
+        if answer is None:
+            raise BackendUnavailable(f"{sentinel.place}: silent")
+        return answer
+
+    def address(self):
+        return self.master.settings(self.now + 5.0).address
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    watched = Watched()
+    monkeypatch.setattr(_sentinel, "_asked", watched.asked)
+    monkeypatch.setattr(_sentinel, "time", SimpleNamespace(monotonic=lambda: watched.now))
+    return watched
+
+
+def test_sentinels_that_were_set_up_anew_are_believed_again(watched):
+    watched.address()
+
+    watched.says(*[(0, NEW)] * 3)
+    watched.now += LONG
+
+    assert watched.address() == NEW
+    assert watched.address() == NEW
+
+
+@pytest.mark.parametrize(
+    ("answers", "wait"),
+    [
+        ([(0, NEW), (0, NEW), (0, NEW)], SOON),
+        ([(0, NEW), None, None], LONG),
+    ],
+    ids=["before gossip has reached all", "one of three"],
+)
+def test_sentinels_that_may_only_lag_behind_are_not_believed(watched, answers, wait):
+    watched.address()
+
+    watched.says(*answers)
+    watched.now += wait
+
+    with pytest.raises(BackendUnavailable, match="no Sentinel says"):
+        watched.address()
+
+
+def test_one_sentinel_that_knows_the_latest_is_believed_against_two_that_say_less(watched):
+    watched.address()
+
+    watched.says((0, NEW), (0, NEW), (5, OLD))
+    watched.now += LONG
+
+    assert {watched.address() for _ in range(3)} == {OLD}
