@@ -73,7 +73,7 @@ class Campaigning:
                 raise self._give_up(timeout)
 
     def withdraw(self) -> None:
-        """Ctrl-C, or a cancelled task: a campaign nobody waits for must not win (trap D5)."""
+        """Ctrl-C, or a cancelled task: a campaign nobody waits for must not win."""
         with suppress(LeaderLockError):
             self._engine.post(Withdraw(self.lease.candidacy))
 

@@ -225,7 +225,7 @@ class Engine:
 
     def _collapse(self, error: BaseException) -> None:
         """An interruption in the middle of a step, or a mistake of ours: the machine may be half-way between two
-        states. It is never used again; no claim survives it, and everybody is told (traps 5 and 31)."""
+        states. It is never used again; no claim survives it, and everybody is told (ADR 0008)."""
         _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
         effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
         self._clockwork.cancel_timers()
@@ -290,7 +290,7 @@ class Engine:
                 self._clockwork.call_in(seconds, callback)
 
     def _look_at_wall(self, now: Instant) -> None:
-        """A wall clock that jumped ahead of the steady ones: this machine may have been frozen (design, section 7)."""
+        """A wall clock that jumped ahead of the steady ones: this machine may have been frozen (ADR 0006)."""
         offset, before = now.wall - now.boot, self._wall_offset
         self._wall_offset = offset
         if offset - before > JUMP:

@@ -179,7 +179,7 @@ class Candidacy:
         """Whom the engine tells its news; the protocol never looks at it."""
         self.yields = True
         """Whether a request ends the term at once (rule 13). If not, the holder is told, and resigns when what acts
-        under the lease has ended: a name must not be free while a command still runs (trap B11)."""
+        under the lease has ended: a name must not be free while a command still runs (ADR 0013)."""
         self.asked = False
         """Whether somebody asked for the name during this term."""
         self.state = State.IDLE

@@ -199,7 +199,7 @@ class SaveNote(NamedTuple):
 
 
 class RenewNow(NamedTuple):
-    """Renew before it is due; ``suspect``: the machine may have stood still (design, section 7)."""
+    """Renew before it is due; ``suspect``: the machine may have stood still (ADR 0006)."""
 
     suspect: bool = False
 

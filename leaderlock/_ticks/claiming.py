@@ -95,7 +95,7 @@ class Claiming:
         claim = Claim(schedule, want)
         campaign = Campaigning(engine, plan.name, patient=False, on_waiting=self.on_waiting, errand=claim)
         # Beyond the window, for as long as it takes to see that a leader is dead, or to settle a store that may have
-        # forgotten one: the next tick's process would have to begin anew (trap D7).
+        # forgotten one: the next tick's process would have to begin anew.
         window = max(0.0, meant.until - engine.clock.now().wall)
         return Seeking(campaign, claim, window + OBSERVING * engine.terms.timing.longest)
 

@@ -203,7 +203,7 @@ def while_led(record: JobRecord, want: Want, now: float, newest_due: float) -> L
     """Somebody leads the job's name. ``newest_due``: the newest tick that has come by now.
 
     :data:`IN_VAIN` are reasons to go only if the leader lives: one that is dead must be seen to be so by somebody, and
-    each crontab line is a process that has to look for a whole ttl, however short its window is (trap D7).
+    each crontab line is a process that has to look for a whole ttl, however short its window is.
     """
     run = record.running
     if not want.by_hand:

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from leaderlock import connect
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -76,17 +78,21 @@ def test_what_the_demo_cannot_do_is_wrong_usage(cli, words):
     assert cli("demo", *words).returncode == 64
 
 
-def test_the_example_worker_counts_on_where_another_stopped(cli, tmp_path, eventually):
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_the_example_worker_counts_on_where_another_stopped(cli, tmp_path, end):
     command = [sys.executable, "-u", str(EXAMPLES / "worker.py"), str(tmp_path / "counter.txt")]
     environment = {**os.environ, "LEADERLOCK_URL": cli.url}
     first = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     counted = [line for line in (first.stdout.readline() for _ in range(2)) if "counts 1," in line]
-    first.send_signal(signal.SIGINT)
+    first.send_signal(end)
     first.communicate(timeout=30)
+    with connect(cli.url) as client:
+        left = client.election("counter").leader()
     second = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
     went_on = [line for line in (second.stdout.readline() for _ in range(2)) if "counts 2," in line]
-    second.send_signal(signal.SIGINT)
+    second.send_signal(end)
     second.communicate(timeout=30)
 
     assert (len(counted), len(went_on)) == (1, 1)
+    assert left is None, "the name was not given back"
     assert (first.returncode, second.returncode) == (0, 0)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from leaderlock import connect
+from leaderlock import Ending, connect
 
 HEAD = """
 import sys, threading
@@ -53,6 +53,37 @@ def test_sys_exit_inside_a_body_resigns(run_program, url, is_free):
 
     assert (done.returncode, done.stderr) == (3, "")
     assert is_free()
+
+
+@pytest.mark.parametrize("handler", ["lambda *_: sys.exit(0)", "signal.default_int_handler"])
+def test_sigterm_with_a_handler_that_exits_resigns(run_program, url, is_free, handler):
+    run_program(f"""{HEAD}
+import os, signal, time
+signal.signal(signal.SIGTERM, {handler})
+with connect({url!r}) as client, client.election("a"):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+""")
+
+    assert is_free()
+
+
+@pytest.mark.parametrize(
+    ("handler", "how"),
+    [("signal.default_int_handler", Ending.INTERRUPTED), ("lambda *_: sys.exit(0)", Ending.OK)],
+    ids=["like Ctrl-C", "exits with 0: as if the job were done"],
+)
+def test_sigterm_within_a_tick_is_recorded_as_its_handler_says(run_program, url, handler, how):
+    run_program(f"""{HEAD}
+import os, signal, time
+signal.signal(signal.SIGTERM, {handler})
+with connect({url!r}) as client, client.tick("* * * * *", name="job", runs="at-least-once"):
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(20)
+""")
+
+    with connect(url) as client:
+        assert [outcome.how for outcome in client.job("job").history] == [how]
 
 
 def test_exit_frees_what_a_guarded_function_leads(run_program, url, is_free):

@@ -17,7 +17,7 @@ seconds = st.floats(0, 1e6)
 
 
 def test_after_a_sleep_and_a_slew_a_wait_of_a_hundred_seconds_is_a_hundred_seconds():
-    """Counted from one origin, the greater of two readings would say 92 (design, section 7)."""
+    """Counted from one origin, the greater of two readings would say 92 (ADR 0006)."""
     start = Instant(0.0, 0.0, 0.0)
     asleep = Instant(10.0, 0.0, 10.0)
     wait = Deadline.after(asleep, 100.0)
