@@ -149,6 +149,9 @@ class Holding:
         """Swap the stamp that is there to released, keeping token and note. Never delete, never without the stamp."""
         record = name.record
         assert isinstance(record, NameRecord)
+        # Rule 10: a take that is given back is in doubt no longer. Whatever shows it from now on may be older than this
+        # release, and than somebody else's take after it.
+        name.doubts = tuple(put for put in name.doubts if put.mark != record.write)
         leaving = name.leaving
         how = "given back" if leaving is None else "yielded" if leaving.asked else "resigned"
         # Rule 12: a release may carry a note. It is that of the term which the record shows, or it stays unsaid.

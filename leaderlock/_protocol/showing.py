@@ -33,18 +33,13 @@ class Showing:
     def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
         """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
         record = decode(seen)
-        take = name.recognise(record, Kind.TAKE)
-        if take is not None:
-            # It has been applied, so it cannot be again. Whatever shows it after this look may be old: our release
-            # of it may have been applied since, and somebody else's take after that.
-            name.doubts = tuple(put for put in name.doubts if put is not take)
-            if self._counts(take, name, now):
-                assert isinstance(record, NameRecord)
-                assert name.candidacy is not None
-                name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
-                name.doubts = ()
-                self._elect(name, name.candidacy, record)
-                return
+        if self._believe_take(name, record, now):
+            assert isinstance(record, NameRecord)
+            assert name.candidacy is not None
+            name.show(record, seen.stamp, now, floor=0, epoch=self._memory.epoch)
+            name.doubts = ()
+            self._elect(name, name.candidacy, record)
+            return
         if not decided and self._lags(name, record, now):
             return
         if name.is_claimed and name.candidacy is not None:
@@ -78,10 +73,11 @@ class Showing:
         shows_less = isinstance(record, NameRecord) and record.token < known.token
         return shows_less and (is_ours or self._taking.is_fresh(name, now))
 
-    def _counts(self, put: Put, name: Name, now: Instant) -> bool:
+    def _believe_take(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
         since sending and no more than a ttl has passed. (A session that was ever given up has another id.)"""
-        if not name.is_wanted:
+        put = name.recognise(record, Kind.TAKE)
+        if put is None or not name.is_wanted:
             return False
         fresh = not self._setting.timing.wait_out(put.sent, self._setting.timing.ttl).has_passed(now)
         return fresh and put.epoch == self._memory.epoch and self._sessions.stands(put.session, put.epoch, now)

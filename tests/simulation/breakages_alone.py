@@ -243,8 +243,10 @@ WITHOUT_LOSSES: Final = (
         seen_by="overlap",
     ),
     broken(
-        "a take in doubt is believed after it was seen and given back",
-        Change("showing.py", "            name.doubts = tuple(put for put in name.doubts if put is not take)\n", ""),
+        "a take in doubt is believed after it was given back",
+        Change(
+            "holding.py", "        name.doubts = tuple(put for put in name.doubts if put.mark != record.write)\n", ""
+        ),
         profiles="rough",
         budget=150,
         seen_by="overlap",

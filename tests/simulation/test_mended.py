@@ -290,3 +290,22 @@ def test_a_name_resigned_while_the_memory_changes_is_looked_at_also_if_no_scan_f
     client.do(Resign(held[0]))
 
     assert client.told(Released)
+
+
+def test_a_take_that_was_seen_before_it_was_in_doubt_and_given_back_is_not_believed_either(store, client, rival):
+    client.do(Resign(client.campaign()))
+    candidacy = Candidacy("n", patient=True)
+    [take] = puts(client.machine.handle(Campaign(candidacy), client.now), Kind.TAKE)
+    client.arrives_late(take)
+    client.look("name/n")
+    old = client.backend.read(["name/n"], timeout=1)
+    client.do(Unanswered([take], Failure.UNKNOWN, OutcomeUnknown("lost")))
+    client.loses = {Kind.RELEASE: "request"}
+    client.do(Fired(("name", "n")))
+    client.arrives_late(client.late[0])
+    theirs = rival.campaign()
+
+    client.do(Woken("name/n", old))
+
+    assert theirs.leads
+    assert not candidacy.leads
