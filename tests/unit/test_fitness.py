@@ -78,3 +78,32 @@ def test_the_wall_clock_is_read_in_one_module_only(path):
 
 def test_the_chapters_are_found():
     assert len(PROTOCOL) > 10
+
+
+# -- arrows point down only
+
+DRIVERS = sorted((Path(__file__).parents[2] / "backends").glob("leaderlock_*/*.py"))
+BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "watching", "diagnosis")}
+ENGINE = "attendance backoff bell callbacks calls clock clockwork engine handed journal lane terms timers watchlist"
+CORE = [PACKAGE / f"_{name}.py" for name in ENGINE.split()]
+NAMES_OF_FACES = "_aio aio _campaign _client _connect _decorators _election _lease _observe _tenure _ticks cli"
+FACES = tuple(f"leaderlock.{face}" for face in NAMES_OF_FACES.split())
+
+
+@pytest.mark.parametrize("path", DRIVERS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_a_driver_knows_the_waist_and_no_leases(path):
+    ours = {module for module in imported(path) if module == "leaderlock" or module.startswith("leaderlock.")}
+
+    assert ours <= BELOW_DRIVERS
+
+
+@pytest.mark.parametrize("path", CORE, ids=name_of)
+def test_the_engine_and_its_parts_know_no_face(path):
+    assert not [module for module in imported(path) if module.startswith(FACES)]
+
+
+@pytest.mark.parametrize("path", sorted((PACKAGE / "fences").glob("*.py")), ids=name_of)
+def test_a_fence_knows_nothing_of_the_rest(path):
+    ours = {module for module in imported(path) if module.startswith("leaderlock")}
+
+    assert not {module for module in ours if not module.startswith(("leaderlock.fences", "leaderlock.errors"))}
