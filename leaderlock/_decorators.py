@@ -18,6 +18,7 @@ from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
+from leaderlock._unrun import refuse_unrun
 from leaderlock.errors import LeaseLost, NotLeader
 
 __all__ = ["EXIT_LOST", "OnLoss", "Otherwise", "only_on_leader"]
@@ -33,6 +34,8 @@ EXIT_LOST: Final = 76
 
 LAST_WORDS: Final = 0.2
 """Seconds that such a process has at most for saying why."""
+
+INSTEAD: Final = "put @only_on_leader beneath what wraps the `async def`, or around what exhausts the generator"
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -145,7 +148,9 @@ class _Guard:
             token = enter(lease)
             exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
             try:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                refuse_unrun(result, function, instead=INSTEAD)
+                return result
             finally:
                 leave(token)
                 if exits is not None:
@@ -168,8 +173,11 @@ class _Guard:
             exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
             try:
                 if self._on_loss == "cancel":
-                    return await _cancelled_on_loss(lease, function(*args, **kwargs))
-                return await function(*args, **kwargs)
+                    result = await _cancelled_on_loss(lease, functools.partial(function, *args, **kwargs))
+                else:
+                    result = await function(*args, **kwargs)
+                refuse_unrun(result, function, instead=INSTEAD)
+                return result
             finally:
                 leave(token)
                 if exits is not None:
@@ -240,19 +248,20 @@ class _Guard:
         os._exit(EXIT_LOST)
 
 
-async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
-    """Run the work in this task, and cancel it when the lease is lost."""
+async def _cancelled_on_loss(lease: Lease, work: Callable[[], Awaitable[R]]) -> R:
+    """Run the work in this task, and cancel it when the lease is lost. Whatever it answers, LeaseLost is what follows
+    from a loss, but an error of its own comes first."""
     import asyncio  # as above
 
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    lost = False
+    is_over = is_cancelled = False
 
     def cancel() -> None:
-        nonlocal lost
-        if not lost:
-            lost = True
+        nonlocal is_cancelled
+        if not is_over and not is_cancelled:
+            is_cancelled = True
             task.cancel("the lease was lost")
 
     def hear(news: News) -> None:
@@ -262,15 +271,30 @@ async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
 
     lease.listen(hear)
     try:
+        # Looked at before it begins: a task that cancels itself keeps that for the first wait to come, be it anybody's.
         if not lease.is_held:
-            cancel()
-        return await work
+            raise _lost_meanwhile(lease)
+        result = await work()
     except asyncio.CancelledError:
-        if not lost or task.uncancel() > 0:
+        if not is_cancelled or task.uncancel() > 0:
             raise  # somebody else cancelled too, and is owed his cancellation
-        reason = lease.lost_reason.value if lease.lost_reason is not None else "expired"
-        message = f"the lease of {lease.name!r} was lost while its coroutine ran: {reason}; it was cancelled"
-        raise LeaseLost(message, reason=reason) from None
+        raise _lost_meanwhile(lease) from None
+    except BaseException as error:
+        if is_cancelled:
+            task.uncancel()  # answered, if by another error: left standing, it would count against who awaits next
+            error.add_note(f"besides, {_lost_meanwhile(lease)}")
+        raise
+    else:
+        if is_cancelled:
+            task.uncancel()
+        if not lease.is_held and lease.state != "resigned":
+            raise _lost_meanwhile(lease)
+        return result
     finally:
-        lost = True
+        is_over = True
         lease.unlisten(hear)
+
+
+def _lost_meanwhile(lease: Lease) -> LeaseLost:
+    reason = lease.lost_reason.value if lease.lost_reason is not None else "expired"
+    return LeaseLost(f"the lease of {lease.name!r} was lost while its coroutine ran: {reason}; stop", reason=reason)

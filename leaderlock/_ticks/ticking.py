@@ -24,6 +24,7 @@ from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at
 from leaderlock._ticks.schedule import instant
 from leaderlock._ticks.slot import Slot, slot_of
+from leaderlock._unrun import refuse_unrun
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ BY_HAND_WITHIN: Final = 3600.0
 
 OBSERVING: Final = 1.2
 """How many of the longest ttls that may take, with all that comes between."""
+
+INSTEAD: Final = "give it a function that runs it to its end, such as with asyncio.run()"
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -209,7 +212,7 @@ class Ticking:
 
     # -- the run
 
-    def _call(self, held: Held, work: Callable[[], R]) -> tuple[R, int]:
+    def _call(self, held: Held, work: functools.partial[R]) -> tuple[R, int]:
         """Call the function until it returns, or its retries are used up, and say how it ended."""
         entered = enter(held.tick.lease), enter_tick(held.tick)
         attempt = held.run.attempt
@@ -223,6 +226,7 @@ class Ticking:
                     if retries <= 0 or not self._pause(held, attempt, error):
                         raise
                     retries, attempt = retries - 1, attempt + 1
+            refuse_unrun(result, work.func, instead=INSTEAD)
         except BaseException as error:
             how = _ending(error)
             self._finish(held, how, error, attempt=attempt, again=how is Ending.INTERRUPTED)

@@ -292,3 +292,40 @@ def test_the_innermost_lease_is_current_and_threads_do_not_inherit_it(client, in
 
     assert elsewhere == [None]
     assert current() is None
+
+
+# -- what does not run inside the call
+
+
+def wrapped(function):
+    @functools.wraps(function)
+    def logged(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return logged
+
+
+async def coroutine(ran):
+    ran.append("coroutine")
+
+
+def generator(ran):
+    ran.append("generator")
+    yield
+
+
+async def async_generator(ran):
+    ran.append("async generator")
+    yield
+
+
+@pytest.mark.parametrize("function", [coroutine, generator, async_generator])
+@pytest.mark.parametrize("hide", [wrapped, lambda function: lambda ran: function(ran) or ran])
+def test_a_body_that_a_wrapper_hides_does_not_run_unguarded(client, function, hide):
+    ran = []
+    job = only_on_leader("a", client=client)(hide(function))
+
+    with pytest.raises(TypeError, match=r"after the call, unguarded.*beneath what wraps the `async def`"):
+        job(ran)
+    assert ran == []
+    assert current() is None

@@ -651,3 +651,19 @@ def test_what_cannot_be_run_is_refused(client, kind):
     functions = {"coroutine": coroutine, "generator": generator, "class": int, "number": 7}
     with pytest.raises(TypeError, match="once_per_tick"):
         once_per_tick(MINUTE, name="job", client=client)(functions[kind])
+
+
+# -- what does not run inside the call
+
+
+@pytest.mark.parametrize("runs", ["at-most-once", "at-least-once"])
+def test_a_coroutine_that_a_wrapper_hides_is_refused_and_its_tick_not_booked_as_well(client, runs):
+    async def body(ran):
+        pytest.fail("ran outside of its tick")
+
+    retries = 1 if runs == "at-least-once" else 0
+    job = once_per_tick(MINUTE, name="job", client=client, runs=runs, retries=retries)(lambda: body(1))
+
+    with pytest.raises(TypeError, match=r"after the call, unguarded.*asyncio\.run"):
+        job()
+    assert [outcome.how for outcome in client.job("job").history] == [Ending.FAILED]
