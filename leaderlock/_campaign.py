@@ -12,20 +12,10 @@ from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
+from leaderlock._timeouts import check_timeout
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
 __all__ = ["Campaigning", "campaign_all", "check_timeout", "describe"]
-
-
-def check_timeout(timeout: float | None) -> float | None:
-    wanted = f"timeout is a number of seconds, zero or more, not {timeout!r}; None waits for ever"
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(wanted)
-    if not 0 <= timeout < float("inf"):
-        raise ValueError(wanted)
-    return timeout
 
 
 class Campaigning:
@@ -40,6 +30,8 @@ class Campaigning:
         on_waiting: Callable[[str], object] | None,
         errand: Errand | None = None,
     ) -> None:
+        if on_waiting is not None and not callable(on_waiting):
+            raise TypeError(f"on_waiting takes a function of one text, not {on_waiting!r}")
         self._engine = engine
         self._patient = patient
         self._on_waiting = on_waiting
@@ -58,7 +50,9 @@ class Campaigning:
                 case Elected():
                     return lease
                 case Denied():
-                    raise NotLeader(f"{lease.name!r} is led by somebody else")
+                    raise NotLeader(
+                        f"{lease.name!r} is led by somebody else: do not act; try again later, or wait (wait=True)"
+                    )
                 case Failed(error):
                     raise error
                 case _:

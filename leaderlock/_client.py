@@ -13,13 +13,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from leaderlock import _admin, _observe
-from leaderlock._campaign import campaign_all, check_timeout
+from leaderlock._campaign import campaign_all
 from leaderlock._clock import Clock
 from leaderlock._election import Election
 from leaderlock._engine import Engine, Terms
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._observe import Status
+from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
 from leaderlock.errors import UsageError
 
@@ -43,6 +44,8 @@ class Client:
 
     A context manager: leaving it ends all of its leases, then its session, so that every name is free at once. All
     methods may be called from any thread. In a forked child it starts anew, with a session of its own, on first use.
+
+    Keep it for as long as you lead: a lease does not, and a client that is garbage-collected leads nothing any more.
     """
 
     def __init__(self, open_backend: Callable[[], Backend], terms: Terms, clock: Clock, *, namespace: str) -> None:
@@ -75,8 +78,13 @@ class Client:
     def election(self, name: str, *, timeout: float | None = None, wait: bool = True) -> Election:
         """The election of one name. Costs nothing: no I/O.
 
-        ``timeout`` and ``wait`` are what a ``with`` statement uses; see :meth:`Election.campaign`.
+        ``timeout`` and ``wait`` are what a ``with`` statement uses, and :meth:`Election.campaign` where it is not told.
+
+        Raises:
+            UsageError: this client is closed.
         """
+        if self._is_closed:
+            raise self._closed()
         return Election(self, check_name(name), timeout=check_timeout(timeout), wait=wait)
 
     def campaign_all(
@@ -91,6 +99,8 @@ class Client:
             BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.
             UsageError: this client already campaigns for one of the names or leads it; nothing else is led then.
         """
+        if isinstance(names, str):
+            raise TypeError(f"campaign_all takes names, not one name: write [{names!r}], or client.election({names!r})")
         wanted = list(dict.fromkeys(map(check_name, names)))
         return campaign_all(self.engine(), wanted, patient=wait, timeout=check_timeout(timeout))
 
@@ -188,7 +198,7 @@ class Client:
         Raises:
             CampaignTimeout: the term was not over after ``timeout`` seconds; the request stands.
         """
-        return _admin.request_resignation(self.engine(), check_name(name), now=now, timeout=timeout)
+        return _admin.request_resignation(self.engine(), check_name(name), now=now, timeout=check_timeout(timeout))
 
     def init(self, *, force: bool = False) -> bool:
         """Declare that nobody leads or campaigns in this namespace: names may be taken without the first wait.
@@ -234,13 +244,16 @@ class Client:
     def engine(self) -> Engine:
         """For leaderlock's other faces: the engine, which is another one in a forked child."""
         if self._is_closed:
-            raise UsageError("this client is closed: open another with connect()")
+            raise self._closed()
         if self._engine.is_forked:
             with self._lock:
                 if self._engine.is_forked:
                     self._terms = self._terms._replace(holder=self._terms.holder._replace(pid=os.getpid()))
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
+
+    def _closed(self) -> UsageError:
+        return UsageError("this client is closed: open another with connect()")
 
     def disown(self) -> None:
         """In a forked child: a lock that another thread of the parent's held is not waited for."""

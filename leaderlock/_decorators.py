@@ -97,6 +97,8 @@ def only_on_leader(
         TypeError: this cannot be guarded: it is not callable, a class, or a generator.
         ValueError: an option that there is not, or ``"cancel"`` on what is not a coroutine function.
     """
+    if callable(name):
+        raise TypeError("only_on_leader needs to know what to lead: write @only_on_leader('name')")
     check_name(name)
     _check_option("otherwise", otherwise, ("skip", "raise", "wait"))
     _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
@@ -225,9 +227,14 @@ class _Guard:
 
     def _decide(self, tenure: Tenure) -> Lease | None:
         lease = tenure.lease
-        if lease is None and self._otherwise == "raise":
-            raise NotLeader(f"{self._name!r} is led by another process, or by none: not run here")
-        return lease
+        if lease is not None or self._otherwise != "raise":
+            return lease
+        if (trouble := tenure.trouble) is not None:
+            raise NotLeader(f"{self._name!r} cannot be led here, so this is not run: {trouble}") from trouble
+        raise NotLeader(
+            f"{self._name!r} is led by another process, or by none: not run here; the campaign goes on, so call it "
+            "again later, or say otherwise='wait'"
+        )
 
     def _exit_on_loss(self, lease: Lease) -> Callable[[News], None]:
         def hear(news: News) -> None:

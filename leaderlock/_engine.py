@@ -24,7 +24,7 @@ from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Attending, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
-from leaderlock._protocol.candidacy import Candidacy, LossReason, News
+from leaderlock._protocol.candidacy import Candidacy, LossReason, Lost, News
 from leaderlock._protocol.clocks import PAST, Instant, Timing
 from leaderlock._protocol.events import (
     Answered,
@@ -99,8 +99,12 @@ class Engine:
         self.is_closed = False
         self.tenures: dict[str, Any] = {}
         """For the decorators: the standing candidates, by name."""
+        self.refusals: set[str] = set()
+        """For the decorators: why campaigns failed, as far as that was said."""
         self.jobs: dict[str, Any] = {}
         """For the ticks: what this process does about each job, by name."""
+        self.observers: weakref.WeakSet[Bell] = weakref.WeakSet()
+        """The bells of those who wait for a change: rung at the end, too."""
         self.callbacks = Callbacks()
         self._journal = Journal(self.callbacks)
         self._backend = backend
@@ -391,6 +395,8 @@ class Engine:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._clockwork.cancel_all()
+            for bell in tuple(self.observers):
+                bell.ring()
         self._clockwork.stop()
         self._let_go_of_store()
         for lane in self._lanes.values():
@@ -425,9 +431,22 @@ class Engine:
             return
         with self._lock:
             ended = UsageError("this client was not closed, and nobody holds it any more")
-            self._dispatch(self._machine.collapse(LossReason.CLOSED, ended), None)
+            effects = self._machine.collapse(LossReason.CLOSED, ended)
+            self._warn_of_lost(effects)
+            self._dispatch(effects, None)
         self._let_go_of_store()
         self.callbacks.stop(0.0)
+
+    def _warn_of_lost(self, effects: list[Effect]) -> None:
+        """Whoever led on a client that nobody held meant to go on, and must be told that he does not."""
+        if names := [
+            effect.candidacy.name for effect in effects if isinstance(effect, Tell) and isinstance(effect.news, Lost)
+        ]:
+            self._journal.warn(
+                "the client that led %s was garbage-collected: its leases are over, and others may lead. Keep the "
+                "client for as long as you lead, or use `with connect(…) as client`",
+                ", ".join(map(repr, names)),
+            )
 
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""

@@ -98,6 +98,8 @@ class Ticking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._entered:
+            raise UsageError(f"the tick of {self._plan.name!r} was left more often than entered: use `with`")
         held, lease_token, tick_token = self._entered.pop()
         leave_tick(tick_token)
         leave(lease_token)
