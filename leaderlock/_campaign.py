@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
+from leaderlock._calls import INTERRUPTED
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
@@ -80,6 +81,8 @@ class Campaigning:
         match news:
             case Elected() | Denied() | Failed() | Withdrawn():
                 self._outcome = news
+            case Waiting(Why.UNREACHABLE, detail) if detail.startswith(INTERRUPTED):
+                pass  # whoever waited here was called away: there is nobody to tell, and nothing of the store's
             case Waiting():
                 self._trouble = ("", self._engine.clock.boot()) if news.why is Why.UNREACHABLE else None
                 if self._on_waiting is not None:

@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol, cast
 from leaderlock._backoff import BackOff, WaitStrategy
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
-from leaderlock._calls import Calls, fail
+from leaderlock._calls import INTERRUPTED, Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Attending, Handed
@@ -177,7 +177,7 @@ class Engine:
                 self._calls.carry(calls, min(attempt, max(AT_LEAST, left)), lambda answer: self._handle(answer, mine))
         except BaseException as error:
             # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
-            unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
+            unknown = OutcomeUnknown(f"{INTERRUPTED} by {type(error).__name__}")
             fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
             raise
 

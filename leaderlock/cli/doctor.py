@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from leaderlock.cli._options import Options, filled, namespace_of, open_client
-from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint
+from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint, plain
 from leaderlock.errors import BackendError
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def _show(found: Diagnosis, namespace: str, talk: Talk) -> None:
         for program in found.census.programs:
             hosts = ", ".join(program.hosts[:4]) + (", …" if len(program.hosts) > 4 else "")
             sessions = "" if program.sessions == 1 else f"{program.sessions} sessions, "
-            talk.data(f"            {program.name} on {hosts}: {sessions}leads {program.leads}")
+            talk.data(f"            {plain(program.name)} on {plain(hosts)}: {sessions}leads {program.leads}")
     talk.data("")
     for finding in sorted(found.findings, key=lambda finding: -finding.level):
         level = finding.level.name.lower()
         shown = paint(f"{level:<8}", _COLOURS[level], sys.stdout) if level in _COLOURS else f"{level:<8}"
-        talk.data(f"{shown}    {finding.code}: {finding.text}")
+        talk.data(f"{shown}    {finding.code}: {plain(finding.text)}")
         if finding.advice:
-            talk.data(f"              {finding.advice}")
+            talk.data(f"              {plain(finding.advice)}")
     talk.data("\n" + paint("what holds", BOLD, sys.stdout))
     for promise, words in HOLDS.items():
         talk.data(f"  {promise.value}  {words}")

@@ -14,7 +14,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from leaderlock.cli._options import Options, add_name, open_client
-from leaderlock.cli._talk import Exit, Talk, ago
+from leaderlock.cli._talk import Exit, Talk, ago, plain
 
 if TYPE_CHECKING:
     from leaderlock import Job, Outcome
@@ -49,7 +49,7 @@ def _row(outcome: Outcome, how: str) -> tuple[str, ...]:
     ran = "?" if outcome.finished is None else ago(max(0.0, (outcome.finished - outcome.started).total_seconds()))
     tick = outcome.tick.astimezone().isoformat(sep=" ", timespec="seconds")
     started = outcome.started.astimezone().isoformat(sep=" ", timespec="seconds")
-    return (tick, started, ran, how, str(outcome.attempt), str(outcome.token), outcome.host)
+    return (tick, started, ran, how, str(outcome.attempt), str(outcome.token), plain(outcome.host))
 
 
 def as_json(job: Job) -> dict[str, Any]:
