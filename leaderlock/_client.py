@@ -162,11 +162,12 @@ class Client:
     def pause(self, name: str, *, timeout: float | None = None) -> bool:
         """Let no tick of a job start until :meth:`resume`, anywhere; returns whether that is new.
 
-        A run that goes on is waited for, ``timeout`` seconds at most: only who leads a name can write its note.
+        A run that goes on is waited for, ``timeout`` seconds at most: only who leads a name can write its note. A name
+        under which no job has run yet can be paused before one does.
 
         Raises:
             CampaignTimeout: the job still runs, and was not paused.
-            UsageError: it is no job's name.
+            UsageError: it is no job's name: an election leads it, or has left a note of its own.
         """
         from leaderlock._ticks.job import set_paused
 
@@ -175,7 +176,8 @@ class Client:
     def resume(self, name: str, *, timeout: float | None = None) -> bool:
         """Let a paused job go on with its next tick; returns whether it was paused. Raises as :meth:`pause` does.
 
-        Ticks that a wrong clock has run ahead of their time are forgotten, by this host's clock.
+        Ticks that a wrong clock has run ahead of their time are forgotten, by this host's clock. If there are none, and
+        the job is not paused, nothing is written.
         """
         from leaderlock._ticks.job import set_paused
 

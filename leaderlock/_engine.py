@@ -102,7 +102,9 @@ class Engine:
         self.refusals: set[str] = set()
         """For the decorators: why campaigns failed, as far as that was said."""
         self.jobs: dict[str, Any] = {}
-        """For the ticks: what this process does about each job, by name."""
+        """For the ticks: what this process does, or did last, about some jobs, by name."""
+        self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        """The same of all jobs that anybody here is at."""
         self.observers: weakref.WeakSet[Bell] = weakref.WeakSet()
         """The bells of those who wait for a change: rung at the end, too."""
         self.callbacks = Callbacks()

@@ -11,10 +11,10 @@ from leaderlock._engine import Engine
 from leaderlock._protocol.candidacy import Wish
 from leaderlock._protocol.clocks import Instant
 from leaderlock._ticks import record as records
-from leaderlock._ticks.record import Ending, JobRecord, Misread, read_job
+from leaderlock._ticks.record import STRANGER, Ending, JobRecord, Misread, read_job
 from leaderlock._ticks.rules import pause, resume
 from leaderlock._ticks.schedule import Schedule
-from leaderlock.errors import UsageError
+from leaderlock.errors import NotLeader, UsageError
 
 __all__ = ["Job", "Outcome", "job_in", "look_at_job", "set_paused"]
 
@@ -122,12 +122,24 @@ class _Edit:
         self._by = by
         self._is_paused = is_paused
         self.was_paused = False
+        self.is_vain = False
+        """Whether there is nothing to be changed, so that nothing is written."""
         self.error: Misread | None = None
 
     def wish(self, note: bytes, now: Instant) -> Wish:
-        return Wish.WAIT
+        if not note:
+            # A note that an election has not written yet: a record in it would be taken for the election's own.
+            self.error = Misread(STRANGER)
+            return Wish.LEAVE
+        return Wish.LEAVE if self._edited(note, now) is None else Wish.WAIT
 
     def compose(self, note: bytes, token: int, now: Instant) -> bytes | None:
+        edited = self._edited(note, now)
+        return None if edited is None else edited.encode()
+
+    def _edited(self, note: bytes, now: Instant) -> JobRecord | None:
+        """The record as it is to be; ``None``: there is nothing to write."""
+        self.error, self.is_vain = None, False
         try:
             record = read_job(note)
         except Misread as error:
@@ -135,7 +147,8 @@ class _Edit:
             return None
         self.was_paused = record.paused is not None
         edited = pause(record, self._by, now.wall) if self._is_paused else resume(record, now.wall)
-        return edited.encode()
+        self.is_vain = (edited.paused, edited.newest) == (record.paused, record.newest)
+        return None if self.is_vain else edited
 
 
 def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | None) -> bool:
@@ -147,6 +160,8 @@ def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | N
     except Exception as error:
         if edit.error is not None:
             raise UsageError(f"{name!r} cannot be paused or resumed: {edit.error}") from error
+        if edit.is_vain and isinstance(error, NotLeader):
+            return False
         raise
     lease.resign()
     return edit.was_paused != is_paused

@@ -24,6 +24,7 @@ __all__ = [
     "filled",
     "label_of",
     "namespace_of",
+    "no_store_yet",
     "open_client",
     "parse",
     "seconds",
@@ -262,6 +263,27 @@ def open_client(options: Options, *, label: str = "", serves_memory: bool = Fals
         )
     except (ValueError, TypeError) as error:
         raise Usage(str(error)) from error
+
+
+def no_store_yet(options: Options, talk: Talk) -> bool:
+    """Whether a SQLite file is named that is not there, and so nobody has led anything; told to people if so.
+
+    Whoever only looks should not make one: where the path is misspelled, the next one who looks would find a store.
+    """
+    url = options.url or os.environ.get("LEADERLOCK_URL", "")
+    if url.partition(":")[0].lower() != "sqlite":
+        return False
+    from leaderlock_sqlite._url import names_no_file, path_of_url
+
+    try:
+        path = path_of_url(url)
+    except ValueError:
+        return False  # told when it is opened
+    if path.exists() or not (path.parent.is_dir() or names_no_file(url)):
+        return False
+    text = f"there is no store at {path} yet: nobody has led anything there (is it spelled right?)"
+    talk.tell("warning", text, message=text)
+    return True
 
 
 def label_of(options: Options) -> str:

@@ -15,7 +15,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderlock.cli._options import Options, filled, namespace_of, open_client
+from leaderlock.cli._options import Options, filled, namespace_of, no_store_yet, open_client
 from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint, plain
 from leaderlock.errors import BackendError
 
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: Options, talk: Talk) -> int:
     options.url = options.place or options.url
+    no_store_yet(options, talk)  # it is made, as by the first candidate, to see whether it can be: but not in silence
     found = _examined(options)
     if talk.as_json:
         talk.data_json(_as_json(found, namespace_of(options)))

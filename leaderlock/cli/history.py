@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, open_client
+from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
 from leaderlock.cli._talk import Exit, Talk, ago, plain
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
-    with open_client(options) as client:
-        job = client.job(options.name)
+    job = _job(options, talk)
     if talk.as_json:
         talk.data_json(None if job is None else as_json(job))
         return Exit.OK
@@ -43,6 +42,13 @@ def command(options: Options, talk: Talk) -> int:
     for row in rows:
         talk.data("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
     return Exit.OK
+
+
+def _job(options: Options, talk: Talk) -> Job | None:
+    if no_store_yet(options, talk):
+        return None
+    with open_client(options) as client:
+        return client.job(options.name)
 
 
 def _row(outcome: Outcome, how: str) -> tuple[str, ...]:

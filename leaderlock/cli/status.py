@@ -16,7 +16,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, open_client
+from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
 from leaderlock.cli._talk import BOLD, Exit, Talk, ago, in_iso, paint, plain
 from leaderlock.cli.history import as_json as job_as_json
 from leaderlock.errors import BackendRefused
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
+    if no_store_yet(options, talk):
+        _show_nothing(options.name, talk)
+        return Exit.OK
     with open_client(options) as client:
         if options.name is not None:
             status = client.status(options.name)
@@ -44,6 +47,19 @@ def command(options: Options, talk: Talk) -> int:
                 _show(status, job, client, talk)
             return Exit.OK
         return _list(client, talk)
+
+
+def _show_nothing(name: str | None, talk: Talk) -> None:
+    if name is None:
+        if talk.as_json:
+            talk.data_json([])
+        return
+    from leaderlock import Status
+
+    if talk.as_json:
+        talk.data_json(_as_json(Status(name, None, 0, None, None, settled=False, history=()), None))
+    else:
+        talk.data(f"{paint(name, BOLD, sys.stdout)}\n  leader    nobody yet")
 
 
 def _list(client: Client, talk: Talk) -> int:

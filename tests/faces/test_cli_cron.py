@@ -151,9 +151,32 @@ def test_a_paused_job_is_not_run(cli, tmp_path):
     assert count(log) == 0
     assert "paused by" in cli("status", "job").stdout
     assert cli("resume", "job").stdout == "job: goes on\n"
-    assert json.loads(cli("resume", "job", "--json").stdout) == {"name": "job", "changed": False}
+    assert json.loads(cli("resume", "job", "--json").stdout) == {"name": "job", "changed": False, "known": False}
     assert cli("cron", "job", *DAY, *appending(log)).returncode == 0
     assert count(log) == 1
+
+
+def test_pausing_a_name_that_no_job_has_is_doubted(cli):
+    first = cli("pause", "repotr")
+    told = json.loads(cli("pause", "repotr", "--json").stdout)
+    cli("cron", "report", *DAY, "--", "true")
+    known = cli("pause", "report", "--json")
+
+    assert (first.returncode, first.stdout) == (0, "repotr: is paused\n")
+    assert "no job of the name 'repotr' has run here yet: is it spelled right?" in first.stderr
+    assert told == {"name": "repotr", "changed": False, "known": False}
+    assert (json.loads(known.stdout), known.stderr) == ({"name": "report", "changed": True, "known": True}, "")
+
+
+def test_a_name_that_run_leads_is_no_jobs(cli):
+    running = cli.start("run", "job", "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+
+    for words in (("cron", "job", *DAY, "--", "true"), ("pause", "job")):
+        ended = cli(*words)
+
+        assert ended.returncode == 64
+        assert "it is led by something that is no job" in ended.stderr
 
 
 def test_a_job_that_runs_cannot_be_paused_in_no_time(cli):

@@ -55,9 +55,33 @@ def test_status_of_nothing(cli):
     ended = cli("status")
 
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert "no name was ever led here" in ended.stderr
+    assert "nobody has led anything there" in ended.stderr
     assert json.loads(cli("status", "--json").stdout) == []
     assert "nobody yet" in cli("status", "never").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["status"], ""),
+        (["status", "--json"], "[]\n"),
+        (["status", "x"], "x\n  leader    nobody yet\n"),
+        (["history", "x"], ""),
+        (["history", "x", "--json"], "null\n"),
+        (["resign", "x"], "x: nobody leads\n"),
+    ],
+)
+def test_looking_at_a_sqlite_file_that_is_not_there_does_not_make_one(cli, words, shown):
+    ended = cli(*words)
+
+    assert (ended.returncode, ended.stdout) == (0, shown)
+    assert f"there is no store at {cli.folder}/cli.db yet" in ended.stderr
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_doctor_says_that_it_made_the_file(cli):
+    assert f"there is no store at {cli.folder}/cli.db yet" in cli("doctor").stderr
+    assert "there is no store" not in cli("doctor").stderr
 
 
 def test_a_name_that_cannot_be_read_does_not_hide_the_others(cli, open_client):
