@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Coroutine, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
-from typing import Final
+from typing import Any, Final, cast
 
 __all__ = ["refuse_unrun"]
 
-_UNRUN: Final = frozenset((AsyncGeneratorType, CoroutineType, GeneratorType))
+_UNRUN: Final[frozenset[type[Any]]] = frozenset((AsyncGeneratorType, CoroutineType, GeneratorType))
 """None of them can be subclassed, so one look at the type tells."""
 
 
@@ -16,9 +17,10 @@ def refuse_unrun(result: object, function: object, *, instead: str) -> None:
 
     A decorator looks at the function first, but a wrapper in between, or a lambda, does not show what it wraps.
     """
-    if type(result) not in _UNRUN:
+    unrun: type[Any] = type(result)
+    if unrun not in _UNRUN:
         return
-    if isinstance(result, CoroutineType | GeneratorType):
-        result.close()
-    kind = type(result).__name__.replace("_", " ")
+    if unrun is not AsyncGeneratorType:
+        cast("Generator[Any, Any, Any] | Coroutine[Any, Any, Any]", result).close()
+    kind = unrun.__name__.replace("_", " ")
     raise TypeError(f"{function!r} returned a {kind}, whose body would run after the call, unguarded: {instead}")

@@ -9,6 +9,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
+from typing import cast
 
 from leaderlock.cli._options import parse, wants_json
 from leaderlock.cli._talk import Exit, Talk, exit_code
@@ -45,6 +46,7 @@ def _reserve_stdio() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) < 3:
         pass
     os.close(descriptor)
-    if isinstance(sys.stdout, io.TextIOWrapper):
+    stdout: object = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
         # A name or a label that this encoding lacks is shown escaped, as Python does on stderr, rather than not at all.
-        sys.stdout.reconfigure(errors="backslashreplace")
+        cast("io.TextIOWrapper", stdout).reconfigure(errors="backslashreplace")

@@ -190,9 +190,9 @@ class FencedFile:
             return False
 
 
-def _checked(path: object) -> str:
+def _checked(path: str | os.PathLike[str]) -> str:
     """The file that is meant, which need not be there yet."""
-    named = os.fspath(path) if isinstance(path, str | os.PathLike) else path
+    named: object = os.fspath(path) if hasattr(path, "__fspath__") else path
     if not isinstance(named, str):
         raise TypeError(f"a fenced file is named by a str or a path of str, not {path!r}")
     if not named:

@@ -236,7 +236,7 @@ def test_what_cannot_be_written_is_told_in_a_line(cli, words, unbuffered):
         )
 
     assert ended.returncode == 74
-    [line] = ended.stderr.splitlines()
+    *_, line = ended.stderr.splitlines()
     assert "cannot write to stdout: No space left on device" in line
 
 
