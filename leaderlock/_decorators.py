@@ -18,7 +18,7 @@ from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
-from leaderlock._unrun import refuse_unrun
+from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import LeaseLost, NotLeader
 
 __all__ = ["EXIT_LOST", "OnLoss", "Otherwise", "only_on_leader"]
@@ -151,7 +151,8 @@ class _Guard:
             exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
             try:
                 result = function(*args, **kwargs)
-                refuse_unrun(result, function, instead=INSTEAD)
+                if type(result) in UNRUN:
+                    refuse_unrun(result, function, instead=INSTEAD)
                 return result
             finally:
                 leave(token)
@@ -178,7 +179,8 @@ class _Guard:
                     result = await _cancelled_on_loss(lease, functools.partial(function, *args, **kwargs))
                 else:
                     result = await function(*args, **kwargs)
-                refuse_unrun(result, function, instead=INSTEAD)
+                if type(result) in UNRUN:
+                    refuse_unrun(result, function, instead=INSTEAD)
                 return result
             finally:
                 leave(token)

@@ -24,7 +24,7 @@ from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at
 from leaderlock._ticks.schedule import instant
 from leaderlock._ticks.slot import Slot, slot_of
-from leaderlock._unrun import refuse_unrun
+from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
 
 if TYPE_CHECKING:
@@ -228,7 +228,8 @@ class Ticking:
                     if retries <= 0 or not self._pause(held, attempt, error):
                         raise
                     retries, attempt = retries - 1, attempt + 1
-            refuse_unrun(result, work.func, instead=INSTEAD)
+            if type(result) in UNRUN:
+                refuse_unrun(result, work.func, instead=INSTEAD)
         except BaseException as error:
             how = _ending(error)
             self._finish(held, how, error, attempt=attempt, again=how is Ending.INTERRUPTED)
