@@ -105,8 +105,6 @@ class Engine:
         """For the ticks: what this process does, or did last, about some jobs, by name."""
         self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         """The same of all jobs that anybody here is at."""
-        self.observers: weakref.WeakSet[Bell] = weakref.WeakSet()
-        """The bells of those who wait for a change: rung at the end, too."""
         self.callbacks = Callbacks()
         self._journal = Journal(self.callbacks)
         self._backend = backend
@@ -397,8 +395,6 @@ class Engine:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._clockwork.cancel_all()
-            for bell in tuple(self.observers):
-                bell.ring()
         self._clockwork.stop()
         self._let_go_of_store()
         for lane in self._lanes.values():

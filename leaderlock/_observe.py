@@ -185,8 +185,6 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     A look that fails is no look: who watches a leader is not told that there is none because the store did not answer.
     """
     bell = Bell()
-    with engine.locked():
-        engine.observers.add(bell)
     every = engine.terms.timing.renew_every
     until = None if timeout is None else engine.clock.boot() + timeout
     failures = 0

@@ -217,19 +217,6 @@ def test_who_observes_holds_the_client(store):
     assert list(next_one) == []
 
 
-def test_closing_the_client_wakes_who_observes_at_once(open_client, store, in_background, eventually):
-    client = open_client(store.backend(), ttl=30)
-    seen = []
-    watching = in_background(lambda: [seen.append(term) for term in client.election("a").observe()])
-    eventually(lambda: seen)
-    began = time.monotonic()
-
-    client.close()
-    eventually(lambda: watching)
-
-    assert time.monotonic() - began < 5
-
-
 def test_collecting_a_client_makes_no_call(clock):
     backend = FaultyBackend(MemoryStore().backend())
     client = connect(backend, clock=clock)
