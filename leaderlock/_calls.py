@@ -30,9 +30,12 @@ from leaderlock.errors import (
     UsageError,
 )
 
-__all__ = ["Calls", "fail"]
+__all__ = ["INTERRUPTED", "Calls", "fail"]
 
 _log: Final = logging.getLogger("leaderlock")
+
+INTERRUPTED: Final = "the call was interrupted"
+"""How the text begins of what is unknown because a signal came between: nothing is told of the store then."""
 
 SLICE: Final = 500
 """How many registers one step of a scan brings."""

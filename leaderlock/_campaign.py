@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
+from leaderlock._calls import INTERRUPTED
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
@@ -14,18 +15,7 @@ from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News
 from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
-__all__ = ["Campaigning", "Campaigns", "campaign_all", "check_timeout", "describe"]
-
-
-def check_timeout(timeout: float | None) -> float | None:
-    wanted = f"timeout is a number of seconds, zero or more, not {timeout!r}; None waits for ever"
-    if timeout is None:
-        return None
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(wanted)
-    if not 0 <= timeout < float("inf"):
-        raise ValueError(wanted)
-    return timeout
+__all__ = ["Campaigning", "Campaigns", "campaign_all", "describe"]
 
 
 class Campaigning:
@@ -40,6 +30,8 @@ class Campaigning:
         on_waiting: Callable[[str], object] | None,
         errand: Errand | None = None,
     ) -> None:
+        if on_waiting is not None and not callable(on_waiting):
+            raise TypeError(f"on_waiting takes a function of one text, not {on_waiting!r}")
         self._engine = engine
         self._patient = patient
         self._on_waiting = on_waiting
@@ -66,7 +58,9 @@ class Campaigning:
             case Elected():
                 return lease
             case Denied():
-                raise NotLeader(f"{lease.name!r} is led by somebody else")
+                raise NotLeader(
+                    f"{lease.name!r} is led by somebody else: do not act; try again later, or wait (wait=True)"
+                )
             case Failed(error):
                 raise error
             case _:
@@ -94,6 +88,8 @@ class Campaigning:
         match news:
             case Elected() | Denied() | Failed() | Withdrawn():
                 self._outcome = news
+            case Waiting(Why.UNREACHABLE, detail) if detail.startswith(INTERRUPTED):
+                pass  # whoever waited here was called away: there is nobody to tell, and nothing of the store's
             case Waiting():
                 self._trouble = ("", self._engine.clock.boot()) if news.why is Why.UNREACHABLE else None
                 if self._on_waiting is not None:

@@ -13,14 +13,15 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final
 
 from leaderlock import _admin, _observe
-from leaderlock._campaign import campaign_all, check_timeout
+from leaderlock._campaign import campaign_all
 from leaderlock._clock import Clock
 from leaderlock._election import Election
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
-from leaderlock._naming import check_name
+from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
 from leaderlock._terms import Terms
+from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
 from leaderlock.errors import UsageError
 
@@ -44,6 +45,8 @@ class Client:
 
     A context manager: leaving it ends all of its leases, then its session, so that every name is free at once. All
     methods may be called from any thread. In a forked child it starts anew, with a session of its own, on first use.
+
+    Keep it for as long as you lead: a lease does not, and a client that is garbage-collected leads nothing any more.
     """
 
     def __init__(self, open_backend: Callable[[], Backend], terms: Terms, clock: Clock, *, namespace: str) -> None:
@@ -76,8 +79,13 @@ class Client:
     def election(self, name: str, *, timeout: float | None = None, wait: bool = True) -> Election:
         """The election of one name. Costs nothing: no I/O.
 
-        ``timeout`` and ``wait`` are what a ``with`` statement uses; see :meth:`Election.campaign`.
+        ``timeout`` and ``wait`` are what a ``with`` statement uses, and :meth:`Election.campaign` where it is not told.
+
+        Raises:
+            UsageError: this client is closed.
         """
+        if self._is_closed:
+            raise self._closed()
         return Election(self, check_name(name), timeout=check_timeout(timeout), wait=wait)
 
     def campaign_all(
@@ -92,8 +100,7 @@ class Client:
             BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.
             UsageError: this client already campaigns for one of the names or leads it; nothing else is led then.
         """
-        wanted = list(dict.fromkeys(map(check_name, names)))
-        return campaign_all(self.engine(), wanted, patient=wait, timeout=check_timeout(timeout))
+        return campaign_all(self.engine(), check_names(names), patient=wait, timeout=check_timeout(timeout))
 
     def tick(
         self,
@@ -150,11 +157,12 @@ class Client:
     def pause(self, name: str, *, timeout: float | None = None) -> bool:
         """Let no tick of a job start until :meth:`resume`, anywhere; returns whether that is new.
 
-        A run that goes on is waited for, ``timeout`` seconds at most: only who leads a name can write its note.
+        A run that goes on is waited for, ``timeout`` seconds at most: only who leads a name can write its note. A name
+        under which no job has run yet can be paused before one does.
 
         Raises:
             CampaignTimeout: the job still runs, and was not paused.
-            UsageError: it is no job's name.
+            UsageError: it is no job's name: an election leads it, or has left a note of its own.
         """
         from leaderlock._ticks.job import set_paused
 
@@ -163,7 +171,8 @@ class Client:
     def resume(self, name: str, *, timeout: float | None = None) -> bool:
         """Let a paused job go on with its next tick; returns whether it was paused. Raises as :meth:`pause` does.
 
-        Ticks that a wrong clock has run ahead of their time are forgotten, by this host's clock.
+        Ticks that a wrong clock has run ahead of their time are forgotten, by this host's clock. If there are none, and
+        the job is not paused, nothing is written.
         """
         from leaderlock._ticks.job import set_paused
 
@@ -186,7 +195,7 @@ class Client:
         Raises:
             CampaignTimeout: the term was not over after ``timeout`` seconds; the request stands.
         """
-        return _admin.request_resignation(self.engine(), check_name(name), now=now, timeout=timeout)
+        return _admin.request_resignation(self.engine(), check_name(name), now=now, timeout=check_timeout(timeout))
 
     def init(self, *, force: bool = False) -> bool:
         """Declare that nobody leads or campaigns in this namespace: names may be taken without the first wait.
@@ -230,7 +239,7 @@ class Client:
     def engine(self) -> Engine:
         """For leaderlock's other faces: the engine, which is another one in a forked child."""
         if self._is_closed:
-            raise UsageError("this client is closed: open another with connect()")
+            raise self._closed()
         if self._engine.is_forked:
             with self._lock:
                 if self._engine.is_forked:
@@ -242,6 +251,9 @@ class Client:
     def is_ready(self) -> bool:
         """For leaderlock's other faces: whether :meth:`engine` answers without opening anything."""
         return not self._engine.is_forked
+
+    def _closed(self) -> UsageError:
+        return UsageError("this client is closed: open another with connect()")
 
     def disown(self) -> None:
         """In a forked child: a lock that another thread of the parent's held is not waited for."""

@@ -87,7 +87,7 @@ def connect(
             share who name none.
         longest: the longest ttl of any client of this namespace; all clients must say the same.
         renew_every: how often the session is renewed; a third of the ttl if not given, at most half of it.
-        label: who this is, for people, in ``leaderlock status``; the program's name if not given.
+        label: who this is, for people, in ``leaderlock status``; the program's name if not given. Printable characters.
         wait: a ``tenacity.wait_*`` object that says how long to wait after a failure; cut to a quarter of the ttl.
         clock: for tests: :class:`leaderlock.testing.ManualClock`.
         options: the driver's own.
@@ -137,14 +137,18 @@ def prepare(
     options: dict[str, object],
 ) -> Opening:
     """For leaderlock's other faces: what :func:`connect` checks before it opens anything."""
+    _check_renew_every(renew_every)
+    if clock is not None and not all(callable(getattr(clock, part, None)) for part in ("boot", "now", "wait")):
+        raise TypeError(f"clock is a leaderlock.testing.ManualClock, for tests, not {clock!r}")
     steady = clock or SteadyClock()
     timing = Timing(ttl=ttl, rho=steady.rho, longest=longest, renew_every=renew_every or 0.0)
-    if renew_every is not None and not renew_every > 0:
-        raise ValueError(f"renew_every ({renew_every!r}) is a number of seconds above zero; None stands for ttl/3")
     if wait is not None and not callable(wait):
         raise TypeError(f"wait is one of tenacity's wait_* objects, not {type(wait).__name__}")
     if not isinstance(label, str):
         raise TypeError(f"label is a string, not {type(label).__name__}")
+    if not label.isprintable():
+        bad = next(character for character in label if not character.isprintable())
+        raise ValueError(f"label has the unprintable character {bad!r}; use printable ones only: {label!r}")
     if len(label) > LONGEST_LABEL:
         raise ValueError(f"label has {len(label)} characters; use at most {LONGEST_LABEL}: each renewal writes it")
     terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
@@ -154,6 +158,16 @@ def prepare(
     if isinstance(url, Backend) and options:
         raise TypeError(f"a backend is taken as it is; these options go where it is made: {', '.join(options)}")
     return Opening(store, terms, steady, check_namespace(namespace), options)
+
+
+def _check_renew_every(renew_every: object) -> None:
+    wanted = f"renew_every ({renew_every!r}) is a number of seconds above zero; None stands for ttl/3"
+    if renew_every is None:
+        return
+    if isinstance(renew_every, bool) or not isinstance(renew_every, int | float):
+        raise TypeError(wanted)
+    if not renew_every > 0:
+        raise ValueError(wanted)
 
 
 def default_namespace() -> str:

@@ -18,6 +18,7 @@ from leaderlock._lease import Lease
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
+from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import NotLeader
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ EXIT_LOST: Final = 76
 
 LAST_WORDS: Final = 0.2
 """Seconds that such a process has at most for saying why."""
+
+INSTEAD: Final = "put @only_on_leader beneath what wraps the `async def`, or around what exhausts the generator"
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -106,6 +109,8 @@ def only_on_leader(
         TypeError: this cannot be guarded: it is not callable, a class, or a generator.
         ValueError: an option that there is not, or ``"cancel"`` on what is not a coroutine function.
     """
+    if callable(name):
+        raise TypeError("only_on_leader needs to know what to lead: write @only_on_leader('name')")
     check_name(name)
     _check_option("otherwise", otherwise, ("skip", "raise", "wait"))
     _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
@@ -157,7 +162,10 @@ class _Guard:
             token = enter(lease)
             exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
             try:
-                return function(*args, **kwargs)
+                result = function(*args, **kwargs)
+                if type(result) in UNRUN:
+                    refuse_unrun(result, function, instead=INSTEAD)
+                return result
             finally:
                 leave(token)
                 if exits is not None:
@@ -180,8 +188,12 @@ class _Guard:
             exits = self._exit_on_loss(lease) if self._on_loss == "exit" else None
             try:
                 if self._on_loss == "cancel":
-                    return await _cancelled_on_loss(lease, function(*args, **kwargs))
-                return await function(*args, **kwargs)
+                    result = await _cancelled_on_loss(lease, functools.partial(function, *args, **kwargs))
+                else:
+                    result = await function(*args, **kwargs)
+                if type(result) in UNRUN:
+                    refuse_unrun(result, function, instead=INSTEAD)
+                return result
             finally:
                 leave(token)
                 if exits is not None:
@@ -230,9 +242,14 @@ class _Guard:
 
     def _decide(self, tenure: Tenure) -> Lease | None:
         lease = tenure.lease
-        if lease is None and self._otherwise == "raise":
-            raise NotLeader(f"{self._name!r} is led by another process, or by none: not run here")
-        return lease
+        if lease is not None or self._otherwise != "raise":
+            return lease
+        if (trouble := tenure.trouble) is not None:
+            raise NotLeader(f"{self._name!r} cannot be led here, so this is not run: {trouble}") from trouble
+        raise NotLeader(
+            f"{self._name!r} is led by another process, or by none: not run here; the campaign goes on, so call it "
+            "again later, or say otherwise='wait'"
+        )
 
     def _exit_on_loss(self, lease: Lease) -> Callable[[News], None]:
         def hear(news: News) -> None:
@@ -253,16 +270,23 @@ class _Guard:
         os._exit(EXIT_LOST)
 
 
-async def _cancelled_on_loss(lease: Lease, work: Awaitable[R]) -> R:
-    """Run the work in this task, and cancel it when the lease is lost."""
+async def _cancelled_on_loss(lease: Lease, work: Callable[[], Awaitable[R]]) -> R:
+    """Run the work in this task, and cancel it when the lease is lost. Whatever it answers, LeaseLost is what follows
+    from a loss, but an error of its own comes first."""
     from leaderlock._aio.cutting import Cutting  # as above
 
+    # Looked at before it begins: a task that is cancelled too early keeps that for the first wait to come.
+    lease.check()
     cutting = Cutting(lease)
     try:
-        result = await work
+        result = await work()
     except BaseException as error:
         if (lost := cutting.end(error)) is not None:
             raise lost from error
+        if isinstance(error, Exception) and not lease.is_held and lease.state != "resigned":
+            error.add_note(f"besides, {lease.loss()}")
         raise
     cutting.end(None)
+    if lease.state != "resigned":
+        lease.check()
     return result

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextvars import Token
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING
 
 from leaderlock import _observe
-from leaderlock._campaign import Campaigning, check_timeout
+from leaderlock._campaign import Campaigning
 from leaderlock._current import current, enter, leave
 from leaderlock._lease import Lease
 from leaderlock._observe import Term
-from leaderlock.errors import LeaseLost
+from leaderlock._timeouts import check_timeout
+from leaderlock.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:
     from leaderlock._client import Client
+    from leaderlock._engine import Engine
 
 __all__ = ["Election"]
 
@@ -47,8 +49,8 @@ class Election:
     def campaign(
         self,
         *,
-        timeout: float | None = None,
-        wait: bool = True,
+        timeout: float | EllipsisType | None = ...,
+        wait: bool | None = None,
         on_waiting: Callable[[str], object] | None = None,
     ) -> Lease:
         """Become the leader, and return the lease.
@@ -56,6 +58,7 @@ class Election:
         ``timeout``: the most that the whole call may take, in seconds; ``None``: as long as it takes. ``wait=False``:
         give up as soon as somebody who is alive leads. That takes one look where the leader's session has moved lately
         by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed.
+        Either one that is left out is as :meth:`Client.election` was told.
         ``on_waiting(text)`` is told why it waits, once for each reason, on a thread of leaderlock's.
 
         Raises:
@@ -66,8 +69,9 @@ class Election:
                 where the name's record cannot be read here (a newer leaderlock's, or somebody else's).
             UsageError: this client already campaigns for this name or leads it, or is closed.
         """
-        campaign = Campaigning(self._client.engine(), self._name, patient=wait, on_waiting=on_waiting)
-        return campaign.run(check_timeout(timeout))
+        patient = self._wait if wait is None else wait
+        within = self._timeout if isinstance(timeout, EllipsisType) else check_timeout(timeout)
+        return Campaigning(self._client.engine(), self._name, patient=patient, on_waiting=on_waiting).run(within)
 
     def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
@@ -75,10 +79,14 @@ class Election:
 
     def observe(self) -> Iterator[Term | None]:
         """Yield who leads now, and again whenever that changes, until the client is closed."""
-        return _observe.observe(self._client.engine(), self._name)
+        return self._observed(self._client.engine())
+
+    def _observed(self, engine: Engine) -> Iterator[Term | None]:
+        # A generator of the election's own: it holds the client, which would end if nobody else did.
+        yield from _observe.observe(engine, self._name)
 
     def __enter__(self) -> Lease:
-        lease = self.campaign(timeout=self._timeout, wait=self._wait)
+        lease = self.campaign()
         try:
             self._entered.append((lease, enter(lease)))
         except BaseException:
@@ -98,6 +106,10 @@ class Election:
         try:
             [(lease, token)] = self._entered  # without a call, in which Ctrl-C could be raised before anything is done
         except ValueError:
+            if not self._entered:
+                raise UsageError(
+                    f"the election of {self._name!r} was left more often than entered: use `with`"
+                ) from None
             lease, token = self._entered[self._mine()]
         try:
             leave(token)

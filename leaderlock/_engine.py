@@ -20,13 +20,13 @@ from leaderlock._attendance import Attendance
 from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
-from leaderlock._calls import Calls, fail
+from leaderlock._calls import INTERRUPTED, Calls, fail
 from leaderlock._clock import Clock, kernel_identity
 from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
-from leaderlock._protocol.candidacy import Candidacy, LossReason, News
+from leaderlock._protocol.candidacy import Candidacy, LossReason, Lost, News
 from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
@@ -87,8 +87,12 @@ class Engine:
         self.is_closed = False
         self.tenures: dict[str, Any] = {}
         """For the decorators: the standing candidates, by name."""
+        self.refusals: set[str] = set()
+        """For the decorators: why campaigns failed, as far as that was said."""
         self.jobs: dict[str, Any] = {}
-        """For the ticks: what this process does about each job, by name."""
+        """For the ticks: what this process does, or did last, about some jobs, by name."""
+        self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
+        """The same of all jobs that anybody here is at."""
         self.callbacks = Callbacks()
         self._journal = Journal(self.callbacks)
         self._backend = backend
@@ -161,7 +165,7 @@ class Engine:
                 self._calls.carry(calls, min(attempt, max(AT_LEAST, left)), lambda answer: self._handle(answer, mine))
         except BaseException as error:
             # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
-            unknown = OutcomeUnknown(f"the call was interrupted by {type(error).__name__}")
+            unknown = OutcomeUnknown(f"{INTERRUPTED} by {type(error).__name__}")
             fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
             raise
 
@@ -403,9 +407,22 @@ class Engine:
             return
         with self._lock:
             ended = UsageError("this client was not closed, and nobody holds it any more")
-            self._dispatch(self._machine.collapse(LossReason.CLOSED, ended), None)
+            effects = self._machine.collapse(LossReason.CLOSED, ended)
+            self._warn_of_lost(effects)
+            self._dispatch(effects, None)
         self._let_go_of_store()
         self.callbacks.stop(0.0)
+
+    def _warn_of_lost(self, effects: list[Effect]) -> None:
+        """Whoever led on a client that nobody held meant to go on, and must be told that he does not."""
+        if names := [
+            effect.candidacy.name for effect in effects if isinstance(effect, Tell) and isinstance(effect.news, Lost)
+        ]:
+            self._journal.warn(
+                "the client that led %s was garbage-collected: its leases are over, and others may lead. Keep the "
+                "client for as long as you lead, or use `with connect(…) as client`",
+                ", ".join(map(repr, names)),
+            )
 
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""

@@ -12,6 +12,7 @@ import logging
 from typing import Final
 
 from leaderlock._callbacks import Callbacks
+from leaderlock._calls import INTERRUPTED
 from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, Waiting, Why
 
 __all__ = ["Journal"]
@@ -44,6 +45,8 @@ class Journal:
             case Lost(reason):
                 level = logging.INFO if reason in _MEANT else logging.WARNING
                 self._record(level, candidacy, "lost %r, token %d: %s", candidacy.name, candidacy.token, reason.value)
+            case Waiting(Why.UNREACHABLE, detail) if detail.startswith(INTERRUPTED):
+                pass  # by a signal here, of which the store knows nothing
             case Waiting(Why.UNREACHABLE, detail):
                 if not self._is_store_away:
                     self._is_store_away = True

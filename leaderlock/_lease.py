@@ -23,6 +23,7 @@ from leaderlock._protocol.candidacy import (
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.events import Resign, SaveNote
 from leaderlock._protocol.records import MAX_NOTE, Holder
+from leaderlock._timeouts import check_timeout
 from leaderlock.errors import BackendUnavailable, LeaseLost
 
 __all__ = ["Lease", "Listener", "Saving"]
@@ -144,7 +145,7 @@ class Lease:
         Raises:
             LeaseLost: the lease is over.
             BackendUnavailable: the lease is held, but the store has not answered in time to promise that much.
-            ValueError: no renewal can leave so much.
+            ValueError, TypeError: no renewal can leave so much, or it is no number of seconds.
         """
         enough = self.leaves(seconds)
         if not enough():
@@ -153,11 +154,14 @@ class Lease:
 
     def leaves(self, seconds: float) -> Callable[[], bool]:
         """For leaderlock's other faces: what says whether a renewal has left enough, or the lease is over."""
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float):
+            raise TypeError(f"ensure({seconds!r}): it takes a number of seconds")
         timing = self._engine.terms.timing
         most = timing.ttl * (1 - timing.rho)
         if not 0 <= seconds < most:
             raise ValueError(
-                f"ensure({seconds!r}): a renewal leaves less than {most:g} s; use a longer ttl or ask for less"
+                f"ensure({seconds!r}): it takes 0 s or more, and a renewal leaves less than {most:g} s; use a longer "
+                "ttl or ask for less"
             )
 
         def enough() -> bool:
@@ -188,8 +192,9 @@ class Lease:
             BackendUnavailable: not acknowledged within ``timeout`` seconds (default: while the lease lasts); it may be
                 saved yet, and the next ``save_note`` comes after it.
             BackendRefused: the store said no; the lease goes on, with the note that it had.
-            TypeError, ValueError: not bytes, or more than 64 KiB.
+            TypeError, ValueError: not bytes, or more than 64 KiB; or ``timeout`` is no number of seconds.
         """
+        check_timeout(timeout)
         saving = Saving(self, note)
         budget = self._engine.terms.timing.ttl if timeout is None else timeout
         until = self._engine.clock.boot() + budget
@@ -210,8 +215,9 @@ class Lease:
 
         Raises:
             UsageError: in a forked child, where the lease is its parent's.
-            TypeError, ValueError: the note is not bytes, or more than 64 KiB.
+            TypeError, ValueError: the note is not bytes, or more than 64 KiB; or ``timeout`` is no number of seconds.
         """
+        check_timeout(timeout)
         farewell = self.farewell(note)
         if self._engine.is_closed:
             return self._candidacy.state is State.RESIGNED
@@ -237,6 +243,7 @@ class Lease:
 
         ``None``: it is still held, or was resigned.
         """
+        check_timeout(timeout)
         self.wait_for(
             lambda: not self._candidacy.leads, None if timeout is None else self._engine.clock.boot() + timeout
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
-__all__ = ["check_name", "check_namespace"]
+__all__ = ["check_name", "check_names", "check_namespace"]
 
 LONGEST: Final = 200
 TRICKS: Final = frozenset(("", ".", ".."))
@@ -33,6 +34,13 @@ def check_name(name: object, *, what: str = "the name of an election") -> str:
             f"{what} must not have empty, '.' or '..' parts between slashes, which some stores take for paths: {name!r}"
         )
     return name
+
+
+def check_names(names: Iterable[str]) -> list[str]:
+    """Return these names, each once, if every store can hold them. Raises as :func:`check_name` does."""
+    if isinstance(names, str):
+        raise TypeError(f"campaign_all takes names, not one name: write [{names!r}], or client.election({names!r})")
+    return list(dict.fromkeys(map(check_name, names)))
 
 
 def check_namespace(namespace: object) -> str:

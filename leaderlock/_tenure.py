@@ -11,13 +11,27 @@ from leaderlock._bell import Bell
 from leaderlock._client import Client
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
-from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, News, State, Waiting, Withdrawn
+from leaderlock._protocol.candidacy import (
+    Denied,
+    Elected,
+    Failed,
+    LossReason,
+    Lost,
+    News,
+    State,
+    Waiting,
+    Why,
+    Withdrawn,
+)
 from leaderlock._protocol.events import Campaign
-from leaderlock.errors import LeaderLockError
+from leaderlock.errors import BackendRefused, BackendUnavailable, LeaderLockError
 
 __all__ = ["Tenure", "tenure_of"]
 
 _log: Final = logging.getLogger("leaderlock")
+
+REFUSALS_KEPT: Final = 100
+"""How many reasons are remembered as said; some contain what changes, and must not pile up."""
 
 
 class Tenure:
@@ -32,6 +46,8 @@ class Tenure:
         self._lock = threading.Lock()
         self._seeks = False
         self._lease: Lease | None = None
+        self.trouble: Exception | None = None
+        """Why this process cannot be elected now, other than that somebody else leads."""
         self._bells: tuple[Bell, ...] = ()
         self._answered = False
         self._is_over = False
@@ -100,17 +116,23 @@ class Tenure:
         ttl = self._engine.terms.timing.ttl
         match news:
             case Elected():
-                self._lease = lease
+                self._lease, self.trouble = lease, None
+                self._engine.refusals.clear()  # whoever is elected is refused nothing: what comes next is new
             case Lost(LossReason.CLOSED) | Withdrawn():
                 self._is_over = True
             case Lost(reason):
                 # A leader that was asked to go stands back for a ttl, or it would be elected again at once.
                 self._seek_in(ttl if reason is LossReason.YIELDED else 0.0)
             case Failed(error):
-                _log.warning("the campaign for %r failed and is repeated: %s", self._name, error)
+                self.trouble = error
+                self._warn_of_refusal(error)
                 self._seek_in(ttl / 3)
+            case Waiting(Why.UNREACHABLE, detail):
+                self.trouble = BackendUnavailable(detail)
+            case Waiting(Why.FOREIGN, detail):
+                self.trouble = BackendRefused(detail)
             case Denied() | Waiting():
-                pass
+                self.trouble = None
             case _:
                 return
         self._answered = True
@@ -118,6 +140,16 @@ class Tenure:
             bell.ring()
         for listener in self._listeners:
             listener()
+
+    def _warn_of_refusal(self, error: Exception) -> None:
+        """Once for each reason: a wrong password is the same for every name, and for as long as it is wrong."""
+        refusals, reason = self._engine.refusals, str(error)
+        if reason in refusals:
+            return
+        if len(refusals) >= REFUSALS_KEPT:
+            refusals.clear()
+        refusals.add(reason)
+        _log.warning("the campaign for %r failed and is repeated (said once for each reason): %s", self._name, reason)
 
     def _seek_in(self, pause: float) -> None:
         def seek() -> None:

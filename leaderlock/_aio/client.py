@@ -17,11 +17,11 @@ from leaderlock._aio.election import AsyncElection, OnLoss
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._aio.offloop import OffLoop, until_done
-from leaderlock._campaign import check_timeout
 from leaderlock._client import Client
 from leaderlock._engine import Engine
-from leaderlock._naming import check_name
+from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
+from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Traits
 from leaderlock.errors import UsageError
 
@@ -102,7 +102,7 @@ class AsyncClient:
 
         Raises as that does: ``BackendRefused``, ``UsageError``.
         """
-        wanted = list(dict.fromkeys(map(check_name, names)))
+        wanted = check_names(names)
         until = self.until(check_timeout(timeout))
         leases = await seek_all(await self.engine(), wanted, patient=wait, until=until)
         return {name: AsyncLease(lease) for name, lease in leases.items()}
@@ -172,7 +172,7 @@ class AsyncClient:
         pausing = Pausing(await self.engine(), check_name(name), is_paused=is_paused)
         with pausing.explained():
             lease = await seek(pausing.campaign, timeout, until)
-        await AsyncLease(lease).resign()
+            await AsyncLease(lease).resign()
         return pausing.is_news
 
     async def status(self, name: str) -> Status:

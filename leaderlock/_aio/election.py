@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
 from contextvars import Token
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from leaderlock import _current, _observe
@@ -12,9 +12,10 @@ from leaderlock._aio.campaign import check_plain, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
-from leaderlock._campaign import Campaigning, check_timeout
+from leaderlock._campaign import Campaigning
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
+from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost
 
 if TYPE_CHECKING:
@@ -63,8 +64,8 @@ class AsyncElection:
     async def campaign(
         self,
         *,
-        timeout: float | None = None,
-        wait: bool = True,
+        timeout: float | EllipsisType | None = ...,
+        wait: bool | None = None,
         on_waiting: Callable[[str], object] | None = None,
     ) -> AsyncLease:
         """Become the leader, and return the lease: :meth:`Election.campaign`, awaited.
@@ -75,12 +76,13 @@ class AsyncElection:
         Raises as :meth:`Election.campaign` does: ``NotLeader``, ``CampaignTimeout``, ``BackendUnavailable``,
         ``BackendRefused``, ``UsageError``.
         """
-        return AsyncLease(await self._campaign(timeout, wait, on_waiting))
+        within = self._timeout if isinstance(timeout, EllipsisType) else check_timeout(timeout)
+        return AsyncLease(await self._campaign(within, self._wait if wait is None else wait, on_waiting))
 
     async def _campaign(
         self, timeout: float | None, wait: bool, on_waiting: Callable[[str], object] | None = None
     ) -> Lease:
-        until = self._client.until(check_timeout(timeout))
+        until = self._client.until(timeout)
         if on_waiting is not None:
             check_plain("on_waiting", on_waiting)
             on_waiting = in_loop(on_waiting)

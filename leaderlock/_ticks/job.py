@@ -13,10 +13,10 @@ from leaderlock._engine import Engine
 from leaderlock._protocol.candidacy import Wish
 from leaderlock._protocol.clocks import Instant
 from leaderlock._ticks import record as records
-from leaderlock._ticks.record import Ending, JobRecord, Misread, read_job
+from leaderlock._ticks.record import STRANGER, Ending, JobRecord, Misread, read_job
 from leaderlock._ticks.rules import pause, resume
 from leaderlock._ticks.schedule import Schedule
-from leaderlock.errors import UsageError
+from leaderlock.errors import NotLeader, UsageError
 
 __all__ = ["Job", "Outcome", "Pausing", "job_in", "look_at_job", "set_paused"]
 
@@ -124,12 +124,24 @@ class _Edit:
         self._by = by
         self._is_paused = is_paused
         self.was_paused = False
+        self.is_vain = False
+        """Whether there is nothing to be changed, so that nothing is written."""
         self.error: Misread | None = None
 
     def wish(self, note: bytes, now: Instant) -> Wish:
-        return Wish.WAIT
+        if not note:
+            # A note that an election has not written yet: a record in it would be taken for the election's own.
+            self.error = Misread(STRANGER)
+            return Wish.LEAVE
+        return Wish.LEAVE if self._edited(note, now) is None else Wish.WAIT
 
     def compose(self, note: bytes, token: int, now: Instant) -> bytes | None:
+        edited = self._edited(note, now)
+        return None if edited is None else edited.encode()
+
+    def _edited(self, note: bytes, now: Instant) -> JobRecord | None:
+        """The record as it is to be; ``None``: there is nothing to write."""
+        self.error, self.is_vain = None, False
         try:
             record = read_job(note)
         except Misread as error:
@@ -137,15 +149,15 @@ class _Edit:
             return None
         self.was_paused = record.paused is not None
         edited = pause(record, self._by, now.wall) if self._is_paused else resume(record, now.wall)
-        return edited.encode()
+        self.is_vain = (edited.paused, edited.newest) == (record.paused, record.newest)
+        return None if self.is_vain else edited
 
 
 def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | None) -> bool:
     """Pause the job, or let it go on; returns whether that changed anything."""
     pausing = Pausing(engine, name, is_paused=is_paused)
     with pausing.explained():
-        lease = pausing.campaign.run(timeout)
-    lease.resign()
+        pausing.campaign.run(timeout).resign()
     return pausing.is_news
 
 
@@ -160,13 +172,14 @@ class Pausing:
 
     @contextmanager
     def explained(self) -> Generator[None]:
-        """Around the campaign: say of a note that is no job's that it is none."""
+        """Around the campaign: say what is no job, and be content where there is nothing to change."""
         try:
             yield
         except Exception as error:
             if self._edit.error is not None:
                 raise UsageError(f"{self._name!r} cannot be paused or resumed: {self._edit.error}") from error
-            raise
+            if not (self._edit.is_vain and isinstance(error, NotLeader)):
+                raise
 
     @property
     def is_news(self) -> bool:

@@ -12,7 +12,19 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["HISTORY", "OWED", "Ending", "JobRecord", "Misread", "Outcome", "Owed", "Pause", "Run", "read_job"]
+__all__ = [
+    "HISTORY",
+    "OWED",
+    "STRANGER",
+    "Ending",
+    "JobRecord",
+    "Misread",
+    "Outcome",
+    "Owed",
+    "Pause",
+    "Run",
+    "read_job",
+]
 
 FORMAT: Final = 1
 HISTORY: Final = 20
@@ -81,6 +93,12 @@ _ENDINGS: Final = frozenset(ending.value for ending in Ending)
 
 class Misread(Exception):
     """The note is not a job's, or of a newer format; the text says what to do."""
+
+
+STRANGER: Final = (
+    "it is led by something that is no job (an election, `leaderlock run`), so give one of the two another name"
+)
+"""What an empty note under a live leader means: a job's record is written in the very write that takes its name."""
 
 
 @dataclass(frozen=True, slots=True)

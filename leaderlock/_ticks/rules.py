@@ -219,7 +219,7 @@ def while_led(record: JobRecord, want: Want, now: float, newest_due: float) -> L
             return Wish.WAIT
         if newest_due > want.tick:
             return Leave(SkipReason.SUPERSEDED, run.host if run is not None else "")
-    if run is None and record.newest:
+    if run is None:
         return Wish.WAIT  # a job that nobody runs: somebody writes its note, and is gone in a moment
     return Wish.WAIT if want.policy.queues else Wish.TRY
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from leaderlock._engine import Engine
 from leaderlock._ticks.rules import SkipReason
@@ -15,6 +16,9 @@ __all__ = ["Slot", "Turn", "slot_of"]
 
 LOOK_EVERY = 1.0
 """Seconds after which who waits here looks at the clock again."""
+
+KEPT: Final = 1000
+"""How many jobs that nobody here is at are remembered: names made up for each call must not pile up."""
 
 
 class Turn(Enum):
@@ -89,7 +93,14 @@ def slot_of(engine: Engine, name: str, schedule: Schedule | None) -> Slot:
     Raises:
         UsageError: another job of this client's has that name: they would take each other's ticks for their own.
     """
-    slot: Slot = engine.jobs.setdefault(name, Slot(schedule))
+    with engine.locked():
+        slot: Slot = engine.jobs_in_use.get(name) or Slot(schedule)
+        engine.jobs_in_use[name] = slot
+        # Kept for a while, the last used ones, for what they know: how a job is called elsewhere, and what was said.
+        engine.jobs.pop(name, None)
+        engine.jobs[name] = slot
+        if len(engine.jobs) > KEPT:
+            del engine.jobs[next(iter(engine.jobs))]
     if schedule is None:
         return slot
     slot.schedule = slot.schedule or schedule

@@ -20,7 +20,8 @@ from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import Due, SkipReason
 from leaderlock._ticks.slot import Slot
-from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped
+from leaderlock._unrun import UNRUN, refuse_unrun
+from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
 
 if TYPE_CHECKING:
     from leaderlock._client import Client
@@ -29,6 +30,8 @@ __all__ = ["Ticking", "back_off", "next_pause"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+INSTEAD: Final = "give it a function that runs it to its end, such as with asyncio.run()"
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -91,6 +94,8 @@ class Ticking:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if not self._entered:
+            raise UsageError(f"the tick of {self._plan.name!r} was left more often than entered: use `with`")
         held, lease_token, tick_token = self._entered.pop()
         leave_tick(tick_token)
         leave(lease_token)
@@ -136,7 +141,7 @@ class Ticking:
 
     # -- the run
 
-    def _call(self, held: Held, work: Callable[[], R]) -> tuple[R, int]:
+    def _call(self, held: Held, work: functools.partial[R]) -> tuple[R, int]:
         """Call the function until it returns, or its retries are used up, and say how it ended."""
         entered = enter(held.tick.lease), enter_tick(held.tick)
         attempt = held.run.attempt
@@ -151,6 +156,8 @@ class Ticking:
                     if pause is None or not held.pause(pause):
                         raise
                     retries, attempt = retries - 1, attempt + 1
+            if type(result) in UNRUN:
+                refuse_unrun(result, work.func, instead=INSTEAD)
         except BaseException as error:
             how = ending(error)
             self._finish(held, how, error, attempt=attempt, again=how is Ending.INTERRUPTED)

@@ -5,17 +5,32 @@ from __future__ import annotations
 import argparse
 import importlib
 import math
-import sys
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from leaderlock._naming import check_name
-from leaderlock.cli._talk import Exit, Talk, Usage
+from leaderlock.cli._talk import Talk, Usage
 
 if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
     from leaderlock import Client
 
-__all__ = ["Options", "Parser", "add_name", "filled", "namespace_of", "open_client", "parse", "seconds", "ttl_of"]
+__all__ = [
+    "Options",
+    "Parser",
+    "add_name",
+    "filled",
+    "label_of",
+    "namespace_of",
+    "no_store_yet",
+    "open_client",
+    "parse",
+    "seconds",
+    "ttl_of",
+    "wants_json",
+]
 
 COMMANDS: Final = {
     "run": "run a command while leading",
@@ -73,20 +88,35 @@ class Parser(argparse.ArgumentParser):
     """Wrong usage is exit code 64, so that 2 stays the command's own."""
 
     def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(Exit.USAGE, f"{self.prog}: {message}\n")
+        raise Usage(message, form=self.format_usage())
+
+    def print_help(self, file: SupportsWrite[str] | None = None) -> None:
+        if file is not None:
+            super().print_help(file)
+            return
+        _show(self.format_help())
+
+
+def wants_json(words: list[str]) -> bool:
+    """Whether to talk to a machine, asked before all else: so must be what is wrong with the other options."""
+    return "--json" in (words[: words.index("--")] if "--" in words else words)
 
 
 def parse(words: list[str]) -> Options:
-    """Read the options; usage errors, ``--help`` and ``--version`` end the process.
+    """Read the options; ``--help`` and ``--version`` end the process.
 
     What stands behind the first ``--`` is cut off before, because argparse mixes it up with its own.
+
+    Raises:
+        Usage: they cannot be read so.
     """
     split = words.index("--") if "--" in words else len(words)
     ours, argv = words[:split], words[split + 1 :]
     parser, commands = _parser(set(ours))
     options, strangers = parser.parse_known_args(ours, namespace=Options())
     chosen = commands[options.chosen]
+    if options.chosen == "cron":
+        strangers = _late_schedule(options, strangers, chosen)
     if strangers:
         way_out = "; a command to run stands behind --" if options.chosen in RUNNING else ""
         chosen.error(f"unrecognized arguments: {' '.join(strangers)}{way_out}")
@@ -94,6 +124,23 @@ def parse(words: list[str]) -> Options:
         chosen.error("there is nothing to run here: no -- and no command behind it")
     options.argv = argv
     return options
+
+
+def _late_schedule(options: Options, strangers: list[str], chosen: Parser) -> list[str]:
+    """What is left when SCHEDULE was taken out of it: argparse passes over one that options part from NAME."""
+    if any(word.startswith("-") for word in strangers):
+        return strangers
+    if options.schedule is None and len(strangers) == 1:
+        try:
+            options.schedule = filled(strangers[0])
+        except argparse.ArgumentTypeError as error:
+            chosen.error(f"argument SCHEDULE: {error}")
+        return []
+    first = options.schedule or ""
+    if strangers and " " not in first and (first == "@every" or not first.startswith("@")):
+        told = " ".join(filter(None, (first, *strangers)))
+        chosen.error(f'SCHEDULE is one word, so quote it, as in "0 3 * * *" (not: {told}); a command stands behind --')
+    return strangers
 
 
 def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
@@ -155,8 +202,15 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from leaderlock import __version__
 
-        sys.stdout.write(f"leaderlock {__version__}\n")
+        _show(f"leaderlock {__version__}")
         parser.exit()
+
+
+def _show(text: str) -> None:
+    """Write it, and know that it was written: at exit it would be too late to say that it was not."""
+    talk = Talk(as_json=False)
+    talk.data(text.rstrip("\n"))
+    talk.flush()
 
 
 def add_name(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
@@ -190,20 +244,56 @@ def seconds(word: str) -> float:
     return value
 
 
-def open_client(options: Options, *, label: str = "") -> Client:
-    """A client of the store that was named.
+def open_client(options: Options, *, label: str = "", serves_memory: bool = False) -> Client:
+    """A client of the store that was named. ``serves_memory``: also of one that nobody else can see.
 
     Raises:
         Usage: no store was named, or an option cannot work; the text says what can.
     """
     from leaderlock import connect
 
+    if not serves_memory and (options.url or os.environ.get("LEADERLOCK_URL", "")).partition(":")[0] == "memory":
+        raise Usage(
+            "a memory: store is this very process's, and gone when it ends: name one that other processes see too, "
+            "such as sqlite: or redis://…"
+        )
     try:
         return connect(
             options.url, ttl=ttl_of(options), longest=options.longest, namespace=options.namespace, label=label
         )
     except (ValueError, TypeError) as error:
         raise Usage(str(error)) from error
+
+
+def no_store_yet(options: Options, talk: Talk) -> bool:
+    """Whether a SQLite file is named that is not there, and so nobody has led anything; told to people if so.
+
+    Whoever only looks should not make one: where the path is misspelled, the next one who looks would find a store.
+    """
+    url = options.url or os.environ.get("LEADERLOCK_URL", "")
+    if url.partition(":")[0].lower() != "sqlite":
+        return False
+    from leaderlock_sqlite._url import names_no_file, path_of_url
+
+    try:
+        path = path_of_url(url)
+    except ValueError:
+        return False  # told when it is opened
+    if path.exists() or not (path.parent.is_dir() or names_no_file(url)):
+        return False
+    text = f"there is no store at {path} yet: nobody has led anything there (is it spelled right?)"
+    talk.tell("warning", text, message=text)
+    return True
+
+
+def label_of(options: Options) -> str:
+    """Who runs a command: as was said, or else by its name, as far as that can be a label."""
+    from leaderlock._connect import LONGEST_LABEL
+
+    if options.label is not None:
+        return str(options.label)
+    name = os.path.basename(options.argv[0])[:LONGEST_LABEL]
+    return "".join(character if character.isprintable() else "?" for character in name)
 
 
 def ttl_of(options: Options, default: float = 15.0) -> float:

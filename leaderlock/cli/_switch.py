@@ -10,7 +10,7 @@ from leaderlock.cli._options import Options, add_name, open_client, seconds
 from leaderlock.cli._talk import Exit, Talk
 
 if TYPE_CHECKING:
-    from leaderlock import Client
+    from leaderlock import Client, Job
 
 __all__ = ["add_arguments", "turn"]
 
@@ -24,8 +24,16 @@ def turn(options: Options, talk: Talk, change: Callable[[Client], bool], *, chan
     """``change`` says whether it was otherwise before; the two words are what people read in either case."""
     with open_client(options) as client:
         is_new = change(client)
+        is_known = _has_run(client.job(options.name))
     if talk.as_json:
-        talk.data_json({"name": options.name, "changed": is_new})
+        talk.data_json({"name": options.name, "changed": is_new, "known": is_known})
     else:
         talk.data(f"{options.name}: {changed if is_new else unchanged}")
+    if not is_known:
+        doubt = f"no job of the name {options.name!r} has run here yet: is it spelled right?"
+        talk.tell("warning", doubt, message=doubt)
     return Exit.OK
+
+
+def _has_run(job: Job | None) -> bool:
+    return job is not None and bool(job.history or job.running or job.schedule)

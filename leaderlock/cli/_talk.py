@@ -18,13 +18,21 @@ from leaderlock.errors import (
     LeaderLockError,
     LeaseLost,
     NotLeader,
+    UsageError,
 )
 
-__all__ = ["Exit", "Talk", "Unwritten", "Usage", "ago", "exit_code", "paint"]
+__all__ = ["Exit", "Talk", "Unwritten", "Usage", "ago", "exit_code", "in_iso", "paint", "plain"]
 
 
 class Usage(Exception):
-    """The command line asks for what cannot be; the text says what can."""
+    """The command line asks for what cannot be; the text says what can.
+
+    ``form``: how it is to be written, shown to people before the text.
+    """
+
+    def __init__(self, message: str, *, form: str = "") -> None:
+        super().__init__(message)
+        self.form = form
 
 
 class Unwritten(Exception):
@@ -61,7 +69,7 @@ def exit_code(error: BaseException) -> Exit | None:
             return Exit.NOT_ELECTED
         case BackendError():
             return Exit.STORE
-        case Usage():
+        case Usage() | UsageError():
             return Exit.USAGE
         case Unwritten():
             return Exit.UNWRITTEN
@@ -83,6 +91,8 @@ class Talk:
 
     def data(self, text: str) -> None:
         """A line for stdout."""
+        if sys.stdout is None:
+            raise Unwritten("cannot write to stdout: it is closed")
         with _writing():
             sys.stdout.write(text + "\n")
 
@@ -98,7 +108,7 @@ class Talk:
     def say(self, text: str) -> None:
         """A line of narration for people; ``--json`` silences it."""
         if not self.as_json and text:
-            _write(f"{paint('leaderlock:', DIM, sys.stderr)} {text}\n")
+            _write(f"{paint('leaderlock:', DIM, sys.stderr)} {plain(text)}\n")
 
     def tell(self, event: str, text: str, **facts: Any) -> None:
         """A line on stderr: the text for people (if there is any), or one object for ``--json``."""
@@ -115,6 +125,8 @@ class Talk:
 
     def fail(self, error: BaseException, code: int) -> None:
         text = "" if self.is_quiet and code == Exit.NOT_ELECTED else str(error)
+        if isinstance(error, Usage) and not self.as_json:
+            _write(error.form)
         self.tell("error", text, message=str(error), kind=type(error).__name__, exit_code=int(code))
 
 
@@ -162,6 +174,18 @@ def paint(text: str, style: str, stream: TextIO | None) -> str:
     if stream is None or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
         return text
     return f"\x1b[{style}m{text}\x1b[0m"
+
+
+def plain(text: object) -> str:
+    """The text as it may be shown: what moves a terminal's cursor, in a stranger's label say, is written out."""
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def in_iso(at: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601, in UTC."""
+    from datetime import UTC, datetime  # not for a line of a crontab
+
+    return None if at is None else datetime.fromtimestamp(at, UTC).isoformat()
 
 
 def ago(seconds: float) -> str:

@@ -45,7 +45,7 @@ def command(options: Options, talk: Talk) -> int:
 def _traits(options: Options) -> dict[str, object] | None:
     if not (options.url or os.environ.get("LEADERLOCK_URL")):
         return None
-    with open_client(options) as client:
+    with open_client(options, serves_memory=True) as client:
         return client.traits._asdict()
 
 

@@ -23,11 +23,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, filled, open_client, seconds
+from leaderlock.cli._options import Options, add_name, filled, label_of, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
@@ -78,14 +77,17 @@ def command(options: Options, talk: Talk) -> int:
     grace = grace_of(options)
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
     try:
-        # First of all, while there is one thread: the guardian is forked from it.
-        with guardian.start() as keeper, Signals(keeper) as signals:
-            label = options.label or os.path.basename(options.argv[0])
-            with open_client(options, label=label) as client, keeper:
-                from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
+        with (
+            # First of all, while there is one thread: the guardian is forked from it.
+            guardian.start() as keeper,
+            Signals(keeper) as signals,
+            open_client(options, label=label_of(options)) as client,
+            keeper,
+        ):
+            from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
 
-                ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
-                return ticker.run()
+            ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
+            return ticker.run()
     except Withdrawn as signal:
         talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
         return 128 + signal.number

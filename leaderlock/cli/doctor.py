@@ -15,8 +15,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderlock.cli._options import Options, filled, namespace_of, open_client
-from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint
+from leaderlock.cli._options import Options, filled, namespace_of, no_store_yet, open_client
+from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint, plain
 from leaderlock.errors import BackendError
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: Options, talk: Talk) -> int:
     options.url = options.place or options.url
+    no_store_yet(options, talk)  # it is made, as by the first candidate, to see whether it can be: but not in silence
     found = _examined(options)
     if talk.as_json:
         talk.data_json(_as_json(found, namespace_of(options)))
@@ -74,14 +75,14 @@ def _show(found: Diagnosis, namespace: str, talk: Talk) -> None:
         for program in found.census.programs:
             hosts = ", ".join(program.hosts[:4]) + (", …" if len(program.hosts) > 4 else "")
             sessions = "" if program.sessions == 1 else f"{program.sessions} sessions, "
-            talk.data(f"            {program.name} on {hosts}: {sessions}leads {program.leads}")
+            talk.data(f"            {plain(program.name)} on {plain(hosts)}: {sessions}leads {program.leads}")
     talk.data("")
     for finding in sorted(found.findings, key=lambda finding: -finding.level):
         level = finding.level.name.lower()
         shown = paint(f"{level:<8}", _COLOURS[level], sys.stdout) if level in _COLOURS else f"{level:<8}"
-        talk.data(f"{shown}    {finding.code}: {finding.text}")
+        talk.data(f"{shown}    {finding.code}: {plain(finding.text)}")
         if finding.advice:
-            talk.data(f"              {finding.advice}")
+            talk.data(f"              {plain(finding.advice)}")
     talk.data("\n" + paint("what holds", BOLD, sys.stdout))
     for promise, words in HOLDS.items():
         talk.data(f"  {promise.value}  {words}")

@@ -79,6 +79,9 @@ def start() -> Guardian:
     """Fork the guardian. It must be the first thing a wrapper does: before threads, and before heavy imports."""
     if threading.active_count() > 1:
         raise UsageError("the guardian must be forked before any thread is started; call start() first")
+    # Ignored, as `trap '' CHLD` of a parent leaves it to us, it has the kernel reap children: the guardian before the
+    # wrapper, and the command, with its exit code, before the guardian.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     ours, its = socket.socketpair()
     # The wrapper inherits the command's processes when the guardian dies, and can end them then.
     adopt_orphans()

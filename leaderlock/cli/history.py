@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, open_client
-from leaderlock.cli._talk import Exit, Talk, ago
+from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
+from leaderlock.cli._talk import Exit, Talk, ago, plain
 
 if TYPE_CHECKING:
     from leaderlock import Job, Outcome
@@ -27,8 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
-    with open_client(options) as client:
-        job = client.job(options.name)
+    job = _job(options, talk)
     if talk.as_json:
         talk.data_json(None if job is None else as_json(job))
         return Exit.OK
@@ -45,11 +44,18 @@ def command(options: Options, talk: Talk) -> int:
     return Exit.OK
 
 
+def _job(options: Options, talk: Talk) -> Job | None:
+    if no_store_yet(options, talk):
+        return None
+    with open_client(options) as client:
+        return client.job(options.name)
+
+
 def _row(outcome: Outcome, how: str) -> tuple[str, ...]:
     ran = "?" if outcome.finished is None else ago(max(0.0, (outcome.finished - outcome.started).total_seconds()))
     tick = outcome.tick.astimezone().isoformat(sep=" ", timespec="seconds")
     started = outcome.started.astimezone().isoformat(sep=" ", timespec="seconds")
-    return (tick, started, ran, how, str(outcome.attempt), str(outcome.token), outcome.host)
+    return (tick, started, ran, how, str(outcome.attempt), str(outcome.token), plain(outcome.host))
 
 
 def as_json(job: Job) -> dict[str, Any]:

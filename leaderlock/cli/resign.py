@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 
-from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._options import Options, add_name, no_store_yet, open_client, seconds
 from leaderlock.cli._talk import Exit, Talk
 
 __all__ = ["add_arguments", "command"]
@@ -28,12 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
-    with open_client(options) as client:
-        if options.now:
-            talk.say("--now: until the old leader looks, two may act; only a fence on the resource refuses the old one")
-        was_led = client.resign(options.name, now=options.now, timeout=options.timeout)
+    was_led = not no_store_yet(options, talk) and _resign(options, talk)
     if talk.as_json:
         talk.data_json({"name": options.name, "was_led": was_led, "now": options.now})
     else:
         talk.data(f"{options.name}: that term is over" if was_led else f"{options.name}: nobody leads")
     return Exit.OK
+
+
+def _resign(options: Options, talk: Talk) -> bool:
+    with open_client(options) as client:
+        if options.now:
+            talk.say("--now: until the old leader looks, two may act; only a fence on the resource refuses the old one")
+        return client.resign(options.name, now=options.now, timeout=options.timeout)

@@ -16,11 +16,10 @@ examples:
 from __future__ import annotations
 
 import argparse
-import os
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, filled, open_client, seconds
+from leaderlock.cli._options import Options, add_name, filled, label_of, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
@@ -55,13 +54,16 @@ def command(options: Options, talk: Talk) -> int:
     talk.is_quiet = options.quiet
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
     try:
-        # First of all, while there is one thread: the guardian is forked from it.
-        with guardian.start() as keeper, Signals(keeper) as signals:
-            label = options.label or os.path.basename(options.argv[0])
+        with (
+            # First of all, while there is one thread: the guardian is forked from it.
+            guardian.start() as keeper,
+            Signals(keeper) as signals,
             # The guardian ends before the client does: no name is freed while the command may live.
-            with open_client(options, label=label) as client, keeper:
-                supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
-                return Wrapper(supervisor, talk).run()
+            open_client(options, label=label_of(options)) as client,
+            keeper,
+        ):
+            supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
+            return Wrapper(supervisor, talk).run()
     except Withdrawn as signal:
         talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
         return 128 + signal.number

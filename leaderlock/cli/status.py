@@ -16,8 +16,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, open_client
-from leaderlock.cli._talk import BOLD, Exit, Talk, ago, paint
+from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
+from leaderlock.cli._talk import BOLD, Exit, Talk, ago, in_iso, paint, plain
 from leaderlock.cli.history import as_json as job_as_json
 from leaderlock.errors import BackendRefused
 
@@ -34,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
+    if no_store_yet(options, talk):
+        _show_nothing(options.name, talk)
+        return Exit.OK
     with open_client(options) as client:
         if options.name is not None:
             status = client.status(options.name)
@@ -44,6 +47,19 @@ def command(options: Options, talk: Talk) -> int:
                 _show(status, job, client, talk)
             return Exit.OK
         return _list(client, talk)
+
+
+def _show_nothing(name: str | None, talk: Talk) -> None:
+    if name is None:
+        if talk.as_json:
+            talk.data_json([])
+        return
+    from leaderlock import Status
+
+    if talk.as_json:
+        talk.data_json(_as_json(Status(name, None, 0, None, None, settled=False, history=()), None))
+    else:
+        talk.data(f"{paint(name, BOLD, sys.stdout)}\n  leader    nobody yet")
 
 
 def _list(client: Client, talk: Talk) -> int:
@@ -93,14 +109,14 @@ def _in_short(status: Status, job: Job | None) -> str:
     term = status.term
     if term is None:
         return f"nobody leads{_due(job)}"
-    return f"{term.holder}, token {term.token}, since {_moment(term.since)}, {_liveness(status)}{_due(job)}"
+    return f"{plain(term.holder)}, token {term.token}, since {_moment(term.since)}, {_liveness(status)}{_due(job)}"
 
 
 def _due(job: Job | None) -> str:
     if job is None:
         return ""
     if job.paused_by:
-        return f"; paused by {job.paused_by}"
+        return f"; paused by {plain(job.paused_by)}"
     return "" if job.next is None else f"; next tick {_moment(job.next.timestamp())}"
 
 
@@ -111,7 +127,7 @@ def _show(status: Status, job: Job | None, client: Client, talk: Talk) -> None:
         last = f"; the last token was {status.last_token}" if status.last_token else " yet"
         talk.data(f"  leader    nobody{last}")
     else:
-        talk.data(f"  leader    {term.holder}")
+        talk.data(f"  leader    {plain(term.holder)}")
         talk.data(f"  token     {term.token}")
         talk.data(f"  since     {_moment(term.since)}")
         talk.data(f"  session   {_liveness(status)}")
@@ -120,18 +136,18 @@ def _show(status: Status, job: Job | None, client: Client, talk: Talk) -> None:
         _show_job(job, talk)
     for number, stint in enumerate(reversed(status.history)):
         label = "" if number else "history"
-        talk.data(f"  {label:<9} {_span(stint)}: {stint.holder}, token {stint.token}, {stint.how}")
+        talk.data(f"  {label:<9} {_span(stint)}: {plain(stint.holder)}, token {stint.token}, {plain(stint.how)}")
 
 
 def _show_job(job: Job, talk: Talk) -> None:
     talk.data(f"  job       {job.schedule or 'run by hand'}" + (f" ({job.zone})" if job.schedule else ""))
     if job.paused_by:
-        talk.data(f"  next      paused by {job.paused_by}")
+        talk.data(f"  next      paused by {plain(job.paused_by)}")
     elif job.next is not None:
         talk.data(f"  next      {_moment(job.next.timestamp())}")
     if job.history:
         last = job.history[-1]
-        talk.data(f"  last      {_moment(last.tick.timestamp())}: {last.how.value}, on {last.host}")
+        talk.data(f"  last      {_moment(last.tick.timestamp())}: {last.how.value}, on {plain(last.host)}")
 
 
 def _liveness(status: Status) -> str:
@@ -170,9 +186,11 @@ def _as_json(status: Status, job: Job | None) -> dict[str, Any]:
             **term.holder._asdict(),
             "token": term.token,
             "since": term.since,
+            "since_iso": in_iso(term.since),
             "session": session.id,
             "ttl": session.ttl,
             "renewed_at": session.renewed_at,
+            "renewed_at_iso": in_iso(session.renewed_at),
         }
     return {
         "name": status.name,
@@ -181,6 +199,9 @@ def _as_json(status: Status, job: Job | None) -> dict[str, Any]:
         "moved_ago": status.moved_ago,
         "free_in": status.free_in,
         "settled": status.settled,
-        "history": [stint._asdict() for stint in status.history],
+        "history": [
+            {**stint._asdict(), "since_iso": in_iso(stint.since), "until_iso": in_iso(stint.until)}
+            for stint in status.history
+        ],
         "job": None if job is None else job_as_json(job),
     }

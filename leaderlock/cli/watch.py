@@ -10,9 +10,15 @@ examples:
 from __future__ import annotations
 
 import argparse
+import select
+import threading
+from typing import TYPE_CHECKING
 
 from leaderlock.cli._options import Options, add_name, open_client
-from leaderlock.cli._talk import Talk
+from leaderlock.cli._talk import Talk, in_iso, plain
+
+if TYPE_CHECKING:
+    from leaderlock import Client
 
 __all__ = ["add_arguments", "command"]
 
@@ -23,11 +29,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: Options, talk: Talk) -> int:
     with open_client(options) as client:
+        threading.Thread(target=_close_with_reader, args=(client,), name="watch-reader", daemon=True).start()
         for term in client.election(options.name).observe():
             if talk.as_json:
-                leader = None if term is None else {**term.holder._asdict(), "token": term.token}
+                leader = (
+                    None
+                    if term is None
+                    else {
+                        **term.holder._asdict(),
+                        "token": term.token,
+                        "since": term.since,
+                        "since_iso": in_iso(term.since),
+                    }
+                )
                 talk.data_json({"name": options.name, "leader": leader})
             else:
-                talk.data("nobody leads" if term is None else f"{term.holder}, token {term.token}")
+                talk.data("nobody leads" if term is None else f"{plain(term.holder)}, token {term.token}")
             talk.flush()
     return 0
+
+
+def _close_with_reader(client: Client) -> None:
+    """Who has seen enough (``| head -1``) is not made to wait for the next change, at which a write would fail."""
+    poll = select.poll()
+    poll.register(1, 0)  # that nobody reads any more is told unasked; of a file nothing ever is
+    poll.poll()
+    client.close()

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import re
+import stat
 import time
 import zlib
 from collections.abc import Callable, Generator
@@ -33,13 +34,15 @@ class FencedFile:
     A symbolic link is followed once, here. ``timeout`` is how many seconds an operation waits for other writers before
     it raises :class:`~leaderlock.fences.FenceBusy`. Nothing is kept open between operations, so one object may be used
     from any thread and after a fork.
+
+    Raises:
+        ValueError, TypeError: the path names no file that can be replaced (a folder, a device, a pipe, nothing), which
+            every operation looks at again; or ``timeout`` is no number of seconds.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
-        if timeout < 0:
-            raise ValueError(f"timeout ({timeout:g} s) must be 0 or more")
-        self.path = os.path.realpath(path)
-        self._timeout = timeout
+        self.path = _checked(path)
+        self._timeout = _checked_timeout(timeout)
         folder, name = os.path.split(self.path)
         self._folder = folder
         self._watermark = os.path.join(folder, f".{name}.fence")
@@ -63,6 +66,7 @@ class FencedFile:
 
     def read(self) -> bytes | None:
         """The whole content, None if there is no file. A new leader calls :meth:`stamp` before."""
+        _refuse_what_is_no_file(self.path)
         return _content(self.path)
 
     def stamp(self, token: int) -> None:
@@ -150,6 +154,7 @@ class FencedFile:
     def _locked(self) -> Generator[None]:
         # Opened anew each time: the lock belongs to the open file, so threads exclude each other just as processes do,
         # and it ends with the process, however that ends.
+        _refuse_what_is_no_file(self.path)  # before anything is written next to it
         until = time.monotonic() + self._timeout
         while True:
             descriptor = os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
@@ -183,6 +188,38 @@ class FencedFile:
             return os.path.samestat(os.fstat(descriptor), os.stat(self._lock))
         except FileNotFoundError:
             return False
+
+
+def _checked(path: str | os.PathLike[str]) -> str:
+    """The file that is meant, which need not be there yet."""
+    named: object = os.fspath(path) if hasattr(path, "__fspath__") else path
+    if not isinstance(named, str):
+        raise TypeError(f"a fenced file is named by a str or a path of str, not {path!r}")
+    if not named:
+        raise ValueError("the path of a fenced file must not be empty")
+    real = os.path.realpath(named)
+    _refuse_what_is_no_file(real)
+    return real
+
+
+def _checked_timeout(timeout: object) -> float:
+    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
+        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
+    if not timeout >= 0:
+        raise ValueError(f"timeout ({timeout:g} s) must be 0 or more")
+    return timeout
+
+
+def _refuse_what_is_no_file(path: str) -> None:
+    """A file is fenced by putting another in its place: of a device or a pipe that would take the place, and a folder
+    cannot be replaced."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise ValueError(f"{path} is {kind}: only a regular file, or none yet, can be fenced; nothing was written")
 
 
 def _content(path: str) -> bytes | None:

@@ -151,9 +151,32 @@ def test_a_paused_job_is_not_run(cli, tmp_path):
     assert count(log) == 0
     assert "paused by" in cli("status", "job").stdout
     assert cli("resume", "job").stdout == "job: goes on\n"
-    assert json.loads(cli("resume", "job", "--json").stdout) == {"name": "job", "changed": False}
+    assert json.loads(cli("resume", "job", "--json").stdout) == {"name": "job", "changed": False, "known": False}
     assert cli("cron", "job", *DAY, *appending(log)).returncode == 0
     assert count(log) == 1
+
+
+def test_pausing_a_name_that_no_job_has_is_doubted(cli):
+    first = cli("pause", "repotr")
+    told = json.loads(cli("pause", "repotr", "--json").stdout)
+    cli("cron", "report", *DAY, "--", "true")
+    known = cli("pause", "report", "--json")
+
+    assert (first.returncode, first.stdout) == (0, "repotr: is paused\n")
+    assert "no job of the name 'repotr' has run here yet: is it spelled right?" in first.stderr
+    assert told == {"name": "repotr", "changed": False, "known": False}
+    assert (json.loads(known.stdout), known.stderr) == ({"name": "report", "changed": True, "known": True}, "")
+
+
+def test_a_name_that_run_leads_is_no_jobs(cli):
+    running = cli.start("run", "job", "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+
+    for words in (("cron", "job", *DAY, "--", "true"), ("pause", "job")):
+        ended = cli(*words)
+
+        assert ended.returncode == 64
+        assert "it is led by something that is no job" in ended.stderr
 
 
 def test_a_job_that_runs_cannot_be_paused_in_no_time(cli):
@@ -313,3 +336,48 @@ def test_a_line_that_was_done_elsewhere_imports_nothing_heavy(run_program, tmp_p
     )
 
     assert ended.stdout.split() == ["0"], ended.stderr
+
+
+# -- how it is written
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("job", "--tolerance", "43200", "@every 1d"),
+        ("--tolerance", "43200", "job", "-v", "@every 1d"),
+        ("-v", "job", "@every 1d", "--tolerance", "43200"),
+    ],
+)
+def test_options_may_stand_between_the_name_and_its_schedule(cli, tmp_path, words):
+    ended = cli("cron", *words, *appending(tmp_path / "log"))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (tmp_path / "log").read_text().split()[0].endswith("T00:00:00+00:00")
+
+
+@pytest.mark.parametrize("words", [("0", "3", "*", "*", "*"), ("@every", "90s"), ("--now", "0", "3", "*", "*", "*")])
+def test_a_schedule_that_was_not_quoted_gets_a_hint(cli, words):
+    ended = cli("cron", "job", *words, "--", "true")
+
+    assert ended.returncode == 64
+    assert "SCHEDULE is one word, so quote it" in ended.stderr
+    assert f"not: {' '.join(word for word in words if word[0] != '-')}" in ended.stderr
+
+
+def test_an_empty_schedule_behind_an_option_is_an_error(cli):
+    ended = cli("cron", "job", "--now", "", "--", "true")
+
+    assert ended.returncode == 64
+    assert "argument SCHEDULE: it is empty" in ended.stderr
+
+
+def test_a_command_whose_name_is_no_label_is_run_under_as_much_of_it_as_can_be(cli, tmp_path):
+    program = tmp_path / ("long\x1b" + "n" * 240)
+    program.write_text("#!/bin/sh\ntrue\n")
+    program.chmod(0o755)
+
+    ended = cli("cron", "job", *DAY, "--", str(program))
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "long?nnn" in cli("history", "job").stdout

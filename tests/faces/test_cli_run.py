@@ -401,3 +401,30 @@ def test_a_command_is_ended_in_time_when_the_store_stops_answering(cli, witness,
     assert code == 76
     [(_, last)] = witness.lives().values()
     assert last < locked_at + 3
+
+
+@pytest.mark.parametrize("words", [("run", "x"), ("cron", "x", "@every 1d", "--tolerance", "43200")])
+def test_a_parent_that_ignores_sigchld_does_not_hide_the_exit_code(cli, words):
+    ended = subprocess.run(
+        [
+            "sh",
+            "-c",
+            "trap '' CHLD; exec \"$@\"",
+            "sh",
+            sys.executable,
+            "-m",
+            "leaderlock",
+            *words,
+            "--",
+            "sh",
+            "-c",
+            "exit 4",
+        ],
+        env={**os.environ, "LEADERLOCK_URL": cli.url},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (4, "")

@@ -7,10 +7,12 @@ import os
 import pty
 import subprocess
 import sys
+from datetime import datetime
 
 import pytest
 
-from leaderlock import ABSENT, Write
+from leaderlock import ABSENT, Holder, Write, connect
+from leaderlock import _connect as connecting
 
 
 @pytest.fixture
@@ -53,9 +55,33 @@ def test_status_of_nothing(cli):
     ended = cli("status")
 
     assert (ended.returncode, ended.stdout) == (0, "")
-    assert "no name was ever led here" in ended.stderr
+    assert "nobody has led anything there" in ended.stderr
     assert json.loads(cli("status", "--json").stdout) == []
     assert "nobody yet" in cli("status", "never").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        (["status"], ""),
+        (["status", "--json"], "[]\n"),
+        (["status", "x"], "x\n  leader    nobody yet\n"),
+        (["history", "x"], ""),
+        (["history", "x", "--json"], "null\n"),
+        (["resign", "x"], "x: nobody leads\n"),
+    ],
+)
+def test_looking_at_a_sqlite_file_that_is_not_there_does_not_make_one(cli, words, shown):
+    ended = cli(*words)
+
+    assert (ended.returncode, ended.stdout) == (0, shown)
+    assert f"there is no store at {cli.folder}/cli.db yet" in ended.stderr
+    assert list(cli.folder.iterdir()) == []
+
+
+def test_doctor_says_that_it_made_the_file(cli):
+    assert f"there is no store at {cli.folder}/cli.db yet" in cli("doctor").stderr
+    assert "there is no store" not in cli("doctor").stderr
 
 
 def test_a_name_that_cannot_be_read_does_not_hide_the_others(cli, open_client):
@@ -210,5 +236,79 @@ def test_what_cannot_be_written_is_told_in_a_line(cli, words, unbuffered):
         )
 
     assert ended.returncode == 74
-    [line] = ended.stderr.splitlines()
+    *_, line = ended.stderr.splitlines()
     assert "cannot write to stdout: No space left on device" in line
+
+
+@pytest.mark.parametrize(
+    "words", [["status"], ["status", "x", "--json"], ["backends"], ["--version"], ["run", "--help"]]
+)
+def test_a_stdout_that_is_closed_or_full_is_74_without_a_traceback(cli, words):
+    cli("run", "x", "--", "true")
+    leaderlock = [sys.executable, "-m", "leaderlock", *words]
+
+    for redirection in (">&-", ">/dev/full"):
+        ended = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirection}', "sh", *leaderlock],
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            env=os.environ | {"LEADERLOCK_URL": cli.url},
+            check=False,
+        )
+
+        assert (ended.returncode, "cannot write to stdout" in ended.stderr) == (74, True)
+        assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("ascii", "b\\xfccher-\\u2603"), ("utf-8", "bücher-\N{SNOWMAN}")])
+def test_what_stdout_cannot_encode_is_shown_escaped(cli, encoding, shown):
+    cli("run", "bücher-\N{SNOWMAN}", "--", "true")
+
+    ended = cli("status", PYTHONIOENCODING=encoding)
+    helped = cli("--help", PYTHONIOENCODING=encoding)
+
+    assert (ended.returncode, ended.stdout.split()[0]) == (0, shown)
+    assert (helped.returncode, helped.stderr) == (0, "")
+
+
+def test_a_strangers_label_cannot_move_the_cursor(cli, monkeypatch):
+    holder = Holder("host\x1b[2J", 7, "program", "label\r\x07\udcff")
+    monkeypatch.setattr(connecting, "_this_process", lambda label: holder)
+    with connect(cli.url) as client, client.election("x"):
+        shown = [cli(*words).stdout for words in (["status"], ["status", "x"], ["doctor"])]
+        watching = cli.start("watch", "x")
+        shown.append(watching.stdout.readline())
+        watching.terminate()
+        refused = cli("run", "x", "--no-wait", "--", "true")
+
+    for text in (*shown, refused.stderr):
+        assert "\\r\\x07" in text
+        assert not set("\x1b\r\x07") & set(text)
+
+
+def test_watch_ends_when_its_reader_has_gone(cli):
+    watch = cli.start("watch", "x")
+    assert watch.stdout.readline() == "nobody leads\n"
+
+    watch.stdout.close()
+
+    assert watch.wait(4) == 0  # before it looks again of its own accord
+    assert watch.stderr.read() == ""
+
+
+def test_json_tells_moments_in_one_way_everywhere(cli, leader):
+    watch = cli.start("watch", "x", "--json")
+    seen = json.loads(watch.stdout.readline())["leader"]
+    watch.terminate()
+    told = json.loads(cli("status", "x", "--json").stdout)
+
+    assert seen["since"] == told["leader"]["since"]
+    for told_of, moment in (
+        (seen, "since"),
+        (told["leader"], "since"),
+        (told["leader"], "renewed_at"),
+        (told["history"][0], "since"),
+    ):
+        assert datetime.fromisoformat(told_of[f"{moment}_iso"]).timestamp() == pytest.approx(told_of[moment], abs=1e-3)
+    assert told["history"][0]["until_iso"] is told["history"][0]["until"] is None

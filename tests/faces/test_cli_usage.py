@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import leaderlock
+from leaderlock import connect
 from leaderlock.cli import _options
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text("utf-8")
@@ -136,3 +137,45 @@ def test_json_tells_errors_too(cli):
     [told] = map(json.loads, ended.stderr.splitlines())
     assert told["leaderlock"] == "error"
     assert told["exit_code"] == ended.returncode == 69
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["--json", "status", "--bogus"], ["run", "--json", "x"], ["cron", "x", "--json", "--zone", "", "--", "true"]],
+)
+def test_json_tells_of_wrong_usage_too(cli, words):
+    ended = cli(*words)
+
+    [told] = map(json.loads, ended.stderr.splitlines())
+    assert (ended.returncode, ended.stdout) == (64, "")
+    assert (told["leaderlock"], told["kind"], told["exit_code"]) == ("error", "Usage", 64)
+    assert told["message"]
+
+
+def test_json_behind_the_dashes_is_the_commands_own(cli):
+    ended = cli("status", "--", "--json")
+
+    assert ended.returncode == 64
+    assert ended.stderr.startswith("usage: ")
+
+
+def test_a_mistake_of_the_callers_is_wrong_usage(cli):
+    with connect(cli.url) as client, client.election("x") as lease:
+        lease.save_note(b"my own")
+
+    ended = cli("pause", "x")
+
+    assert ended.returncode == 64
+    assert "cannot be paused" in ended.stderr
+
+
+@pytest.mark.parametrize("words", [["run", "x", "--", "true"], ["status"], ["doctor"], ["cron", "x", "--", "true"]])
+def test_a_store_in_memory_elects_nobody_on_a_command_line(cli, words):
+    ended = cli(*words, LEADERLOCK_URL="memory:")
+
+    assert ended.returncode == 64
+    assert "memory: store is this very process's" in ended.stderr
+
+
+def test_the_traits_of_a_store_in_memory_are_shown(cli):
+    assert cli("backends", "--url", "memory:").returncode == 0

@@ -194,6 +194,45 @@ def test_a_client_that_nobody_closed_stops_also_where_warnings_are_errors(eventu
     eventually(lambda: not own_threads())
 
 
+def test_a_client_that_is_collected_while_it_leads_is_warned_of_by_the_names_it_led(eventually, caplog):
+    client = connect(MemoryStore().backend(), ttl=0.6)
+    leases = [client.election(name).campaign() for name in ("a", "b")]
+
+    forget = [client]
+    del client
+    with pytest.warns(ResourceWarning):
+        forget.clear()
+
+    eventually(lambda: "the client that led 'a', 'b' was garbage-collected" in caplog.text)
+    assert "Keep the client" in caplog.text
+    assert not any(lease.is_held for lease in leases)
+    eventually(lambda: not own_threads())
+
+
+def test_a_client_that_led_nothing_is_collected_without_that_warning(eventually, caplog):
+    client = connect(MemoryStore().backend(), ttl=0.6)
+    client.election("a").campaign().resign()
+
+    forget = [client]
+    del client
+    with pytest.warns(ResourceWarning):
+        forget.clear()
+
+    eventually(lambda: not own_threads())
+    assert "garbage-collected" not in caplog.text
+
+
+def test_who_observes_holds_the_client(store):
+    watching = connect(store.backend()).election("a").observe()
+    gc.collect()
+
+    assert next(watching) is None
+
+    next_one = iter(watching)
+    watching.gi_frame.f_locals["self"].client.close()
+    assert list(next_one) == []
+
+
 def test_collecting_a_client_makes_no_call(clock):
     backend = FaultyBackend(MemoryStore().backend())
     client = connect(backend, clock=clock)

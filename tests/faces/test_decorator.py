@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from leaderlock import NotLeader, UsageError, current, only_on_leader
+from leaderlock import BackendRefused, BackendUnavailable, NotLeader, UsageError, current, only_on_leader
 from leaderlock.testing import Fault
 
 # -- who runs
@@ -249,7 +249,8 @@ def test_what_would_run_outside_the_guard_is_refused(client, thing):
         ({"on_loss": "kill"}, ValueError, "'finish', 'cancel', 'exit'"),
         ({"client": "sqlite:"}, TypeError, "what connect"),
         ({"name": ""}, ValueError, "must not be empty"),
-        ({"name": print}, TypeError, "the name of an election is a string"),
+        ({"name": 7}, TypeError, "the name of an election is a string"),
+        ({"name": print}, TypeError, r"write @only_on_leader\('name'\)"),
     ],
 )
 def test_bad_options_are_refused_where_the_function_is_decorated(options, error, text):
@@ -292,3 +293,80 @@ def test_the_innermost_lease_is_current_and_threads_do_not_inherit_it(client, in
 
     assert elsewhere == [None]
     assert current() is None
+
+
+# -- what does not run inside the call
+
+
+def wrapped(function):
+    @functools.wraps(function)
+    def logged(*args, **kwargs):
+        return function(*args, **kwargs)
+
+    return logged
+
+
+async def coroutine(ran):
+    ran.append("coroutine")
+
+
+def generator(ran):
+    ran.append("generator")
+    yield
+
+
+async def async_generator(ran):
+    ran.append("async generator")
+    yield
+
+
+@pytest.mark.parametrize("function", [coroutine, generator, async_generator])
+@pytest.mark.parametrize("hide", [wrapped, lambda function: lambda ran: function(ran) or ran])
+def test_a_body_that_a_wrapper_hides_does_not_run_unguarded(client, function, hide):
+    ran = []
+    job = only_on_leader("a", client=client)(hide(function))
+
+    with pytest.raises(TypeError, match=r"after the call, unguarded.*beneath what wraps the `async def`"):
+        job(ran)
+    assert ran == []
+    assert current() is None
+
+
+# -- a store that says no
+
+
+def test_a_refusal_is_warned_of_once_for_all_names_and_for_as_long_as_it_lasts(
+    client, backend, clock, eventually, caplog
+):
+    backend.inject(Fault.REFUSE, op="read", times=None)
+    jobs = [only_on_leader(name, client=client)(lambda: "ran") for name in ("a", "b", "c")]
+
+    assert [job() for job in jobs] == [None] * 3
+    reads = backend.count("read")
+    clock.advance(6)
+    eventually(lambda: backend.count("read") > reads)
+
+    assert caplog.text.count("failed and is repeated") == 1
+
+
+def test_a_decorated_function_says_why_it_cannot_be_led(client, backend):
+    refused = backend.inject(Fault.REFUSE, op="read", times=None)
+    job = only_on_leader("a", client=client, otherwise="raise")(lambda: "ran")
+
+    with pytest.raises(NotLeader, match="cannot be led here") as caught:
+        job()
+
+    assert isinstance(caught.value.__cause__, BackendRefused)
+    assert str(caught.value.__cause__) in str(caught.value)
+    refused.cancel()
+
+
+def test_a_decorated_function_says_that_the_store_does_not_answer(client, backend):
+    away = backend.inject(Fault.NEVER_SENT, op="read", times=None)
+    job = only_on_leader("a", client=client, otherwise="raise")(lambda: "ran")
+
+    with pytest.raises(NotLeader, match="cannot be led here") as caught:
+        job()
+
+    assert isinstance(caught.value.__cause__, BackendUnavailable)
+    away.cancel()

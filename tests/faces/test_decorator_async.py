@@ -138,7 +138,7 @@ def test_a_loss_cancels_the_coroutine_which_raises_lease_lost(cancelled_on_loss)
         finally:
             cleaned.append(True)
 
-    with pytest.raises(LeaseLost, match="it was cancelled") as caught:
+    with pytest.raises(LeaseLost, match="was lost: expired") as caught:
         cancelled_on_loss(body)
 
     assert caught.value.reason == "expired"
@@ -163,14 +163,15 @@ def test_a_time_out_around_it_stays_a_time_out(client):
         asyncio.run(main())
 
 
-def test_a_body_that_finishes_all_the_same_gives_its_result(cancelled_on_loss):
+def test_a_body_that_finishes_all_the_same_raises_lease_lost_as_a_with_block_does(cancelled_on_loss):
     async def body():
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             return "finished"
 
-    assert cancelled_on_loss(body) == "finished"
+    with pytest.raises(LeaseLost, match="was lost"):
+        cancelled_on_loss(body)
 
 
 def test_the_task_is_usable_after_a_loss(client, clock):
@@ -199,11 +200,12 @@ def test_a_body_that_ends_as_the_lease_does_is_not_cancelled_afterwards(client, 
         return "done"
 
     async def main():
-        result = await job()
+        with pytest.raises(LeaseLost):
+            await job()
         await asyncio.sleep(0.05)
-        return result
+        return asyncio.current_task().cancelling()
 
-    assert asyncio.run(main()) == "done"
+    assert asyncio.run(main()) == 0
 
 
 def test_tasks_made_inside_act_under_the_same_lease(client):
@@ -231,3 +233,57 @@ def test_two_guarded_coroutines_do_not_mix_their_leases(client):
         return await asyncio.gather(guarded("a"), guarded("b"), guarded("a"))
 
     assert asyncio.run(main()) == ["a", "b", "a"]
+
+
+@pytest.mark.parametrize("own_error", [None, OSError("my own")])
+def test_a_coroutine_that_answers_its_cancellation_otherwise_leaves_its_task_uncancelled(client, clock, own_error):
+    inside = asyncio.Event()
+
+    @only_on_leader("a", client=client, on_loss="cancel")
+    async def job():
+        inside.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            if own_error is not None:
+                raise own_error from None
+
+    async def lose():
+        await inside.wait()
+        clock.advance(60)
+
+    async def main():
+        losing = asyncio.create_task(lose())
+        with pytest.raises(LeaseLost if own_error is None else OSError) as caught:
+            await job()
+        await losing
+        return caught.value, asyncio.current_task().cancelling()
+
+    error, cancelling = asyncio.run(main())
+
+    assert cancelling == 0  # by which asyncio.timeout() tells its own cancellation from others'
+    assert own_error is None or "was lost" in error.__notes__[0]
+
+
+def test_a_coroutine_whose_lease_is_lost_before_it_begins_is_not_begun(client, clock, monkeypatch):
+    from leaderlock._lease import Lease
+
+    @only_on_leader("a", client=client, on_loss="cancel")
+    async def job():
+        return current().token
+
+    listen = Lease.listen
+
+    def lost_on_the_threshold(lease, listener):
+        clock.advance(60)
+        listen(lease, listener)
+
+    async def main():
+        await job()
+        monkeypatch.setattr(Lease, "listen", lost_on_the_threshold)
+        with pytest.raises(LeaseLost, match="was lost"):
+            await job()
+        monkeypatch.undo()
+        return asyncio.current_task().cancelling()
+
+    assert asyncio.run(main()) == 0

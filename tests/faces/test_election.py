@@ -144,3 +144,84 @@ def test_a_request_that_arrives_twice_is_one_election(client, backend):
 
     with client.election("a") as lease:
         lease.check()
+
+
+# -- what it was told
+
+
+@pytest.mark.parametrize(
+    ("told", "error"),
+    [({"wait": False}, NotLeader), ({"timeout": 0}, CampaignTimeout), ({"timeout": 0.0}, TimeoutError)],
+)
+def test_a_campaign_goes_by_what_its_election_was_told(client, rival, told, error, in_background, eventually):
+    with client.election("a"):
+        campaign = in_background(lambda: rival.election("a", **told).campaign())
+        eventually(lambda: campaign)
+
+    assert isinstance(campaign[0], error)
+
+
+def test_a_campaign_may_be_told_otherwise_than_its_election(client, rival, in_background, eventually):
+    lease = client.election("a").campaign()
+    election = rival.election("a", timeout=0, wait=False)
+    waiting = []
+
+    campaign = in_background(lambda: election.campaign(timeout=None, wait=True, on_waiting=waiting.append))
+    eventually(lambda: waiting)
+    lease.resign()
+    eventually(lambda: campaign)
+
+    assert campaign[0].is_held
+
+
+def test_on_waiting_must_be_callable(client):
+    with pytest.raises(TypeError, match="on_waiting takes a function of one text, not 5"):
+        client.election("a").campaign(on_waiting=5)
+
+
+def test_one_name_is_not_taken_for_many(client):
+    with pytest.raises(TypeError, match=r"write \['abc'\], or client.election\('abc'\)"):
+        client.campaign_all("abc")
+
+
+def test_an_election_of_a_closed_client_is_refused_at_once(client):
+    client.close()
+
+    with pytest.raises(UsageError, match="this client is closed"):
+        client.election("a")
+
+
+def test_an_election_that_is_left_twice_says_so(client):
+    election = client.election("a")
+    election.__enter__()
+    election.__exit__(None, None, None)
+
+    with pytest.raises(UsageError, match="left more often than entered"):
+        election.__exit__(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"), [("1", TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError)]
+)
+@pytest.mark.parametrize("method", ["resign", "save_note", "wait_lost"])
+def test_a_lease_refuses_a_timeout_that_is_none(client, method, timeout, error):
+    lease = client.election("a").campaign()
+    arguments = (b"",) if method == "save_note" else ()
+
+    with pytest.raises(error, match="timeout is a number of seconds"):
+        getattr(lease, method)(*arguments, timeout=timeout)
+    lease.check()
+
+
+@pytest.mark.parametrize(("seconds", "error"), [("1", TypeError), (-1, ValueError), (float("nan"), ValueError)])
+def test_a_lease_is_ensured_for_a_number_of_seconds_only(client, seconds, error):
+    lease = client.election("a").campaign()
+
+    with pytest.raises(error, match=r"ensure\(.*: it takes"):
+        lease.ensure(seconds)
+
+
+@pytest.mark.parametrize(("timeout", "error"), [("1", TypeError), (-1, ValueError), (float("nan"), ValueError)])
+def test_asking_a_leader_to_go_takes_a_number_of_seconds_only(client, timeout, error):
+    with pytest.raises(error, match="timeout is a number of seconds"):
+        client.resign("a", timeout=timeout)

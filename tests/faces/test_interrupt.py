@@ -235,3 +235,18 @@ def test_a_client_whose_close_was_interrupted_before_it_began_can_be_closed(monk
 
     assert not lease.is_held
     assert not [one for one in threading.enumerate() if one.name.startswith("leaderlock")]
+
+
+def test_a_signal_amid_a_campaign_is_not_narrated_as_an_outage(client, backend, caplog, eventually):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    told = []
+    backend.before(interrupt, op="read")
+
+    with pytest.raises(KeyboardInterrupt):
+        client.election("a").campaign(on_waiting=told.append)
+    client.close()  # what was still to be said is said
+
+    assert told == []
+    assert "does not answer" not in caplog.text

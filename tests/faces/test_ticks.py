@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import gc
 import itertools
 import logging
 import threading
@@ -585,6 +586,104 @@ def test_the_name_of_an_election_with_a_note_of_its_own_is_no_jobs(client, rival
         assert lease.note == b"up to 17"
 
 
+@pytest.mark.parametrize("options", [{}, {"runs": "at-least-once"}, {"overlap": "queue"}, {"now": True}], ids=str)
+def test_a_name_that_an_election_leads_is_no_jobs(client, rival, options):
+    with client.election("job"), pytest.raises(UsageError, match="led by something that is no job"):
+        rival.tick(MINUTE, name="job", **options).run(work)
+
+    assert rival.tick(MINUTE, name="job").run(work)
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_job_whose_name_something_else_leads_is_not_waited_for_in_silence(
+    client, rival, clock, in_background, by_hand
+):
+    client.tick(MINUTE, name="job", now=by_hand).run(work)
+    clock.advance(60)
+    with client.election("job"):
+        asking = in_background(lambda: rival.tick(MINUTE, name="job").run(work))
+        for _ in range(100):
+            if asking:
+                break
+            clock.advance(0.25)
+            time.sleep(0.005)
+
+    assert isinstance(asking[0], UsageError), asking
+    assert "led by something that is no job" in str(asking[0])
+
+
+def test_who_only_edits_a_jobs_record_is_waited_for(client, rival, in_background, eventually):
+    rival.pause("job")
+    editing = client.election("job").campaign()
+    asking = in_background(lambda: rival.tick(MINUTE, name="job", now=True).run(work))
+    eventually(lambda: rival._engine.jobs)
+    assert asking == []
+
+    editing.resign()
+    eventually(lambda: asking)
+
+    assert reasons(*asking) == ["ran"]
+
+
+def test_a_dead_stranger_is_followed(client, rival, clock, in_background):
+    client.election("job").campaign()
+    client._engine.abandon()
+    clock.advance(60)
+
+    assert rival.tick(MINUTE, name="job").run(work)
+
+
+def test_pausing_a_name_that_an_election_leads_leaves_its_note_alone(client, rival):
+    with client.election("job") as lease:
+        with pytest.raises(UsageError, match="cannot be paused or resumed: it is led by something that is no job"):
+            rival.pause("job")
+        lease.save_note(b"17")
+        with pytest.raises(UsageError, match="its note is not a job's"):
+            rival.pause("job", timeout=0.5)
+
+    with client.election("job") as lease:
+        assert int(lease.note) == 17
+
+
+@pytest.mark.parametrize("has_run", [False, True])
+def test_resuming_what_is_not_paused_writes_nothing(client, rival, has_run):
+    if has_run:
+        rival.tick(MINUTE, name="job").run(work)
+    before = rival.status("job")
+
+    assert not client.resume("job")
+
+    assert rival.status("job")._replace(settled=before.settled) == before
+    assert rival.names() == ["job"] * has_run
+
+
+def test_what_is_paused_already_is_not_written_again_nor_a_run_waited_for(client, rival, clock, in_background):
+    client.pause("job")
+    with client.tick(name="job", now=True):
+        assert not rival.pause("job", timeout=0)
+
+
+def test_jobs_that_nobody_is_at_are_not_remembered_for_ever(client, monkeypatch):
+    monkeypatch.setattr("leaderlock._ticks.slot.KEPT", 3)
+
+    with client.tick(MINUTE, name="at it"):
+        for number in range(10):
+            client.tick(name=f"once-{number}", now=True).run(work)
+        gc.collect()
+
+        assert sorted(client._engine.jobs_in_use) == ["at it", "once-7", "once-8", "once-9"]
+        assert client.tick(MINUTE, name="at it").run(work).reason is SkipReason.RUNNING
+
+
+def test_a_tick_that_is_left_twice_says_so(client):
+    ticking = client.tick(MINUTE, name="job")
+    with ticking:
+        pass
+
+    with pytest.raises(UsageError, match="left more often than entered"):
+        ticking.__exit__(None, None, None)
+
+
 def test_a_tick_that_was_run_a_day_ahead_of_its_time_is_warned_of(client, rival, clock, caplog):
     clock.step_wall(86_400)
     rival.tick(MINUTE, name="job").run(work)
@@ -652,3 +751,19 @@ def test_what_cannot_be_run_is_refused(client, kind):
     functions = {"asynchronous generator": asynchronous, "generator": generator, "class": int, "number": 7}
     with pytest.raises(TypeError, match="once_per_tick"):
         once_per_tick(MINUTE, name="job", client=client)(functions[kind])
+
+
+# -- what does not run inside the call
+
+
+@pytest.mark.parametrize("runs", ["at-most-once", "at-least-once"])
+def test_a_coroutine_that_a_wrapper_hides_is_refused_and_its_tick_not_booked_as_well(client, runs):
+    async def body(ran):
+        pytest.fail("ran outside of its tick")
+
+    retries = 1 if runs == "at-least-once" else 0
+    job = once_per_tick(MINUTE, name="job", client=client, runs=runs, retries=retries)(lambda: body(1))
+
+    with pytest.raises(TypeError, match=r"after the call, unguarded.*asyncio\.run"):
+        job()
+    assert [outcome.how for outcome in client.job("job").history] == [Ending.FAILED]

@@ -305,3 +305,58 @@ def test_the_ready_test_finds_what_is_wrong():
     highest = 0
     with pytest.raises(AssertionError, match="KeyError"):
         check_refuses_stale(refuse_oddly)
+
+
+# -- what is no file
+
+
+@pytest.fixture(params=["folder", "pipe", "device"])
+def no_file(request, path, tmp_path) -> Path:
+    if request.param == "device":
+        return Path(os.devnull)
+    os.mkdir(path) if request.param == "folder" else os.mkfifo(path)
+    return path
+
+
+def test_what_is_no_regular_file_is_refused_before_anything_is_written(no_file, tmp_path):
+    before = sorted(tmp_path.iterdir())
+
+    with pytest.raises(ValueError, match="only a regular file, or none yet, can be fenced"):
+        FencedFile(no_file)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("operation", ["read", "stamp", "write", "adopt"])
+def test_what_has_become_a_pipe_is_neither_read_nor_replaced(file, path, tmp_path, operation):
+    os.mkfifo(path)
+    operate = {
+        "read": file.read,
+        "stamp": lambda: file.stamp(1),
+        "write": lambda: file.write(b"x", token=1),
+        "adopt": lambda: file.adopt(1),
+    }[operation]
+
+    with pytest.raises(ValueError, match="a device, a pipe or a socket"):
+        operate()
+    assert list(tmp_path.iterdir()) == [path]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+
+
+@pytest.mark.parametrize(
+    ("name", "error"), [("", ValueError), (b"state", TypeError), (7, TypeError), (None, TypeError)]
+)
+def test_a_path_that_names_nothing_is_refused(name, error, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(error, match="fenced file"):
+        FencedFile(name)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("timeout", "error"),
+    [("1", TypeError), (None, TypeError), (True, TypeError), (-1, ValueError), (float("nan"), ValueError)],
+)
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(path, timeout, error):
+    with pytest.raises(error, match="timeout"):
+        FencedFile(path, timeout=timeout)

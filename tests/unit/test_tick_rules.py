@@ -152,7 +152,7 @@ def test_a_queued_tick_waits_until_a_later_one_comes():
 
 def test_a_name_that_is_led_by_no_run_is_waited_for_if_it_is_a_jobs():
     assert while_led(ran(tick=T - 60), want(), T, T) is Wish.WAIT
-    assert while_led(JobRecord(), want(), T, T) is Wish.TRY
+    assert while_led(JobRecord(), want(), T, T) is Wish.WAIT
 
 
 def test_at_least_once_queues_unless_it_is_told_to_skip():
