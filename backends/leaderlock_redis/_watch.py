@@ -85,11 +85,15 @@ class Watcher(Listener[bytes]):
     def _told(self, reply: Reply) -> tuple[Collection[bytes], View | None]:
         """The registers that a message names, none if it is no message; and what it shows of them."""
         match reply:
-            case [b"message", _, bytes(text)] if text.startswith(b"\n"):
-                _, place, memory, stamp, value = text.split(b"\n", 4)
-                key = key_of(place, self._channel)
-                return (place,), View({key: Seen(value, int(stamp))}, int(stamp), memory.decode())
             case [b"message", _, bytes(text)]:
-                return text.split(b"\n"), None
+                pass
             case _:
                 return (), None
+        match text.split(b"\n", 4):
+            case [b"", place, memory, stamp, value] if stamp.isdigit():
+                floor = int(stamp)
+                seen = {key_of(place, self._channel): Seen(value, floor)}
+                return (place,), View(seen, floor, memory.decode(errors="replace"))
+            case _:
+                # Also what somebody else said there: it wakes nobody.
+                return text.split(b"\n"), None

@@ -1,6 +1,7 @@
 """Whole clients on a Redis server that forgets, dies, refuses, or is cut off in the middle of an answer."""
 
 import itertools
+import queue
 import socket
 import threading
 import time
@@ -219,6 +220,20 @@ def test_a_wrong_password_is_refused_and_not_shown(start, backend):
 def test_a_missing_password_is_refused(start, backend):
     with pytest.raises(BackendRefused, match="password"):
         backend(start("--requirepass", "right").url).read([], timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize("words", ["", "\n", "\n\n\n\n", "\nname\nmemory\nno number\nvalue", "\xff\n\xff"])
+def test_what_somebody_else_says_on_the_channel_silences_no_watch(server, backend, namespace, words):
+    heard = queue.SimpleQueue()
+    one = backend(server.url)
+    view = one.read(["name/a"], timeout=TIMEOUT)
+    one.watch(["name/a"], heard.put)
+    assert heard.get(timeout=TIMEOUT) is None  # it listens
+
+    server.do("PUBLISH", f"leaderlock:{{{namespace}}}:", words)
+    one.swap([Write("name/a", view.seen["name/a"].stamp, b"x")], view.memory, timeout=TIMEOUT)
+
+    assert heard.get(timeout=TIMEOUT).seen["name/a"].value == b"x"
 
 
 RIGHTS = [word for word in ACL.split() if word.startswith("+")]
