@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import weakref
 from collections.abc import Callable, Hashable
@@ -21,7 +20,7 @@ from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import INTERRUPTED, Calls, fail
-from leaderlock._clock import Clock, kernel_identity
+from leaderlock._clock import Clock
 from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._journal import Journal
@@ -54,7 +53,6 @@ from leaderlock._protocol.events import (
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
 from leaderlock._protocol.records import name_key
-from leaderlock._protocol.setting import Setting
 from leaderlock._terms import Audience, Terms
 from leaderlock._watchlist import Watchlist
 from leaderlock.backend import Backend
@@ -114,15 +112,7 @@ class Engine:
         }
         self._attendance = Attendance(self._lanes[LaneName.NAMES].push)
         self._watches = Watchlist(backend, self._journal, self._attendance.woken)
-        traits = backend.traits
-        self.setting = Setting(
-            timing=terms.timing,
-            holder=terms.holder,
-            durability=traits.durability,
-            keeps_memory=traits.keeps_memory,
-            kernel=kernel_identity(),
-            new_id=_new_ids(),
-        )
+        self.setting = terms.setting(backend.traits)
         self._machine = Machine(self.setting)
         _engines.add(self)
 
@@ -429,15 +419,6 @@ class Engine:
         self.is_forked = self.is_closed = True
         self._lock = threading.RLock()
         self._machine.standing.until = PAST
-
-
-def _new_ids() -> Callable[[], str]:
-    """Ids that nobody else has and nobody gets twice: from a generator of this engine's own, which no fork shares.
-
-    To ask the system for each would be a tenth of what it takes to lead.
-    """
-    draw = random.Random(os.urandom(32)).getrandbits
-    return lambda: f"{draw(96):024x}"
 
 
 def _disown_all() -> None:

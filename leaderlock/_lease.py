@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
@@ -15,22 +14,20 @@ from leaderlock._protocol.candidacy import (
     LossReason,
     Lost,
     News,
-    NoteLost,
     NoteSaved,
     Released,
     State,
 )
 from leaderlock._protocol.clocks import Deadline
-from leaderlock._protocol.events import Resign, SaveNote
-from leaderlock._protocol.records import MAX_NOTE, Holder
+from leaderlock._protocol.events import Resign
+from leaderlock._protocol.records import Holder
+from leaderlock._saving import Saving, check_note
 from leaderlock._timeouts import check_timeout
 from leaderlock.errors import BackendUnavailable, LeaseLost
 
-__all__ = ["Lease", "Listener", "Saving"]
+__all__ = ["Lease", "Listener"]
 
 Listener: TypeAlias = Callable[[News], None]
-
-_tickets: Final = itertools.count(1)
 
 
 class Lease:
@@ -233,7 +230,7 @@ class Lease:
     def farewell(self, note: bytes | None = None) -> Resign:
         """For leaderlock's other faces: the event that ends this term, checked; see :meth:`resign`."""
         if note is not None:
-            _check_note(note)
+            check_note(note)
         if self._engine.is_forked:
             self._engine.refuse()
         return Resign(self._candidacy, note)
@@ -322,41 +319,3 @@ class Lease:
             return self._engine.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)
-
-
-class Saving:
-    """A note on its way to the store, until it is known what became of it."""
-
-    def __init__(self, lease: Lease, note: bytes) -> None:
-        _check_note(note)
-        lease.check()
-        self._lease = lease
-        self._answer: NoteSaved | NoteLost | None = None
-        self.event = SaveNote(lease.candidacy, note, next(_tickets))
-
-    def hear(self, news: News) -> None:
-        if isinstance(news, NoteSaved | NoteLost) and news.ticket == self.event.ticket:
-            self._answer = news
-
-    def is_over(self) -> bool:
-        return self._answer is not None
-
-    def conclude(self, budget: float) -> None:
-        """Return if it was saved; raise what the caller is owed if not."""
-        match self._answer:
-            case None:
-                name = self._lease.name
-                raise BackendUnavailable(f"the store has not acknowledged the note of {name!r} within {budget:g} s")
-            case NoteLost(_, None):
-                raise self._lease.loss()
-            case NoteLost(_, Exception() as error):
-                raise error
-            case _:
-                pass
-
-
-def _check_note(note: object) -> None:
-    if not isinstance(note, bytes):
-        raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
-    if len(note) > MAX_NOTE:
-        raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import random
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from leaderlock._backoff import WaitStrategy
+from leaderlock._clock import kernel_identity
 from leaderlock._protocol.candidacy import News
 from leaderlock._protocol.clocks import Timing
 from leaderlock._protocol.records import Holder
+from leaderlock._protocol.setting import Setting
+from leaderlock.backend import Traits
 
 __all__ = ["Audience", "Terms"]
 
@@ -18,6 +24,26 @@ class Terms(NamedTuple):
     timing: Timing
     holder: Holder
     wait: WaitStrategy | None
+
+    def setting(self, traits: Traits) -> Setting:
+        """What the protocol is to know of a client with these terms, at a store with those traits."""
+        return Setting(
+            timing=self.timing,
+            holder=self.holder,
+            durability=traits.durability,
+            keeps_memory=traits.keeps_memory,
+            kernel=kernel_identity(),
+            new_id=_new_ids(),
+        )
+
+
+def _new_ids() -> Callable[[], str]:
+    """Ids that nobody else has and nobody gets twice: from a generator of each engine's own, which no fork shares.
+
+    To ask the system for each would be a tenth of what it takes to lead.
+    """
+    draw = random.Random(os.urandom(32)).getrandbits
+    return lambda: f"{draw(96):024x}"
 
 
 class Audience(Protocol):

@@ -9,11 +9,12 @@ from typing import Final
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
 from leaderlock._aio.campaign import check_plain, in_loop
-from leaderlock._lease import Lease, Saving
+from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.events import RenewNow
 from leaderlock._protocol.records import Holder
+from leaderlock._saving import Saving
 from leaderlock._timeouts import check_timeout
 
 __all__ = ["AsyncLease", "current"]

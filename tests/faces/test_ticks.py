@@ -390,7 +390,7 @@ def test_ticks_that_come_more_often_than_a_ttl_outlive_a_dead_host(
     """Trap D7: crontab lines whose windows are shorter than it takes to see that a leader is dead. Each is a process of
     its own, which has observed nothing before."""
     with monkeypatch.context() as patch:
-        patch.setattr("leaderlock._engine.kernel_identity", lambda: ("another kernel", "its time"))
+        patch.setattr("leaderlock._terms.kernel_identity", lambda: ("another kernel", "its time"))
         dead = open_client(store.backend(), clock=clock)
     entered_for_good(dead.tick(5.0, name="job"))
     dead._engine.abandon()

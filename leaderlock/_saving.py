@@ -1,0 +1,56 @@
+"""A note on its way to the store."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final
+
+from leaderlock._protocol.candidacy import News, NoteLost, NoteSaved
+from leaderlock._protocol.events import SaveNote
+from leaderlock._protocol.records import MAX_NOTE
+from leaderlock.errors import BackendUnavailable
+
+if TYPE_CHECKING:
+    from leaderlock._lease import Lease
+
+__all__ = ["Saving", "check_note"]
+
+_tickets: Final = itertools.count(1)
+
+
+class Saving:
+    """A note on its way to the store, until it is known what became of it."""
+
+    def __init__(self, lease: Lease, note: bytes) -> None:
+        check_note(note)
+        lease.check()
+        self._lease = lease
+        self._answer: NoteSaved | NoteLost | None = None
+        self.event = SaveNote(lease.candidacy, note, next(_tickets))
+
+    def hear(self, news: News) -> None:
+        if isinstance(news, NoteSaved | NoteLost) and news.ticket == self.event.ticket:
+            self._answer = news
+
+    def is_over(self) -> bool:
+        return self._answer is not None
+
+    def conclude(self, budget: float) -> None:
+        """Return if it was saved; raise what the caller is owed if not."""
+        match self._answer:
+            case None:
+                name = self._lease.name
+                raise BackendUnavailable(f"the store has not acknowledged the note of {name!r} within {budget:g} s")
+            case NoteLost(_, None):
+                raise self._lease.loss()
+            case NoteLost(_, Exception() as error):
+                raise error
+            case _:
+                pass
+
+
+def check_note(note: object) -> None:
+    if not isinstance(note, bytes):
+        raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")
