@@ -17,7 +17,7 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-import leaderlock._engine
+import leaderlock._terms
 import leaderlock_redis._sentinel
 from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
 from leaderlock._calls import Calls
