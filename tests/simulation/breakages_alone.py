@@ -243,15 +243,6 @@ WITHOUT_LOSSES: Final = (
         seen_by="overlap",
     ),
     broken(
-        "a take in doubt is believed after it was given back",
-        Change(
-            "holding.py", "        name.doubts = tuple(put for put in name.doubts if put.mark != record.write)\n", ""
-        ),
-        profiles="rough",
-        budget=150,
-        seen_by="overlap",
-    ),
-    broken(
         "a note that is tried again is answered twice",
         Change(
             "showing.py", "if name.notes and name.flight is None and name.recognise", "if name.notes and name.recognise"

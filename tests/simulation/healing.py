@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .profiles import QUICK_CLEANING
 from .seats import Seat
 from .world import Violation
 
@@ -30,7 +31,7 @@ def heal(history: History) -> None:
     if history.world.chance(0.3):
         _hurry(history, wait)
         _inherit(history, wait)
-    if history.profile.constants and history.world.chance(0.3):
+    if set(QUICK_CLEANING) <= set(history.profile.constants) and history.world.chance(0.3):
         _bury(history, wait)
 
 

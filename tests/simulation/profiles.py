@@ -7,7 +7,7 @@ from typing import Final
 
 from .cores import Change
 
-__all__ = ["PROFILES", "Profile"]
+__all__ = ["PROFILES", "QUICK_CLEANING", "Profile"]
 
 QUICK_CLEANING: Final = (
     Change("cleaning.py", "DAY: Final = 86_400.0", "DAY: Final = 90.0"),
@@ -163,7 +163,7 @@ PROFILES: Final = {
             crashes=0.4,
             hold=4.0,
             wrong_wall=0.5,
-            constants=QUICK_CLEANING + NONE_RESTING,
+            constants=NONE_RESTING,
         ),
         _FORGETFUL,
         replace(_FORGETFUL, name="amnesia", losses=0.04, longest=6.0, ttls=(3.0, 6.0), late=0.1, reply_lost=0.1),
