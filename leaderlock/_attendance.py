@@ -22,6 +22,13 @@ class Attending:
         self.bell = bell
         self.woken: deque[Woken] = deque()
 
+    def take(self) -> Woken:
+        """All that has come, as one."""
+        woken = self.woken.popleft()
+        while self.woken:
+            woken = woken.then(self.woken.popleft())
+        return woken
+
 
 class Attendance:
     """All who attend, one for each register; what nobody attends to is left to a lane.

@@ -172,7 +172,7 @@ class Engine:
         try:
             while self.wait_for(bell, lambda: done() or bool(mine.woken), until) and not done():
                 with suppress(LeaderLockError):  # told as news, to whom it belongs
-                    self.drive(mine.woken.popleft(), name, None if until is None else until - self.clock.boot())
+                    self.drive(mine.take(), name, None if until is None else until - self.clock.boot())
             return done()
         finally:
             self._attendance.end(key, mine)

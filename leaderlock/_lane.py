@@ -50,9 +50,7 @@ class Lane:
                     case None:
                         return
                     case Woken(key):
-                        # Of those that showed something the last is the newest; one that did not leads to a look.
-                        if key not in woken or woken[key].shown is not None:
-                            woken[key] = errand
+                        woken[key] = woken[key].then(errand) if key in woken else errand
                     case _:
                         calls.append(errand)
             try:

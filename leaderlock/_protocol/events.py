@@ -252,6 +252,10 @@ class Woken(NamedTuple):
     shown: View | None = None
     """What it held when the store told of the change, where it told that too: worth a read that lags."""
 
+    def then(self, later: Woken) -> Woken:
+        """Both in one: what showed nothing leads to a look, which tells all; of what was shown the last counts."""
+        return self if self.shown is None else later
+
 
 Event: TypeAlias = (
     Campaign

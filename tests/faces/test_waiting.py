@@ -208,6 +208,22 @@ def test_what_was_released_is_taken_by_the_thread_that_waits_for_it_without_a_re
     assert backend.count("read") == 0
 
 
+def test_many_wakes_at_once_lead_to_one_look(client, rival, backend, clock, in_background, eventually):
+    with rival.election("a"):
+        waiting = in_background(lambda: client.election("a").campaign(timeout=5))
+        engine = client.engine()
+        eventually(lambda: engine._attendance)
+        backend.calls.clear()
+
+        with engine.locked():
+            for _ in range(50):
+                engine._attendance.woken("name/a", None)
+        eventually(lambda: backend.count("read"))
+        eventually(lambda: clock.advance(1) or waiting)
+
+    assert backend.count("read") < 15
+
+
 def test_a_wake_for_who_has_just_stopped_waiting_is_met_by_a_lane(client, backend, eventually):
     class Leaving(dict):
         def get(self, key):
