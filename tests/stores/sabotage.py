@@ -71,21 +71,28 @@ class Sabotage:
         return opened(proxy.port)
 
     def test_a_reply_dropped_after_the_write_was_applied_is_unknown_and_then_recognised(self, backend, proxy, witness):
-        memory = backend.read([], timeout=TIMEOUT).memory
+        """Whatever the server says first is what is dropped, and that may be about the connection: then the write never
+        got through, and is tried with another key."""
+        memory, recognised = backend.read([], timeout=TIMEOUT).memory, 0
 
-        for number in range(10):
+        for number in range(60):
             key = f"name/{number}"
             # Read first: a client that has lost its connection says of a write that it was never sent.
             eventually(lambda key=key: backend.read([key], timeout=TIMEOUT).memory)
             proxy.drop_reply()
-            with pytest.raises(OutcomeUnknown):
+            with pytest.raises(BackendUnavailable) as told:
                 backend.swap([Write(key, ABSENT, b"mine")], memory, timeout=TIMEOUT)
-            there = eventually(lambda key=key: witness.read([key], timeout=TIMEOUT).seen[key].value)
             (again,) = eventually(lambda key=key: backend.swap([Write(key, ABSENT, b"mine")], memory, timeout=TIMEOUT))
+            there = witness.read([key], timeout=TIMEOUT).seen[key]
 
-            assert there == b"mine"
-            assert isinstance(again, Conflict)
-            assert again.seen == witness.read([key], timeout=TIMEOUT).seen[key]
+            assert there.value == b"mine"
+            if isinstance(again, Conflict):
+                assert isinstance(told.value, OutcomeUnknown), "it was called never sent, and was applied"
+                assert again.seen == there
+                recognised += 1
+            if recognised == 10:
+                break
+        assert recognised == 10
 
     @pytest.mark.parametrize("towards", Towards)
     def test_a_connection_cut_at_any_byte_of_a_swap_gives_no_wrong_answer_then_or_after(
