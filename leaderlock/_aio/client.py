@@ -87,9 +87,10 @@ class AsyncClient:
     ) -> AsyncElection:
         """The election of one name. Costs nothing: no I/O.
 
-        All options are for ``async with``. ``timeout`` and ``wait``: see :meth:`Election.campaign`. ``on_loss``: when
-        the lease is lost while the body runs, ``"finish"`` lets it, and raises :class:`LeaseLost` behind it;
-        ``"cancel"`` cancels the body's task, which becomes :class:`LeaseLost` where the body is left.
+        ``timeout`` and ``wait`` are what ``async with`` uses, and :meth:`AsyncElection.campaign` where it is not told.
+        ``on_loss`` is for ``async with`` alone: when the lease is lost while the body runs, ``"finish"`` lets it, and
+        raises :class:`LeaseLost` behind it; ``"cancel"`` cancels the body's task, which becomes :class:`LeaseLost`
+        where the body is left.
         """
         checked = check_name(name)
         timeout, on_loss = check_timeout(timeout), _check_on_loss(on_loss)

@@ -81,6 +81,22 @@ def test_the_next_leader_is_elected_when_the_last_one_resigns_and_the_loop_runs_
     in_loop(main)
 
 
+def test_a_campaign_goes_by_what_its_election_was_told_and_may_be_told_otherwise(in_loop, aio_client, rival):
+    async def main():
+        async with aio_client:
+            with rival.election("a"):
+                with pytest.raises(NotLeader):
+                    await aio_client.election("a", wait=False).campaign()
+                with pytest.raises(NotLeader):
+                    await aio_client.election("a").campaign(wait=False)
+                with pytest.raises(CampaignTimeout, match=r"within 0 s"):
+                    await aio_client.election("a", timeout=0).campaign()
+                with pytest.raises(TypeError, match="not one name"):
+                    await aio_client.campaign_all("abc")
+
+    in_loop(main)
+
+
 def test_a_time_to_wait_is_counted_by_the_client_s_clock(in_loop, aio_client, rival, clock, soon):
     async def main():
         async with aio_client:

@@ -143,11 +143,12 @@ def test_two_writes_of_one_key_never_go_in_one_call(backend, heard):
     """A store that looks at all stamps before it writes would acknowledge both: two leaders."""
     memory = backend.read([], timeout=1).memory
 
-    Calls(backend, SteadyClock()).carry(
-        [put("name/a", memory=memory), put("name/b", memory=memory), put("name/a", memory=memory)], 1.0, heard.put
-    )
+    puts = [put(key, memory=memory) for key in ("name/a", "name/b", "name/a")]
+
+    Calls(backend, SteadyClock()).carry(puts, 1.0, heard.put)
 
     first, second = heard.get_nowait(), heard.get_nowait()
+    assert [one is other for one, other in zip((*first.puts, *second.puts), puts, strict=True)] == [True] * 3
     assert [[type(answer) for answer in event.answers] for event in (first, second)] == [[Swapped] * 2, [Conflict]]
     assert backend.count("swap") == 2
 
