@@ -22,8 +22,8 @@ __all__ = ["Connection", "check_place", "open_connection"]
 _APPLICATION_ID: Final = 0x4C4C4B53
 _SCHEMA_VERSION: Final = 1
 _PATIENCE: Final = 3
-"""Milliseconds. SQLite waits for a lock by sleeping, longer each time, up to 0.1 s: behind a process that writes without
-a pause it may not come to its turn in a second. So it is to give up soon, and is asked anew by whoever has time."""
+"""Milliseconds. SQLite waits for a lock by sleeping, longer each time, up to 0.1 s: behind a process that writes
+without a pause it may not come to its turn in a second. So it is to give up soon, and is asked anew."""
 _OWNED: Final = (f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
