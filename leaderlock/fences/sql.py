@@ -71,7 +71,7 @@ class SqlFence:
     """Admits a token into a transaction: PostgreSQL, SQLite 3.35 or later, MySQL and MariaDB (InnoDB).
 
     ``resource`` names what is fenced; one table has room for any number of them. ``table`` is what :func:`fence_table`
-    made, for those whose ``MetaData`` should know it. One fence may be used from any thread, and on any number of databases.
+    made, for those whose ``MetaData`` should know it. One fence serves any number of threads and databases.
 
     Raises:
         ValueError, TypeError: ``resource`` is not 1 to 255 printable characters without spaces around them; ``table``
