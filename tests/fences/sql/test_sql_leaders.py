@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
 
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 
 from leaderlock.errors import StaleToken
@@ -169,12 +170,23 @@ def test_of_many_who_stamp_a_resource_for_the_first_time_the_highest_stays(datab
     assert all(token < highest for token, highest in refused)
 
 
-# -- SQLite begins in one of several ways
+# -- SQLite begins when it sees a write, unless it is told otherwise
+
+AT_ONCE = ["by an event", *(["by autocommit=False"] if hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL") else [])]
+"""The second is Python's own way since 3.12."""
 
 
-def begins_by_event(url: str):
-    """As SQLAlchemy's pages advise, so that the driver's own BEGIN does not come late."""
-    engine = create_engine(url, connect_args={"timeout": 30})
+@pytest.fixture
+def wal(open_database) -> Database:
+    return open_database("sqlite-wal")
+
+
+@pytest.fixture(params=AT_ONCE)
+def begun(request, wal):
+    """Connections of which each transaction begins with BEGIN, and thus can read before it writes."""
+    if request.param == "by autocommit=False":
+        return wal.engine(connect_args={"timeout": 30, "autocommit": False})
+    engine = wal.engine()
 
     @event.listens_for(engine, "connect")
     def switch_off(driver, _):
@@ -185,18 +197,6 @@ def begins_by_event(url: str):
         connection.exec_driver_sql("BEGIN")
 
     return engine
-
-
-@pytest.fixture
-def wal(open_database) -> Database:
-    return open_database("sqlite-wal")
-
-
-@pytest.fixture
-def begun(wal):
-    engine = begins_by_event(wal.url)
-    yield engine
-    engine.dispose()
 
 
 def test_sqlite_that_was_told_to_begin_at_once_is_stamped(wal, begun):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import event, text
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
 from leaderlock.errors import UsageError
 
@@ -27,6 +24,8 @@ def without_transactions(database, way):
             driver.autocommit = True
         elif database.kind == "mariadb":
             driver.autocommit(True)
+        elif hasattr(driver, "autocommit"):  # Python 3.12
+            driver.autocommit = True
         else:
             driver.isolation_level = None
 
@@ -55,35 +54,6 @@ def test_what_the_server_was_told_in_words_is_known_too(open_database):
         with refused:
             database.fence.stamp(connection, 7)
         connection.execute(text("SET autocommit = 0"))
-
-
-def test_python_own_autocommit_of_sqlite_is_refused(database_of_python_3_12):
-    database, connect = database_of_python_3_12
-    engine = create_engine("sqlite://", creator=lambda: connect(autocommit=True), poolclass=NullPool)
-
-    with engine.connect() as connection, refused:
-        database.fence.stamp(connection, 7)
-
-
-def test_python_own_transactions_of_sqlite_are_stamped(database_of_python_3_12):
-    database, connect = database_of_python_3_12
-    engine = create_engine("sqlite://", creator=lambda: connect(autocommit=False), poolclass=NullPool)
-
-    with engine.begin() as connection:
-        database.fence.stamp(connection, 7)
-    with engine.connect() as connection:
-        database.fence.stamp(connection, 8)
-        connection.rollback()
-
-    assert database.highest() == 7
-
-
-@pytest.fixture
-def database_of_python_3_12(open_database):
-    if not hasattr(sqlite3, "LEGACY_TRANSACTION_CONTROL"):
-        pytest.skip("Python's sqlite3 has had a setting autocommit since 3.12")
-    database = open_database("sqlite")
-    return database, lambda **how: sqlite3.connect(database.url.removeprefix("sqlite:///"), **how)
 
 
 # -- savepoints
