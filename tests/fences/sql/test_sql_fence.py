@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import BigInteger, Column, Engine, Integer, MetaData, String, Table, create_engine, inspect, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from leaderlock.errors import StaleToken, UsageError
 from leaderlock.fences import MAX_TOKEN, WatermarkLost, check_refuses_stale
@@ -130,6 +130,29 @@ def test_of_a_session_with_many_databases_that_of_the_table_is_stamped(lite):
     with lite.connect() as connection:
         assert fence.highest(connection) == 3
     elsewhere.dispose()
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Count(Base):
+    __tablename__ = "counts"
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[int]
+
+
+def test_objects_that_a_session_keeps_are_as_old_as_before_the_stamp_until_they_are_loaded_again(database):
+    with Session(database.plain, expire_on_commit=False) as session:
+        kept = session.get(Count, database.fence.resource)
+        session.commit()
+        database.write(7, value=1)
+
+        database.fence.stamp(session, 8)
+
+        assert session.get(Count, database.fence.resource).value == 0
+        session.refresh(kept)
+        assert kept.value == 1
 
 
 # -- the table
