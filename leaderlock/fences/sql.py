@@ -25,6 +25,7 @@ try:
         Engine,
         Executable,
         MetaData,
+        Select,
         String,
         Table,
         func,
@@ -140,33 +141,33 @@ class SqlFence:
 
     def highest(self, connection: Connection | Session) -> int:
         """The highest token admitted, as far as this transaction sees; 0 if there was none. A look, and no lock."""
-        table = self.table
-        looked = select(table.c.token).where(table.c.resource == self.resource)
-        return _connection(connection, table).execute(looked).scalar() or 0
+        return _connection(connection, self.table).execute(self._look()).scalar() or 0
+
+    def _look(self) -> Select[Any]:
+        return select(self.table.c.token).where(self.table.c.resource == self.resource)
 
     def _raised(self, connection: Connection, token: int) -> int:
         """Lock and raise the row, which may not be there yet; returns what it holds then: the greater of the two.
 
         The answer is a value and not a count of rows, which drivers count differently.
         """
-        table, mine = self.table, self.table.c.resource == self.resource
+        table = self.table
         greater = func.max if connection.dialect.name == "sqlite" else func.greatest
         raised = {"token": greater(table.c.token, token), "stamps": table.c.stamps + 1}
         row = {"resource": self.resource, "token": token, "stamps": 1}
+        keys = [table.c.resource]
         answer: Executable
         match connection.dialect.name:
             case "postgresql":
-                pg = (
-                    postgresql.insert(table).values(row).on_conflict_do_update(index_elements=["resource"], set_=raised)
-                )
-                answer = pg.returning(table.c.token)
+                put = postgresql.insert(table).values(row)
+                answer = put.on_conflict_do_update(index_elements=keys, set_=raised).returning(table.c.token)
             case "sqlite":
-                lite = sqlite.insert(table).values(row).on_conflict_do_update(index_elements=["resource"], set_=raised)
-                answer = lite.returning(table.c.token)
+                lite = sqlite.insert(table).values(row)
+                answer = lite.on_conflict_do_update(index_elements=keys, set_=raised).returning(table.c.token)
             case _:
                 connection.execute(mysql.insert(table).values(row).on_duplicate_key_update(raised))
-                # For update, as a plain SELECT would show the snapshot, and make one if there was none.
-                answer = select(table.c.token).where(mine).with_for_update()
+                # The row is ours and has changed, so that any snapshot shows it as it is now, not as it was.
+                answer = self._look()
         highest: int = connection.execute(answer).scalar_one()
         return highest
 
