@@ -66,11 +66,13 @@ class PostgresServer:
         until(self._answers, f"PostgreSQL answers; see {self.directory / 'log'}")
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """At once; killed, it has the chance to write nothing."""
+        """At once. While one of its processes is left, another server refuses to start on the same data."""
         if self._process is not None:
+            children = _children(self._process.pid)
             self._process.send_signal(number)
             self._process.wait(TIMEOUT)
             self._process = None
+            until(lambda: not any(Path(f"/proc/{child}").exists() for child in children), "its processes end")
 
     def kill(self) -> None:
         self.stop(signal.SIGKILL)
@@ -100,6 +102,13 @@ class PostgresServer:
                 stderr=log,
                 user=self._user,
             )
+
+
+def _children(pid: int) -> list[str]:
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has ended by itself
+        return []
 
 
 def _somebody() -> int:
