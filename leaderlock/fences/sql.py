@@ -117,7 +117,8 @@ class SqlFence:
         Raises:
             StaleToken: a newer leader has stamped; let this leave the transaction's block, which rolls it back.
             UsageError: the connection commits each statement by itself (AUTOCOMMIT), so stamp and writes would not be
-                one step; or a savepoint is open, whose rollback would undo the stamp and let the transaction go on.
+                one step (in SQLite the token has been admitted by the time that this is seen); or a savepoint is open,
+                whose rollback would undo the stamp and let the transaction go on.
             WatermarkLost: the row does not keep what is written to it.
             ValueError, TypeError: the token is none; or this is no SQLAlchemy connection to a database named above.
             sqlalchemy.exc.DBAPIError: whatever the database raised (a lock not had in time, a serialization failure, a
