@@ -136,7 +136,9 @@ class _Watermark:
 
     def __init__(self, client: object, key: object) -> None:
         if hasattr(client, "command_stack"):
-            raise TypeError("a pipeline only collects commands, and a fence needs their answers: give the client itself")
+            raise TypeError(
+                "a pipeline only collects commands, and a fence needs their answers: give the client itself"
+            )
         if not isinstance(key, str | bytes) or not key:
             raise TypeError(f"the watermark's key is a str or bytes, and not empty, as '{{orders}}:fence'; not {key!r}")
         self.key = key
@@ -155,9 +157,9 @@ class _Watermark:
                 return list(replies)
             case [2, [*done, error]]:
                 _fail(error, len(done), commands)
-            case [-3, number, why]:
-                name, why = (_text(part) for part in (commands[number - 1][0], why))
-                raise ValueError(f"command {number} of {len(commands)} ({name}) {why}; nothing was done")
+            case [-3, int(number), str(why) | bytes(why)]:
+                name = _text(commands[number - 1][0])
+                raise ValueError(f"command {number} of {len(commands)} ({name}) {_text(why)}; nothing was done")
             case _:
                 admit(token, highest=self.seen(reply), resource=repr(self.key))
                 raise WatermarkLost(
@@ -186,19 +188,19 @@ def _fail(error: Exception, done: int, commands: Sequence[_Command]) -> NoReturn
     raise error
 
 
-def _checked(commands: Sequence[object]) -> list[_Command]:
+def _checked(commands: Sequence[_Command]) -> list[_Command]:
     if not commands:
         raise ValueError("there is no command to execute; stamp() admits a token without writing")
     return [_checked_command(command) for command in commands]
 
 
-def _checked_command(command: object) -> _Command:
+def _checked_command(command: _Command) -> _Command:
     if not isinstance(command, tuple | list) or not command:
         raise TypeError(f"a command is a tuple of its words, as ('SET', key, value), not {command!r}")
     for word in command:
         if isinstance(word, bool) or not isinstance(word, str | bytes | int | float):
             raise TypeError(f"the words of a command are str, bytes or numbers, not {word!r}")
-    return list(command)
+    return command
 
 
 def _hash_tag(key: str | bytes) -> bytes:
