@@ -17,7 +17,8 @@ import re
 from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
-from leaderlock.fences._token import WatermarkLost, admit, check_token
+from leaderlock.fences._lost import damaged, missing
+from leaderlock.fences._token import admit, check_token
 
 __all__ = ["EtcdFence"]
 
@@ -86,7 +87,7 @@ class EtcdFence:
         that raises and says why, or one of your own comparisons was false.
         """
         # As bytes, in which a fixed width makes numbers compare as numbers; a missing key compares as false. The lower
-        # bound keeps out what is shorter, as an empty value. Damage that passes both counts as the number it begins with.
+        # bound keeps out what is shorter, as an empty value; what passes both counts as the number that it begins with.
         watermark = self._client.transactions.value
         return [watermark(self.key) > _digits(0), watermark(self.key) < _digits(check_token(token) + 1)]
 
@@ -121,10 +122,7 @@ class EtcdFence:
             return list(responses[1:])
         [found] = responses
         if not found:
-            raise WatermarkLost(
-                f"{self.key!r} holds no watermark: a new leader calls stamp(lease.token) before it reads or writes; "
-                "if there was one, it was deleted, and the current leader stamps anew"
-            )
+            raise missing(self.key)
         [(value, _)] = found
         admit(token, highest=self._parsed(value), resource=repr(self.key))
         raise AssertionError(f"etcd refused token {token} at watermark {value!r}")
@@ -136,10 +134,7 @@ class EtcdFence:
 
     def _parsed(self, value: bytes) -> int:
         if not _WATERMARK.fullmatch(value):
-            raise WatermarkLost(
-                f"{self.key!r} holds something that is no watermark ({value[:40]!r}); it admits nothing until a current "
-                "leader calls adopt(lease.token), which replaces what is there"
-            )
+            raise damaged(self.key)
         return int(value)
 
 

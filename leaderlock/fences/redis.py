@@ -17,9 +17,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn, Protocol
+from typing import Any, Final, Protocol
 
-from leaderlock.fences._token import WatermarkLost, admit, check_token
+from leaderlock.fences._lost import damaged, missing
+from leaderlock.fences._token import admit, check_token
 
 __all__ = ["AsyncRedisFence", "RedisFence"]
 
@@ -155,17 +156,14 @@ class _Watermark:
         match reply:
             case [1, replies]:
                 return list(replies)
-            case [2, [*done, error]]:
-                _fail(error, len(done), commands)
+            case [2, [*done, Exception() as error]]:
+                raise _noted(error, len(done), commands)
             case [-3, int(number), str(why) | bytes(why)]:
                 name = _text(commands[number - 1][0])
                 raise ValueError(f"command {number} of {len(commands)} ({name}) {_text(why)}; nothing was done")
             case _:
                 admit(token, highest=self.seen(reply), resource=repr(self.key))
-                raise WatermarkLost(
-                    f"{self.key!r} holds no watermark: a new leader calls stamp(lease.token) before it reads or writes; "
-                    "if there was one, it was deleted or evicted, and the current leader stamps anew"
-                )
+                raise missing(self.key)
 
     def seen(self, reply: list[Any]) -> int:
         match reply:
@@ -174,18 +172,15 @@ class _Watermark:
             case [-1]:
                 return 0
             case _:
-                raise WatermarkLost(
-                    f"{self.key!r} holds something that is no watermark; it admits nothing until a current leader calls "
-                    "adopt(lease.token), which replaces what is there"
-                )
+                raise damaged(self.key)
 
 
-def _fail(error: Exception, done: int, commands: Sequence[_Command]) -> NoReturn:
+def _noted(error: Exception, done: int, commands: Sequence[_Command]) -> Exception:
     error.add_note(
-        f"command {done + 1} of {len(commands)} ({_text(commands[done][0])}) failed: those before it have been applied "
-        f"({done}), those after it did not run"
+        f"command {done + 1} of {len(commands)} ({_text(commands[done][0])}) failed; before it {done} were applied, and "
+        "none after it ran"
     )
-    raise error
+    return error
 
 
 def _checked(commands: Sequence[_Command]) -> list[_Command]:

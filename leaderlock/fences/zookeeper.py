@@ -1,8 +1,8 @@
 """A ZooKeeper node that refuses a stale leader, as one more operation in the user's own transaction.
 
-The watermark is a node of its own. Its value is read and compared with the token; then a transaction that depends on the
+The watermark is a node of its own. Its value is read and compared with the token; then a transaction that expects the
 version that was read raises it and does the user's operations: all of it, or nothing. If the version was another by
-then, nothing was done, and the watermark is read anew. So a reading that was old, as a follower's may be, admits nobody.
+then, nothing was done, and the watermark is read anew. So an old reading, as a follower's may be, admits nobody.
 
 Not promised: anything against programs that write without the fence, or that delete the watermark while leaders are
 about (a node made anew counts its versions from 0 again).
@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
-from leaderlock.fences._token import FenceBusy, WatermarkLost, admit, check_token
+from leaderlock.fences._lost import damaged, missing
+from leaderlock.fences._token import FenceBusy, admit, check_token
 
 try:
     _errors: Final[Any] = import_module("kazoo.exceptions")
@@ -108,7 +109,7 @@ class ZooKeeperFence:
         if mark is None:
             return 0
         if mark.highest is None:
-            raise self._damaged()
+            raise damaged(self.path)
         return mark.highest
 
     def adopt(self, token: int) -> None:
@@ -130,10 +131,10 @@ class ZooKeeperFence:
             if mark is None and may_lay:
                 if self._lay(token, until):
                     return []
-            elif highest is None and not may_replace or mark is None:
+            elif mark is None or (highest is None and not may_replace):
                 # A follower may lag behind, and not know what has been laid or replaced.
                 if is_fresh:
-                    raise self._damaged() if mark else self._missing()
+                    raise damaged(self.path) if mark else missing(self.path)
             else:
                 # It only rises, so what an old reading refuses, a new one refuses as well.
                 admit(token, highest=highest or 0, resource=repr(self.path))
@@ -184,18 +185,6 @@ class ZooKeeperFence:
 
     def _sync(self, until: float) -> None:
         self._client.sync_async(self.path).get(timeout=_left(until))
-
-    def _missing(self) -> WatermarkLost:
-        return WatermarkLost(
-            f"{self.path!r} holds no watermark: a new leader calls stamp(lease.token) before it reads or writes; if there "
-            "was one, it was deleted, and the current leader stamps anew"
-        )
-
-    def _damaged(self) -> WatermarkLost:
-        return WatermarkLost(
-            f"{self.path!r} holds something that is no watermark; it admits nothing until a current leader calls "
-            "adopt(lease.token), which replaces what is there"
-        )
 
 
 def _left(until: float) -> float:
