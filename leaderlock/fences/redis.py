@@ -177,8 +177,8 @@ class _Watermark:
 
 def _noted(error: Exception, done: int, commands: Sequence[_Command]) -> Exception:
     error.add_note(
-        f"command {done + 1} of {len(commands)} ({_text(commands[done][0])}) failed; before it {done} were applied, and "
-        "none after it ran"
+        f"command {done + 1} of {len(commands)} ({_text(commands[done][0])}) failed; before it {done} were applied, "
+        "and none after it ran"
     )
     return error
 

@@ -13,7 +13,6 @@ The client is the user's own ``KazooClient``: it is used, and never started, sto
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
@@ -30,6 +29,7 @@ except ImportError as error:
 
 __all__ = ["ZooKeeperFence"]
 
+_ATTEMPTS: Final = 10  # each that fails means that another leader has come meanwhile
 _WATERMARK: Final = re.compile(rb"[1-9][0-9]{0,15}")
 
 
@@ -45,7 +45,7 @@ class ZooKeeperFence:
     """A watermark in ZooKeeper, and transactions that are done only under a token that it admits.
 
     ``path`` is the node in which the watermark lives; it is made at the first stamp, with the folders above it, under
-    ``acl`` (else the client's ``default_acl``). ``timeout`` is how many seconds a call may take.
+    ``acl`` (else the client's ``default_acl``). ``timeout`` is how many seconds ZooKeeper may take for each answer.
 
     What kazoo raises passes through. After ``KazooTimeoutError``, a lost connection or session the operations may have
     been done, or will yet be, or not.
@@ -88,7 +88,7 @@ class ZooKeeperFence:
         Raises:
             StaleToken: a newer leader has been here; nothing was done.
             WatermarkLost: there is no watermark, or something else in its place; nothing was done.
-            FenceBusy: the watermark rose again and again for ``timeout`` seconds; nothing was done.
+            FenceBusy: others changed the watermark again and again meanwhile; nothing was done.
             ValueError: the transaction is empty, was committed, or is another client's.
         """
         check_token(token)
@@ -103,9 +103,8 @@ class ZooKeeperFence:
 
     def highest(self) -> int:
         """The highest token admitted; 0 where there is no watermark."""
-        until = time.monotonic() + self._timeout
-        self._sync(until)
-        mark = self._read(until)
+        self._answer(self._client.sync_async(self.path))
+        mark = self._read()
         if mark is None:
             return 0
         if mark.highest is None:
@@ -123,30 +122,27 @@ class ZooKeeperFence:
         self, operations: Sequence[Any], token: int, *, may_lay: bool = False, may_replace: bool = False
     ) -> list[Any]:
         check_token(token)
-        until = time.monotonic() + self._timeout
-        is_fresh = False
-        while True:
-            mark = self._read(until)
-            highest = mark.highest if mark else 0
+        for attempt in range(_ATTEMPTS):
+            if attempt > 0:  # what was read may have been old, or has become so
+                self._answer(self._client.sync_async(self.path))
+            mark = self._read()
             if mark is None and may_lay:
-                if self._lay(token, until):
+                if self._lay(token):
                     return []
-            elif mark is None or (highest is None and not may_replace):
-                # A follower may lag behind, and not know what has been laid or replaced.
-                if is_fresh:
+            elif mark is None or (mark.highest is None and not may_replace):
+                if attempt > 0:
                     raise damaged(self.path) if mark else missing(self.path)
             else:
-                # It only rises, so what an old reading refuses, a new one refuses as well.
-                admit(token, highest=highest or 0, resource=repr(self.path))
-                results = self._send(operations, token, mark, until)
+                # A watermark only rises, so whom an old reading refuses, a new one refuses as well.
+                admit(token, highest=mark.highest or 0, resource=repr(self.path))
+                results = self._send(operations, token, mark)
                 if results is not None:
                     return results
-            if time.monotonic() >= until:
-                raise FenceBusy(f"{self.path} rose again and again for {self._timeout:g} s; nothing was done")
-            self._sync(until)
-            is_fresh = True
+        raise FenceBusy(
+            f"{self.path} changed {_ATTEMPTS} times in a row between its reading and the transaction; nothing was done"
+        )
 
-    def _send(self, operations: Sequence[Any], token: int, mark: _Mark, until: float) -> list[Any] | None:
+    def _send(self, operations: Sequence[Any], token: int, mark: _Mark) -> list[Any] | None:
         """The results of the operations; None if the watermark has changed, and nothing was done."""
         request = self._client.transaction()
         if mark.highest == token:
@@ -155,7 +151,7 @@ class ZooKeeperFence:
             request.set_data(self.path, b"%d" % token, mark.version)
         request.operations.extend(operations)
         results: list[Any]
-        first, *results = request.commit_async().get(timeout=_left(until))
+        first, *results = self._answer(request.commit_async())
         if isinstance(first, _errors.BadVersionError | _errors.NoNodeError):
             return None
         for number, result in enumerate([first, *results]):
@@ -167,25 +163,21 @@ class ZooKeeperFence:
                 raise result
         return results
 
-    def _read(self, until: float) -> _Mark | None:
+    def _read(self) -> _Mark | None:
         try:
-            value, stat = self._client.get_async(self.path).get(timeout=_left(until))
+            value, stat = self._answer(self._client.get_async(self.path))
         except _errors.NoNodeError:
             return None
         return _Mark(int(value) if _WATERMARK.fullmatch(value) else None, stat.version)
 
-    def _lay(self, token: int, until: float) -> bool:
+    def _lay(self, token: int) -> bool:
         """Whether the watermark was made; not so if somebody else was quicker."""
-        making = self._client.create_async(self.path, b"%d" % token, acl=self._acl, makepath=True)
         try:
-            making.get(timeout=_left(until))
+            self._answer(self._client.create_async(self.path, b"%d" % token, acl=self._acl, makepath=True))
         except _errors.NodeExistsError:
             return False
         return True
 
-    def _sync(self, until: float) -> None:
-        self._client.sync_async(self.path).get(timeout=_left(until))
-
-
-def _left(until: float) -> float:
-    return max(until - time.monotonic(), 0.001)
+    def _answer(self, asked: Any) -> Any:
+        # kazoo's other calls have no time-out of their own, and wait without end while the connection is away.
+        return asked.get(timeout=self._timeout)
