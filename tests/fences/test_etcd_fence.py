@@ -49,12 +49,19 @@ def value(client, key):
     return client.get(key)[0]
 
 
-def answers(client):
-    try:
-        client.get(KEY)
-    except pyetcd.exceptions.ConnectionFailedError:
-        return False
-    return True
+def reached(server):
+    """A new client, as soon as one gets an answer; one that has failed is slow to try again."""
+
+    def connect():
+        client = pyetcd.client(host="127.0.0.1", port=server.port)
+        try:
+            client.get(KEY)
+        except pyetcd.exceptions.ConnectionFailedError:
+            client.close()
+            return None
+        return client
+
+    return until(connect, "a client finds the server again")
 
 
 # -- what is admitted
@@ -243,10 +250,11 @@ def test_a_server_that_was_killed_remembers_and_its_absence_is_no_refusal(fence,
     with server.outage(), pytest.raises(pyetcd.exceptions.ConnectionFailedError):
         fence.transaction([put("/a", "1")], token=6)
 
-    until(lambda: answers(client), "the client has found the server again")
-    with pytest.raises(StaleToken):
-        fence.stamp(5)
-    fence.transaction([put("/a", "2")], token=6)
+    with reached(server) as again:
+        fence = EtcdFence(again, KEY)
+        with pytest.raises(StaleToken):
+            fence.stamp(5)
+        fence.transaction([put("/a", "2")], token=6)
 
 
 def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server, client):
