@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -142,7 +143,7 @@ def check(account: Account) -> None:
 
 
 def compete_as_threads(open_account: Callable[[], Account], terms: int) -> None:
-    """Four leaders at a time, each of which thinks that it leads, until both have happened: success and refusal."""
+    """Four leaders at a time, each of which thinks that it leads; often enough for both ends: success and refusal."""
     tokens, ends = itertools.count(1), []
 
     def run() -> None:
@@ -160,17 +161,28 @@ def compete_as_threads(open_account: Callable[[], Account], terms: int) -> None:
     assert set(ends) == {True, False}
 
 
-def compete_as_processes(kind: str, place: str, account: Account, *, kills: int, seed: int) -> None:
-    """Three programs, each of which is killed at any moment and replaced, again and again."""
+def compete_as_processes(kind: str, place: str, account: Account, *, pauses: int, seed: int) -> None:
+    """Three programs. At any moment one is stopped, others lead, and then it goes on, or is killed and replaced."""
     moment = random.Random(seed)
     with _programs(kind, place) as programs:
-        for number in range(kills):
-            enough, until = account.read() + moment.randrange(1, 6), time.monotonic() + PATIENCE
-            while account.read() < enough:
-                assert time.monotonic() < until, "nobody writes"
-            programs[number % 3].kill()
-            programs[number % 3].communicate()
-            programs[number % 3] = _program(kind, place, number % 3)
+        _await_progress(account, 1)
+        for number in range(pauses):
+            which = number % 3
+            programs[which].send_signal(signal.SIGSTOP)
+            _await_progress(account, moment.randrange(4, 10))
+            if number % 4 == 3:
+                programs[which].kill()
+                programs[which].communicate()
+                programs[which] = _program(kind, place, which)
+            else:
+                programs[which].send_signal(signal.SIGCONT)
+            _await_progress(account, moment.randrange(1, 4))
+
+
+def _await_progress(account: Account, writes: int) -> None:
+    enough, until = account.read() + writes, time.monotonic() + PATIENCE
+    while account.read() < enough:
+        assert time.monotonic() < until, "nobody writes"
 
 
 @contextmanager

@@ -410,9 +410,9 @@ def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server, plain
     check(RedisAccount(f"127.0.0.1:{server.port}"))
 
 
-def test_rivals_that_are_killed_lose_no_update(server, plain):
+def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(server, plain):
     account = RedisAccount(f"127.0.0.1:{server.port}")
 
-    compete_as_processes("redis", f"127.0.0.1:{server.port}", account, kills=12, seed=1)
+    compete_as_processes("redis", f"127.0.0.1:{server.port}", account, pauses=24, seed=1)
 
     check(account)
