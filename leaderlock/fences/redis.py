@@ -26,8 +26,8 @@ __all__ = ["AsyncRedisFence", "RedisFence"]
 
 # Sent whole, not by its hash: that costs a few microseconds, and a server never forgets what it was sent. Comments and
 # indentation need not travel.
-_LINES: Final = Path(__file__).with_suffix(".lua").read_text(encoding="ascii").splitlines()
-_SCRIPT: Final = "\n".join(line.strip() for line in _LINES if line and not line.startswith("--"))
+_LINES: Final = [line.strip() for line in Path(__file__).with_suffix(".lua").read_text(encoding="ascii").splitlines()]
+_SCRIPT: Final = "\n".join(line for line in _LINES if line and not line.startswith("--"))
 
 _Word = str | bytes | int | float
 _Command = Sequence[_Word]
