@@ -5,6 +5,8 @@ The package etcd3 itself has its turn in tests/stores/test_etcd3_client.py, in a
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import grpc
 import pyetcd
 import pytest
@@ -260,12 +262,12 @@ def test_a_server_that_was_killed_remembers_and_its_absence_is_no_refusal(fence,
 def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server, client):
     compete_as_threads(lambda: EtcdAccount(f"127.0.0.1:{server.port}"), terms=25)
 
-    check(EtcdAccount(f"127.0.0.1:{server.port}"))
+    with closing(EtcdAccount(f"127.0.0.1:{server.port}")) as account:
+        check(account)
 
 
 def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(server, client):
-    account = EtcdAccount(f"127.0.0.1:{server.port}")
+    with closing(EtcdAccount(f"127.0.0.1:{server.port}")) as account:
+        compete_as_processes("etcd", f"127.0.0.1:{server.port}", account, pauses=24, seed=1)
 
-    compete_as_processes("etcd", f"127.0.0.1:{server.port}", account, pauses=24, seed=1)
-
-    check(account)
+        check(account)

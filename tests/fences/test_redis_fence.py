@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,14 @@ def test_the_rights_on_the_page_suffice_and_without_a_commands_own_nothing_is_do
         assert plain.get(KEY) == b"1"
 
 
+def test_a_watermark_that_may_not_be_read_is_not_lost(plain, server):
+    plain.execute_command("ACL", "SETUSER", "blind", "on", "nopass", "~*", "+eval")
+
+    blind = redis.Redis(port=server.port, username="blind", password="any")
+    with blind, pytest.raises(redis.ResponseError, match="run this command"):
+        RedisFence(blind, KEY).stamp(1)
+
+
 # -- a cluster
 
 
@@ -407,12 +416,12 @@ def test_a_server_that_was_killed_remembers_what_its_disk_has(tmp_path):
 def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server, plain):
     compete_as_threads(lambda: RedisAccount(f"127.0.0.1:{server.port}"), terms=50)
 
-    check(RedisAccount(f"127.0.0.1:{server.port}"))
+    with closing(RedisAccount(f"127.0.0.1:{server.port}")) as account:
+        check(account)
 
 
 def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(server, plain):
-    account = RedisAccount(f"127.0.0.1:{server.port}")
+    with closing(RedisAccount(f"127.0.0.1:{server.port}")) as account:
+        compete_as_processes("redis", f"127.0.0.1:{server.port}", account, pauses=24, seed=1)
 
-    compete_as_processes("redis", f"127.0.0.1:{server.port}", account, pauses=24, seed=1)
-
-    check(account)
+        check(account)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import sys
+from contextlib import closing
 
 import pytest
 from kazoo.client import KazooClient
@@ -403,12 +404,12 @@ def test_a_server_that_was_killed_remembers(server, connect, fence, client):
 def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server):
     compete_as_threads(lambda: ZooKeeperAccount(server.hosts), terms=25)
 
-    check(ZooKeeperAccount(server.hosts))
+    with closing(ZooKeeperAccount(server.hosts)) as account:
+        check(account)
 
 
 def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(server):
-    account = ZooKeeperAccount(server.hosts)
+    with closing(ZooKeeperAccount(server.hosts)) as account:
+        compete_as_processes("zookeeper", server.hosts, account, pauses=24, seed=1)
 
-    compete_as_processes("zookeeper", server.hosts, account, pauses=24, seed=1)
-
-    check(account)
+        check(account)
