@@ -9,7 +9,7 @@ last writes, the watermark's among them. An ``allkeys-*`` eviction policy may dr
 expiry, so ``volatile-*`` does not.
 
 The client is the user's own, redis-py's or valkey-py's, and so are its settings: if it repeats a call whose answer was
-lost, as redis-py 6 and later and any ``RedisCluster`` do unless told otherwise, commands may run twice, like any others.
+lost, as redis-py 6 and later and any ``RedisCluster`` do by default, commands may run twice, like any others.
 """
 
 from __future__ import annotations
