@@ -4,7 +4,7 @@ What all fences share: a write is admitted iff its token is at least the highest
 becomes; otherwise :class:`~leaderlock.errors.StaleToken` is raised. Looking, raising and writing are one atomic step.
 
 A fence knows nothing of leases, stores and clocks: it needs the token of the lease, and nothing else. Each lives in a
-module of its own, as each needs something else: :mod:`leaderlock.fences.file`.
+module of its own, as each needs another library: ``sql``, ``redis``, ``etcd``, ``zookeeper``, ``http`` and ``file``.
 """
 
 from leaderlock.errors import StaleToken
