@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import http.client
 import itertools
 import os
@@ -151,7 +152,14 @@ class Service:
 
     @property
     def has_somebody_in_the_door(self) -> bool:
-        return (self.folder / ".watermark.fence-door").exists()
+        try:
+            with open(self.folder / ".watermark.fence-door", "rb") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            pass
+        return False
 
     @property
     def counter(self) -> int:

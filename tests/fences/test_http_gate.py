@@ -81,6 +81,18 @@ def door(path: Path) -> Path:
     return path.with_name(f".{path.name}.fence-door")
 
 
+def somebody_waits(path: Path) -> bool:
+    """Whether somebody stands in the door, which is there a moment before it is locked."""
+    try:
+        with open(door(path), "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        pass
+    return False
+
+
 def descriptors() -> int:
     return len(os.listdir("/dev/fd"))
 
@@ -110,7 +122,7 @@ def test_a_higher_token_waits_for_work_under_a_lower_one_and_then_sees_it_done(g
     done = []
     with gate.admitted(1):
         seen = threads.submit(lambda: (gate.stamp(2), list(done)))
-        until(door(path).exists, "it waits")
+        until(lambda: somebody_waits(path), "it waits")
         done.append("work")
         assert gate.highest == 1
 
@@ -130,7 +142,7 @@ def test_whoever_waits_too_long_is_told_and_nothing_was_admitted(gate, impatient
 def test_newcomers_under_the_old_token_wait_behind_who_waits_and_are_refused_then(gate, impatient, threads, path):
     with gate.admitted(1):
         new = threads.submit(gate.stamp, 2)
-        until(door(path).exists, "the new leader waits")
+        until(lambda: somebody_waits(path), "the new leader waits")
         with pytest.raises(FenceBusy):
             impatient.stamp(1)
         old = threads.submit(gate.stamp, 1)
@@ -139,10 +151,20 @@ def test_newcomers_under_the_old_token_wait_behind_who_waits_and_are_refused_the
     assert isinstance(old.exception(5), StaleToken)
 
 
+def test_a_stale_token_is_refused_at_once_even_while_others_wait(gate, impatient, threads, path):
+    with gate.admitted(2):
+        new = threads.submit(gate.stamp, 3)
+        until(lambda: somebody_waits(path), "the new leader waits")
+
+        with pytest.raises(StaleToken):
+            impatient.stamp(1)
+    new.result(5)
+
+
 def test_of_two_that_wait_the_lower_is_refused_if_the_higher_comes_first(gate, threads, path):
     with gate.admitted(1):
         higher = threads.submit(gate.stamp, 3)
-        until(door(path).exists, "the higher waits")
+        until(lambda: somebody_waits(path), "the higher waits")
         lower = threads.submit(gate.stamp, 2)
 
     higher.result(5)
@@ -160,7 +182,7 @@ def test_a_leader_whose_work_goes_on_keeps_none_of_its_own_out(gate, threads, pa
     try:
         with gate.admitted(1):
             first, second = threads.submit(work), threads.submit(gate.stamp, 2)
-            until(door(path).exists, "they wait")
+            until(lambda: somebody_waits(path), "they wait")
         second.result(5)
         assert entered.wait(5)
     finally:
