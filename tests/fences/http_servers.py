@@ -17,7 +17,6 @@ from pathlib import Path
 
 from leaderlock.fences.gate import Gate
 from leaderlock.fences.http import fencing_headers, raise_for_stale
-from tests.servers.launching import as_process
 from tests.servers.loopback import free_port, until
 
 ROOT = Path(__file__).parents[2]
@@ -93,16 +92,19 @@ class Service:
 
     def start(self) -> None:
         words = [sys.executable, "-m", *COMMANDS[self.server].format(port=self.port).split()]
-        self._process = as_process(words, self.folder / "log", self._variables)
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                words, stdout=log, stderr=log, env={**os.environ, **self._variables}, start_new_session=True
+            )
         self.connect().__exit__()
 
     def stop(self) -> None:
         self._process.send_signal(signal.SIGTERM)
-        try:
-            self._process.wait(10)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(5)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)  # its workers are in its group
+        self._process.wait()
 
     def connect(self) -> Client:
         def connected() -> Client | None:
