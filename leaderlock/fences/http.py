@@ -12,8 +12,6 @@ leaders out, so put the fence behind what checks who asks.
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from leaderlock.errors import StaleToken
 from leaderlock.fences._asgi import AsgiFence
 from leaderlock.fences._http import HIGHEST, TOKEN, token_in
@@ -28,29 +26,23 @@ def fencing_headers(token: int) -> dict[str, str]:
     return {TOKEN: str(check_token(token))}
 
 
-def raise_for_stale(response: Response) -> None:
+def raise_for_stale(response: object) -> None:
     """Raise ``StaleToken`` if the response is a fence's refusal; every other response is left alone.
 
     For the responses of requests, httpx, aiohttp, urllib3 and urllib, whose ``HTTPError`` is one. Nothing is read but
     status and headers. Another's 412, as for ``If-Match``, is none of ours.
+
+    Raises:
+        TypeError: this is no response; perhaps a coroutine that was not awaited.
     """
     status = getattr(response, "status_code", None) or getattr(response, "status", None)
-    if not isinstance(status, int):
-        raise TypeError(f"a response has a status or a status_code, unlike {response!r}")
-    token, highest = (token_in(str(response.headers.get(name))) for name in (TOKEN, HIGHEST))
+    headers = getattr(response, "headers", None)
+    if not isinstance(status, int) or headers is None:
+        raise TypeError(f"a response has headers, and a status_code or a status, unlike {response!r}")
+    token, highest = token_in(str(headers.get(TOKEN))), token_in(str(headers.get(HIGHEST)))
     if status == 412 and token is not None and highest is not None:
         raise StaleToken(
-            f"token {token} was refused by the service, as it has admitted {highest}: a newer leader has been there; "
-            "stop",
+            f"the service refused token {token}, as it has admitted {highest}: a newer leader has been there; stop",
             token=token,
             highest=highest,
         )
-
-
-class Headers(Protocol):
-    def get(self, name: str, /) -> object: ...
-
-
-class Response(Protocol):
-    @property
-    def headers(self) -> Headers: ...

@@ -48,7 +48,7 @@ async def _asgi(scope, receive, send):
         case ["count"]:
             await answer(counted())
         case ["pause"]:
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
             await answer("")
         case ["add"]:
             before = counted()
@@ -97,7 +97,7 @@ def _wsgi(environ, start_response):
         case ["count"]:
             return answer(counted())
         case ["pause"]:
-            time.sleep(0.01)
+            time.sleep(0.05)
             return answer("")
         case ["add"]:
             before = counted()

@@ -69,9 +69,10 @@ def test_anothers_412_is_left_alone(response, headers):
     raise_for_stale(response(412, headers))
 
 
-def test_what_is_no_response_is_refused():
-    with pytest.raises(TypeError, match="status"):
-        raise_for_stale(SimpleNamespace(headers={}))
+@pytest.mark.parametrize("thing", [None, 412, SimpleNamespace(headers={}), SimpleNamespace(status=412)])
+def test_what_is_no_response_is_refused(thing):
+    with pytest.raises(TypeError, match="a response has"):
+        raise_for_stale(thing)
 
 
 def test_the_clients_side_needs_neither_flock_nor_asyncio():
