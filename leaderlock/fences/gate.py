@@ -6,7 +6,7 @@ newcomers wait behind that, so a stream of them cannot keep a new leader out.
 
 Why nothing stale works beside something newer:
 
-1. The watermark is raised by who holds the door and then the lock alone. So while anybody is at work, it stays.
+1. The watermark is looked at and raised by who holds the lock alone. So while anybody is at work, it stays as it is.
 2. Newcomers take the lock shared *before* they look, and come in only if the watermark is their own token. So all who
    are at work have one token, and it is the watermark.
 3. The watermark is on the disk before the lock is let go, and a lock ends with its process. So neither ``kill -9`` nor
@@ -21,7 +21,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from io import FileIO
 
@@ -85,7 +85,7 @@ class Gate:
                 nothing was admitted.
             WatermarkLost: nothing is admitted until somebody calls :meth:`adopt`.
         """
-        return Admission(self, check_token(token))
+        return Admission(partial(self._entering, check_token(token)))
 
     def stamp(self, token: int) -> None:
         """Admit a token, and do nothing. From here on nothing older is at work, and nothing older will be."""
@@ -100,8 +100,8 @@ class Gate:
         """
         taken(self._raising(check_token(token), self._until(), adopting=True))
 
-    def entering(self, token: int) -> Generator[Step, None, FileIO]:
-        """For :class:`Admission`: wait, and return a share in the lock, which is to be released after the work."""
+    def _entering(self, token: int) -> Generator[Step, None, FileIO]:
+        """Returns a share in the lock, which is to be released after the work."""
         until = self._until()
         while True:
             if token > self._highest_for(token):  # what is stale is refused here, as it will never be otherwise
@@ -119,14 +119,15 @@ class Gate:
     def _raising(self, token: int, until: float, *, adopting: bool = False) -> Generator[Step, None, None]:
         door = yield from locking(self._door, LOCK_EX, until=until, busy=self._busy())
         try:
-            # Only who stands in the door raises the watermark, so what is seen here stays so. Often it was raised
-            # while this one waited, by another request of the same leader, which may be at work for long.
-            if token > self._highest_for(token, adopting=adopting):
-                alone = yield from locking(self._lock, LOCK_EX, until=until, busy=self._busy())
-                try:
+            # Often it was raised while this one waited, by another of the same leader, who may be at work for long.
+            if token == self._highest_for(token, adopting=adopting):
+                return
+            alone = yield from locking(self._lock, LOCK_EX, until=until, busy=self._busy())
+            try:
+                if token > self._highest_for(token, adopting=adopting):  # rule 1: the door alone is no protection
                     yield partial(self._store, token)  # rule 3
-                finally:
-                    release(alone)
+            finally:
+                release(alone)
         finally:
             remove(self._door, held=door)
 
@@ -169,19 +170,18 @@ class Gate:
 class Admission:
     """The block that :meth:`Gate.admitted` returns; it may be entered again."""
 
-    def __init__(self, gate: Gate, token: int) -> None:
-        self._gate = gate
-        self._token = token
+    def __init__(self, entering: Callable[[], Generator[Step, None, FileIO]]) -> None:
+        self._entering = entering
         self._shares: list[FileIO] = []
 
     def __enter__(self) -> None:
-        self._shares.append(taken(self._gate.entering(self._token)))
+        self._shares.append(taken(self._entering()))
 
     def __exit__(self, *_: object) -> None:
         release(self._shares.pop())
 
     async def __aenter__(self) -> None:
-        self._shares.append(await taken_async(self._gate.entering(self._token)))
+        self._shares.append(await taken_async(self._entering()))
 
     async def __aexit__(self, *_: object) -> None:
         release(self._shares.pop())

@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -204,6 +205,19 @@ def test_a_door_whose_holder_died_is_removed(gate, path):
     gate.stamp(1)
 
     assert not door(path).exists()
+
+
+def test_a_door_that_was_tidied_away_lets_nobody_lower_the_watermark(gate, path):
+    with gate.admitted(1):
+        raising = gate._raising(2, until=time.monotonic() + 60)
+        next(raising)
+        door(path).unlink()
+    gate.stamp(3)
+
+    with pytest.raises(StaleToken):
+        next(raising)
+
+    assert gate.highest == 3
 
 
 def test_an_admission_may_be_entered_again(gate, impatient):
