@@ -16,6 +16,7 @@ from leaderlock.fences.http import AsgiFence, WsgiFence
 FOLDER = Path(os.environ["SERVICE_FOLDER"])
 TIMEOUT = float(os.environ.get("SERVICE_TIMEOUT", "10"))
 COUNTER = FOLDER / "counter"
+BETWEEN = 0.015  # reading and writing: longer than a disk needs to store a watermark, so that who comes too early shows
 
 
 def counted() -> int:
@@ -47,12 +48,12 @@ async def _asgi(scope, receive, send):
     match scope["path"].split("/")[1:]:
         case ["count"]:
             await answer(counted())
-        case ["pause"]:
-            await asyncio.sleep(0.05)
+        case ["pause", milliseconds]:
+            await asyncio.sleep(int(milliseconds) / 1000)
             await answer("")
         case ["add"]:
             before = counted()
-            await asyncio.sleep(0.002)
+            await asyncio.sleep(BETWEEN)
             COUNTER.write_text(f"{before + 1}")
             await answer(before + 1)
         case ["slow", name]:
@@ -96,12 +97,12 @@ def _wsgi(environ, start_response):
     match environ["PATH_INFO"].split("/")[1:]:
         case ["count"]:
             return answer(counted())
-        case ["pause"]:
-            time.sleep(0.05)
+        case ["pause", milliseconds]:
+            time.sleep(int(milliseconds) / 1000)
             return answer("")
         case ["add"]:
             before = counted()
-            time.sleep(0.002)
+            time.sleep(BETWEEN)
             COUNTER.write_text(f"{before + 1}")
             return answer(before + 1)
         case ["slow", name]:
