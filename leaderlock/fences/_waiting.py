@@ -60,6 +60,6 @@ async def _in_a_thread(work: Callable[[], object]) -> None:
             await asyncio.wait([working])
         except asyncio.CancelledError as error:
             cancelled = error
-    working.result()
     if cancelled is not None:
-        raise cancelled
+        raise cancelled from working.exception()
+    working.result()
