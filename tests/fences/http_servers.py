@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[2]
 
 COMMANDS = {
     "uvicorn": "uvicorn tests.fences.http_service:asgi --workers 2 --port {port} --timeout-keep-alive 60 "
-    "--timeout-worker-healthcheck 60 --log-level warning",
+    "--timeout-worker-healthcheck 10 --log-level warning",
     "gunicorn": "gunicorn tests.fences.http_service:wsgi --workers 2 --threads 8 --bind 127.0.0.1:{port} "
     "--keep-alive 60 --log-level warning",
 }
