@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from queue import SimpleQueue
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from leaderlock._thread import OwnThread
@@ -21,24 +22,33 @@ class Callbacks:
     def __init__(self) -> None:
         self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._thread = OwnThread("callbacks", self._run)
-        self._stopped = False
+        self._is_over = False
 
     def call(self, callback: Callable[[], object]) -> None:
-        if self._stopped:  # somebody still listens to what a closed client has lost: nobody waits for him any more
-            threading.Thread(target=_make, args=(callback,), name="leaderlock-callback", daemon=True).start()
-            return
         self._queue.put(callback)
-        self._thread.start()
+        if self._is_over:  # somebody still listens to what a closed client has lost: nobody waits for him any more
+            threading.Thread(target=self._make_rest, name="leaderlock-callback", daemon=True).start()
+        else:
+            self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Make the calls that are queued, then end; wait for that at most ``timeout`` seconds."""
-        self._stopped = True
         self._queue.put(None)
         self._thread.join(timeout)
 
     def _run(self) -> None:
         while (callback := self._queue.get()) is not None:
             _make(callback)
+        # In this order: what came before this line is made here, and whoever comes after it sees to his own.
+        self._is_over = True
+        self._make_rest()
+
+    def _make_rest(self) -> None:
+        with suppress(Empty):
+            while True:
+                callback = self._queue.get_nowait()
+                if callback is not None:  # stopped twice
+                    _make(callback)
 
 
 def _make(callback: Callable[[], object]) -> None:

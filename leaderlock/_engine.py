@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from leaderlock._attendance import Attendance
 from leaderlock._backoff import BackOff
@@ -25,35 +25,24 @@ from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
-from leaderlock._protocol.candidacy import Candidacy, LossReason, Lost, News
+from leaderlock._outward import Outward
+from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
-    Arm,
-    Ask,
     Close,
-    Closed,
-    Disarm,
-    Effect,
     Event,
     Failure,
     Fired,
-    Kind,
-    Put,
     RenewNow,
-    Retry,
-    Scan,
-    Tell,
     Unanswered,
-    Unwatch,
     Viewed,
-    Warn,
-    Watch,
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
 from leaderlock._protocol.records import name_key
-from leaderlock._terms import Audience, Terms
+from leaderlock._renewals import Renewals
+from leaderlock._terms import Terms
 from leaderlock._watchlist import Watchlist
 from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
@@ -67,6 +56,9 @@ JUMP: Final = 1.0
 
 PAUSE: Final = 0.05
 """Seconds between two attempts of a caller who waits for a renewal, where no answer comes earlier."""
+
+IMPATIENCE: Final = 10
+"""How many interruptions of one call are borne."""
 
 AT_LEAST: Final = 0.05
 """Seconds that a call may take even where the caller's budget is spent: what a look at a healthy store needs."""
@@ -95,7 +87,6 @@ class Engine:
         self._journal = Journal(self.callbacks)
         self._backend = backend
         self._calls = Calls(backend, clock)
-        self._back_off = BackOff(terms.wait, terms.timing.ttl)
         self._lock = threading.RLock()
         self._is_busy = False
         self._is_abandoned = False
@@ -103,7 +94,7 @@ class Engine:
             clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, at_end=self._bury
         )
         self._ended = Bell()
-        self._renewal_bells: tuple[Bell, ...] = ()
+        self._renewals = Renewals()
         self._wall_offset = clock.now().wall - clock.now().boot
         attempt = terms.timing.attempt
         self._lanes = {
@@ -112,6 +103,14 @@ class Engine:
         }
         self._attendance = Attendance(self._lanes[LaneName.NAMES].push)
         self._watches = Watchlist(backend, self._journal, self._attendance.woken)
+        self._outward = Outward(
+            lanes=self._lanes,
+            clockwork=self._clockwork,
+            watches=self._watches,
+            journal=self._journal,
+            back_off=BackOff(terms.wait, terms.timing.ttl),
+            ended=self._ended,
+        )
         self.setting = terms.setting(backend.traits)
         self._machine = Machine(self.setting)
         _engines.add(self)
@@ -156,7 +155,12 @@ class Engine:
         except BaseException as error:
             # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
             unknown = OutcomeUnknown(f"{INTERRUPTED} by {type(error).__name__}")
-            fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
+            for _ in range(IMPATIENCE):
+                try:
+                    fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
+                    break
+                except BaseException:  # Ctrl-C again: it must not leave a call of which nothing is heard any more
+                    continue
             raise
 
     def attend(self, name: str, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
@@ -191,11 +195,11 @@ class Engine:
                 )
             self._step(event, mine)
         match event:
-            case Answered():
+            case Answered(puts):
                 self._journal.store_answered()
-                self._tell_renewal(event)
-            case Unanswered():
-                self._tell_renewal(event)
+                self._renewals.answered(puts)
+            case Unanswered(puts):
+                self._renewals.answered(puts)
             case Viewed():
                 self._journal.store_answered()
             case _:
@@ -205,9 +209,9 @@ class Engine:
         """One step of the machine, with the lock held: all of it, or none of this machine ever again."""
         self._is_busy = True
         try:
-            self._dispatch(self._machine.handle(event, self.clock.now()), mine)
+            self._outward.carry_out(self._machine.handle(event, self.clock.now()), mine)
         except UsageError:
-            self._dispatch(self._machine.drain(), None)
+            self._outward.carry_out(self._machine.drain(), None)
             raise
         except BaseException as error:
             self._collapse(error)
@@ -225,48 +229,13 @@ class Engine:
         self._clockwork.cancel_timers()
         self._watches.unwatch_all()
         self._machine = Machine(self.setting)
-        self._dispatch(effects, None)
+        self._outward.carry_out(effects, None)
 
     def refuse(self) -> None:
         """Raise what the caller of a dead engine is owed."""
         if self.is_forked:
             raise UsageError("this lease belongs to the parent process: campaign again in the child")
         raise UsageError("this client is closed: open another with connect()")
-
-    # -- effects out
-
-    def _dispatch(self, effects: list[Effect], mine: Handed | None) -> None:
-        for effect in effects:
-            match effect:
-                case Put() | Ask() | Scan():
-                    if mine is None or not mine.takes(effect):
-                        self._lanes[effect.lane].push(effect)
-                case Tell(candidacy, news):
-                    self._tell(candidacy, news)
-                case Arm(timer, until, patiently):
-                    self._clockwork.set(timer, until, patiently=patiently)
-                case Retry(timer, failures):
-                    self._clockwork.set_in(self._back_off(failures), timer)
-                case Disarm(timer):
-                    self._clockwork.cancel(timer)
-                case Watch(key):
-                    self._watches.watch(key)
-                case Unwatch(key):
-                    self._watches.unwatch(key)
-                case Warn(message):
-                    self._journal.warn("%s", message)
-                case Closed():
-                    self._ended.ring()
-
-    def _tell(self, candidacy: Candidacy, news: News) -> None:
-        self._journal.news(candidacy, news)
-        audience = cast("Audience | None", candidacy.audience)
-        if audience is None:
-            return
-        try:
-            audience.tell(news)
-        except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
-            _log.exception("the news of %r could not be told", candidacy.name)
 
     # -- time
 
@@ -292,20 +261,12 @@ class Engine:
             with suppress(LeaderLockError):  # as above
                 self._step(RenewNow(suspect=True), None)
 
-    # -- renewing before it is due
-
-    def _tell_renewal(self, event: Answered | Unanswered) -> None:
-        if self._renewal_bells and any(put.kind is Kind.RENEW for put in event.puts):
-            for bell in self._renewal_bells:
-                bell.ring()
+    # -- waiting
 
     def renew(self, enough: Callable[[], bool], budget: float) -> bool:
         """Renew now and wait until ``enough()``, at most ``budget`` seconds; returns whether it came to that."""
         until = self.clock.boot() + budget
-        bell = Bell()
-        with self._lock:
-            self._renewal_bells = (*self._renewal_bells, bell)
-        try:
+        with self._renewals.heard() as bell:
             while not enough():
                 left = until - self.clock.boot()
                 if left <= 0 or self.is_closed:
@@ -315,9 +276,6 @@ class Engine:
                 if not enough():
                     self.clock.wait(bell, min(left, PAUSE))
             return True
-        finally:
-            with self._lock:
-                self._renewal_bells = tuple(other for other in self._renewal_bells if other is not bell)
 
     def wait_for(self, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
         """Wait until ``done()``, looking whenever ``bell`` rings, or until that instant of the first clock."""
@@ -398,21 +356,10 @@ class Engine:
         with self._lock:
             ended = UsageError("this client was not closed, and nobody holds it any more")
             effects = self._machine.collapse(LossReason.CLOSED, ended)
-            self._warn_of_lost(effects)
-            self._dispatch(effects, None)
+            self._journal.collected(effects)
+            self._outward.carry_out(effects, None)
         self._let_go_of_store()
         self.callbacks.stop(0.0)
-
-    def _warn_of_lost(self, effects: list[Effect]) -> None:
-        """Whoever led on a client that nobody held meant to go on, and must be told that he does not."""
-        if names := [
-            effect.candidacy.name for effect in effects if isinstance(effect, Tell) and isinstance(effect.news, Lost)
-        ]:
-            self._journal.warn(
-                "the client that led %s was garbage-collected: its leases are over, and others may lead. Keep the "
-                "client for as long as you lead, or use `with connect(…) as client`",
-                ", ".join(map(repr, names)),
-            )
 
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""

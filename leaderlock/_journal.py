@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Iterable
 from typing import Final
 
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import INTERRUPTED
 from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, Waiting, Why
+from leaderlock._protocol.events import Effect, Tell
 
 __all__ = ["Journal"]
 
@@ -53,6 +55,18 @@ class Journal:
                     self._record(logging.WARNING, candidacy, "the store does not answer candidates: %s", detail)
             case _:
                 pass
+
+    def collected(self, effects: Iterable[Effect]) -> None:
+        """Whoever led on a client that nobody held meant to go on, and must be told that he does not."""
+        names = [
+            effect.candidacy.name for effect in effects if isinstance(effect, Tell) and isinstance(effect.news, Lost)
+        ]
+        if names:
+            self.warn(
+                "the client that led %s was garbage-collected: its leases are over, and others may lead. Keep the "
+                "client for as long as you lead, or use `with connect(…) as client`",
+                ", ".join(map(repr, names)),
+            )
 
     def store_answered(self) -> None:
         self._is_store_away = False

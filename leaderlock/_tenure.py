@@ -43,7 +43,7 @@ class Tenure:
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may interrupt who holds it, and is refused then
         self._seeks = False
         self._lease: Lease | None = None
         self.trouble: Exception | None = None

@@ -45,7 +45,7 @@ from leaderlock.backend import (
 from leaderlock.errors import BackendRefused, MemoryGone
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
-from leaderlock_sqlite._errors import error_at_commit
+from leaderlock_sqlite._errors import error_at_commit, says_wait
 from leaderlock_sqlite._file import Connection, check_place
 from leaderlock_sqlite._identity import is_same_file
 from leaderlock_sqlite._pool import Pool
@@ -72,6 +72,8 @@ __all__ = ["SqliteBackend", "open_backend"]
 _MAX_BATCH: Final = 1000
 _MAX_VALUE: Final = 1 << 20
 _MOST_SHOWN: Final = 8
+_READING: Final = "BEGIN"
+_WRITING: Final = "BEGIN IMMEDIATE"
 _NOTHING: Final = Seen(None, ABSENT)
 
 
@@ -132,8 +134,7 @@ class SqliteBackend(Backend):
         known = self._newest
         with self._writing(deadline), self._pool.use(deadline) as connection:
             raw = connection.raw
-            raw.execute("BEGIN IMMEDIATE")
-            mark = find_mark(raw, self._namespace)
+            mark = self._begin(connection, _WRITING, deadline)
             if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
                 raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
             mark = advanced(mark)
@@ -194,16 +195,27 @@ class SqliteBackend(Backend):
         """A read transaction on a namespace whose birth mark stands; lays one where none does."""
         known = self._newest
         with self._pool.use(deadline) as connection:
-            raw = connection.raw
-            raw.execute("BEGIN")
-            mark = find_mark(raw, self._namespace)
+            mark = self._begin(connection, _READING, deadline)
             if mark is None or not self._stands(mark, connection, known):
-                raw.execute("ROLLBACK")
-                mark = self._lay_mark(connection, known)
-                raw.execute("BEGIN")
+                connection.raw.execute("ROLLBACK")
+                mark = self._lay_mark(connection, known, deadline)
+                self._begin(connection, _READING, deadline)
             yield connection, mark
-            raw.execute("COMMIT")
+            connection.raw.execute("COMMIT")
         self._note(known, mark)
+
+    def _begin(self, connection: Connection, how: str, deadline: float) -> Mark | None:
+        """Begin a transaction, and find the namespace's mark in it. Locks are waited for until ``deadline``."""
+        raw = connection.raw
+        while True:
+            try:
+                raw.execute(how)
+                return find_mark(raw, self._namespace)
+            except sqlite3.Error as error:
+                if not says_wait(error) or time.monotonic() >= deadline:
+                    raise
+                if raw.in_transaction:
+                    raw.execute("ROLLBACK")
 
     def _stands(self, mark: Mark, connection: Connection, known: Mark | None) -> bool:
         """Whether the mark still says what the store remembers. ``known`` was noted before the transaction began."""
@@ -211,10 +223,9 @@ class SqliteBackend(Backend):
             return False
         return known is None or known.birth != mark.birth or known.writes <= mark.writes
 
-    def _lay_mark(self, connection: Connection, known: Mark | None) -> Mark:
+    def _lay_mark(self, connection: Connection, known: Mark | None, deadline: float) -> Mark:
         raw = connection.raw
-        raw.execute("BEGIN IMMEDIATE")
-        mark = find_mark(raw, self._namespace)
+        mark = self._begin(connection, _WRITING, deadline)
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
             floor = max(now(), known.stamp + 1 if known else 0)
@@ -257,10 +268,10 @@ class SqliteBackend(Backend):
 
     def _changes_since(self, stamp: int, memory: str, *, timeout: float) -> Changes:
         known = self._newest
-        with self._pool.use(time.monotonic() + timeout) as connection:
+        deadline = time.monotonic() + timeout
+        with self._pool.use(deadline) as connection:
             raw = connection.raw
-            raw.execute("BEGIN")
-            mark = find_mark(raw, self._namespace)
+            mark = self._begin(connection, _READING, deadline)
             if mark is None or not self._stands(mark, connection, known):
                 # Said once: whoever is woken reads, and lays a new mark.
                 changes = Changes(stamp, "", None if memory else ())

@@ -9,7 +9,7 @@ from typing import Final
 
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
 
-__all__ = ["error_at_commit", "error_before_commit"]
+__all__ = ["error_at_commit", "error_before_commit", "says_wait"]
 
 _REFUSALS: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged; stop its users, move it and its -wal and -shm away, and start again",
@@ -28,10 +28,15 @@ _REFUSALS: Final[Mapping[int, str]] = {
 _WAITING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 
+def says_wait(error: sqlite3.Error) -> bool:
+    """Whether somebody else held a lock, and it may help to ask again."""
+    return _primary(error) in _WAITING
+
+
 def error_before_commit(error: sqlite3.Error, path: Path) -> BackendError:
     """What an error means while no COMMIT was sent: nothing was applied, whatever it says."""
     code = _primary(error)
-    if code in _WAITING:
+    if says_wait(error):
         return BackendUnavailable(f"{path}: another process held the lock for longer than the time-out ({error})")
     if code in _REFUSALS:
         return BackendRefused(f"{path}: {_REFUSALS[code]} ({error})")

@@ -21,20 +21,22 @@ __all__ = ["Connection", "check_place", "open_connection"]
 
 _APPLICATION_ID: Final = 0x4C4C4B53
 _SCHEMA_VERSION: Final = 1
+_PATIENCE: Final = 3
+"""Milliseconds. SQLite waits for a lock by sleeping, longer each time, up to 0.1 s: behind a process that writes
+without a pause it may not come to its turn in a second. So it is to give up soon, and is asked anew."""
 _OWNED: Final = (f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_version = {_SCHEMA_VERSION}")
 
 
 class Connection:
     """One connection, and which file it is open on: the path may since have come to mean another."""
 
-    __slots__ = ("file", "node", "path", "patience", "raw")
+    __slots__ = ("file", "node", "path", "raw")
 
     def __init__(self, raw: sqlite3.Connection, path: str, node: tuple[int, int], file: str) -> None:
         self.raw = raw
         self.path = path
         self.node = node
         self.file = file
-        self.patience = -1.0
 
     def is_on_its_path(self) -> bool:
         """Whether the path still leads to the file that this connection has open."""
@@ -44,22 +46,6 @@ class Connection:
         except OSError:
             return False
         return (found.st_dev, found.st_ino) == self.node
-
-    def is_usable(self, deadline: float) -> bool:
-        """Whether it is on its path and could be told to wait for locks no longer than ``deadline``."""
-        try:
-            self.wait_until(deadline)
-        except sqlite3.Error:
-            return False
-        return self.is_on_its_path()
-
-    def wait_until(self, deadline: float) -> None:
-        """Let SQLite wait for locks no longer than ``deadline``."""
-        left = max(0.0, deadline - time.monotonic())
-        # Setting it costs as much as a small read, so a setting that fits well enough stays.
-        if not 0.8 * left <= self.patience <= left:
-            self.patience = 0.95 * left
-            self.raw.execute(f"PRAGMA busy_timeout = {int(self.patience * 1000)}")
 
 
 def check_place(path: Path) -> None:
@@ -133,6 +119,7 @@ def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connectio
     # FULL: NORMAL may lose acknowledged commits at a power cut, and with them tokens.
     raw.execute("PRAGMA synchronous = FULL")
     raw.execute("PRAGMA fullfsync = ON")
+    raw.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
     return connection
 
 

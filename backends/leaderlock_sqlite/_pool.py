@@ -82,7 +82,7 @@ class Pool:
                     self._used.add(connection)
             if connection is None:
                 return self._open(deadline)
-            if connection.is_usable(deadline):
+            if connection.is_on_its_path():
                 return connection
             self.give_back(connection, keep=False)
 

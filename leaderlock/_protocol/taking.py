@@ -22,6 +22,9 @@ __all__ = ["Taking"]
 LOOK_EVERY: Final = 0.4
 """The share of a ttl after which a candidate looks again without having been woken: a little more than a holder takes
 between renewals, so that where watches work each of these wakes it, and it reads no more often than that."""
+LOOK_AT_LEAST: Final = 0.8
+"""The share of a ttl after which a candidate looks at the name itself, however often its holder is seen to move: each
+third time that one renews. What a watch should have told of the name may have been lost."""
 
 
 class Taking:
@@ -81,9 +84,10 @@ class Taking:
         A name may be deleted a day after it was last written (rule 19). Then ABSENT comes back, in some stores other
         stamps too, and an old floor is no floor; so nothing rests on a look that is anywhere near that old.
         """
-        if name.epoch != self._memory.epoch or name.seen_at is None:
-            return False
-        return Deadline.after(name.seen_at, self._setting.timing.longest).is_ahead(now)
+        return name.epoch == self._memory.epoch and self._was_seen_within(self._setting.timing.longest, name, now)
+
+    def _was_seen_within(self, seconds: float, name: Name, now: Instant) -> bool:
+        return name.seen_at is not None and Deadline.after(name.seen_at, seconds).is_ahead(now)
 
     def _look(self, name: Name) -> None:
         if not name.asking:
@@ -136,7 +140,11 @@ class Taking:
 
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
         """Wait for the earliest of a wake-up, the end of the observation, and the next look."""
-        look = Deadline.after(now, self._setting.timing.ttl * LOOK_EVERY)
+        ttl = self._setting.timing.ttl
+        if not self._was_seen_within(ttl * LOOK_AT_LEAST, name, now):
+            # Every other wake puts off the timer below. Nothing but a look at the name may put off the look at it.
+            self._look(name)
+        look = Deadline.after(now, ttl * LOOK_EVERY)
         patiently = waiting.until is not None and waiting.until.to_wait(now) < look.to_wait(now)
         until = waiting.until if patiently and waiting.until is not None else look
         self._setting.say(Arm(("name", name.name), until, patiently=patiently))
@@ -152,19 +160,18 @@ class Taking:
             if waiting.why is Why.FOREIGN:
                 self._setting.say(Warn(waiting.detail))
 
-    def _watch(self, name: Name, rival: str | None) -> None:
-        """Watch the name and the one session that holds it."""
-        if not name.watched and rival is not None:
-            name.watched = True
-            self._setting.say(Watch(name.key))
-        if rival == name.rival:
-            return
-        self._unwatch_rival(name)
-        if rival is not None:
+    def _watch(self, name: Name, rival: str) -> None:
+        """Watch the name and the one session that holds it, and look afterwards: before, nobody would have told."""
+        if rival != name.rival:
+            self._unwatch_rival(name)
             name.rival = rival
             if not self._waiters[rival]:
                 self._setting.say(Watch(session_key(rival)))
             self._waiters[rival][name] = None
+        if not name.watched:
+            name.watched = True
+            self._setting.say(Watch(name.key))
+            self._look(name)
 
     def _unwatch_rival(self, name: Name) -> None:
         rival, name.rival = name.rival, None

@@ -55,6 +55,68 @@ names: ['guarded', 'job'] lost: []
 """
 
 
+IN_ASYNCIO = """
+import asyncio, os
+from leaderlock import NotLeader, aio, only_on_leader
+
+namespace = os.environ["NAMESPACE"]
+
+
+async def main():
+    async with aio.connect(ttl=5.0, namespace=namespace) as one, aio.connect(ttl=5.0, namespace=namespace) as other:
+        await one.init()
+
+        waits = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        async with one.election("job", timeout=20) as lease:
+            await lease.save_note(b"page 7")
+            await lease.ensure(4)
+            cancelled = asyncio.create_task(
+                other.election("job").campaign(on_waiting=lambda why: loop.call_soon_threadsafe(waits.set))
+            )
+            async with asyncio.timeout(20):
+                await waits.wait()
+            cancelled.cancel()
+            await asyncio.wait([cancelled])
+            next_one = asyncio.create_task(other.election("job").campaign())
+            try:
+                await other.election("job2", wait=False, timeout=10).campaign()
+                await one.election("job2", wait=False).campaign()
+            except NotLeader:
+                print("cancelled:", cancelled.cancelled(), "waiting:", not next_one.done())
+
+        async with asyncio.timeout(20):
+            follower = await next_one
+        print("later token:", follower.token > lease.token, "the note:", follower.note.decode())
+
+        crowd = await one.campaign_all([f"crowd-{number}" for number in range(200)], timeout=20)
+        print("crowd:", len(crowd), all(lease.is_held for lease in crowd.values()))
+        rivals = [asyncio.create_task(other.election(name).campaign()) for name in crowd]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(lease.resign() for lease in crowd.values()))
+        async with asyncio.timeout(30):
+            taken = await asyncio.gather(*rivals)
+        print("handed over:", all(late.token > crowd[late.name].token for late in taken))
+
+        @only_on_leader("guarded", client=one)
+        async def guarded():
+            return aio.current().token > 0
+
+        print("guarded:", await guarded())
+
+
+asyncio.run(main())
+"""
+SAID_IN_ASYNCIO = """\
+cancelled: True waiting: True
+later token: True the note: page 7
+crowd: 200 True
+handed over: True
+guarded: True
+"""
+
+
 @pytest.fixture(params=["sqlite", *stores.STORES])
 def url(request, tmp_path):
     """Where the store is: all that the program is told of it."""
@@ -77,12 +139,15 @@ def environment(url):
     return {**os.environ, "LEADERLOCK_URL": url, "NAMESPACE": f"program-{uuid.uuid4().hex[:12]}"}
 
 
-def test_one_program_runs_unchanged_on_every_store(environment):
+@pytest.mark.parametrize(
+    ("program", "says"), [(PROGRAM, SAYS), (IN_ASYNCIO, SAID_IN_ASYNCIO)], ids=["threads", "asyncio"]
+)
+def test_one_program_runs_unchanged_on_every_store(environment, program, says):
     ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=environment, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=100, check=False
     )
 
-    assert (ran.returncode, ran.stdout) == (0, SAYS), ran.stderr
+    assert (ran.returncode, ran.stdout) == (0, says), ran.stderr
 
 
 def test_one_command_line_runs_unchanged_on_every_store(environment):

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from leaderlock import UsageError, connect
+from leaderlock import UsageError, connect, only_on_leader
 from leaderlock._engine import Engine
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
@@ -139,6 +139,31 @@ def test_an_interrupted_campaign_cannot_win_later(client, rival, backend, clock,
     assert client.election("a").campaign(timeout=5).is_held
 
 
+def test_a_second_ctrl_c_in_the_handling_of_the_first_leaves_nothing_under_way(
+    client, rival, backend, clock, eventually
+):
+    def interrupt():
+        sys.settrace(trace)
+        raise KeyboardInterrupt
+
+    def trace(frame, event, _):
+        if frame.f_code.co_name == "fail":
+            sys.settrace(None)
+            raise KeyboardInterrupt
+
+    client.election("b").campaign()
+    backend.before(interrupt, when=lambda keys: keys[0] == "name/a")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            client.election("a").campaign()
+    finally:
+        sys.settrace(None)
+
+    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    assert rival.election("a").leader() is None
+    assert client.election("a").campaign(timeout=5).is_held
+
+
 def test_a_campaign_interrupted_while_its_take_is_late_frees_the_name(client, rival, backend, clock, eventually):
     client.election("b").campaign()
     backend.inject(Fault.LATE, when=lambda keys: keys[0] == "name/a")
@@ -178,6 +203,27 @@ def test_a_signal_handler_that_calls_leaderlock_in_the_middle_of_leaderlock_is_r
     assert "signal handler" in refused[0]
     lease.check()
     assert not engine._is_busy
+
+
+def test_a_signal_handler_that_calls_the_function_it_has_interrupted_is_refused_and_nothing_hangs(client, backend):
+    """While the function's first call is at the store."""
+    refused = []
+
+    @only_on_leader("a", client=client)
+    def act():
+        return "acted"
+
+    def handler():
+        try:
+            act()
+        except UsageError as error:
+            refused.append(str(error))
+
+    client.election("b").campaign()
+    backend.before(handler, when=lambda keys: keys[0] == "name/a")
+
+    assert act() == "acted"
+    assert refused
 
 
 def test_a_real_signal_handler_may_resign(tmp_path):

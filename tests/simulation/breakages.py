@@ -4,7 +4,8 @@ Each entry of the list at the end of the protocol's page stands in one of the tw
 observation is seen by figures alone (``test_figures.py``). Not here, since safety does not need them (they save time,
 or are second belts): that nothing is buried on unsettled memory; that an absent session is observed before it is
 buried, as the swap expects its absence; that a passed deadline is never revived, as far as claims go (its news are
-here); the ttl after which a take in doubt is not believed any more.
+here); the ttl after which a take in doubt is not believed any more; that who begins to watch a name looks at it
+afterwards (``test_rules_of_names.py``).
 
 The core differs from the page on purpose in two places, and is broken there where it keeps the rule. What is unknown
 (a renewal, a release, a note, a touch) is swapped again and not read first: the swap decides. And an own name that

@@ -149,4 +149,11 @@ OF_MEMORY_AND_PROGRESS: Final = (
         budget=100,
         seen_by="liveness",
     ),
+    broken(
+        "a holder that moves puts off the look at its names",
+        Change("taking.py", "if not self._was_seen_within(ttl * LOOK_AT_LEAST, name, now):", "if False:"),
+        profiles="scribbling",
+        budget=100,
+        seen_by="liveness",
+    ),
 )

@@ -29,6 +29,8 @@ def heal(history: History) -> None:
     _rest(history, wait)
     _lead(history, wait)
     if history.world.chance(0.3):
+        _hand_over(history)
+    if history.world.chance(0.3):
         _hurry(history, wait)
         _inherit(history, wait)
     if set(QUICK_CLEANING) <= set(history.profile.constants) and history.world.chance(0.3):
@@ -64,6 +66,40 @@ def _lead(history: History, wait: float) -> None:
         return [name for name in history.names if _leader(history, name) is None]
 
     _require(history, 4 * wait + 10, lambda: not without(), lambda: f"nobody leads {without()}")
+
+
+def _hand_over(history: History) -> None:
+    """What is released is led by the one who waits for it: soon, and all the same where no watch tells of names."""
+    ttl = max(history.profile.ttls)
+    # At the longest, both sides first wait for a scan to get out of the way, which takes as long as an attempt.
+    _follow(history, within=0.5 * ttl + 0.5)
+    history.hears_of_names = False
+    _follow(history, within=1.8 * ttl)
+    history.hears_of_names = True
+
+
+def _follow(history: History, *, within: float) -> None:
+    """One seat campaigns for all that the others lead, and these resign a moment later."""
+    world = history.world
+    for seat in history.seats:
+        for candidacy in tuple(seat.tried.values()):
+            if candidacy.campaigns:
+                seat.leave(candidacy)
+    world.run(world.now + 1.0)
+    leaders = {name: _leader(history, name) for name in history.names}
+    follower = world.random.choice([seat for seat in history.seats if seat not in leaders.values()] or history.seats)
+    wanted = {name: leader for name, leader in leaders.items() if leader is not None and leader is not follower}
+    for number, (name, leader) in enumerate(wanted.items()):
+        follower.campaign(name, patient=True)
+        if number == 0:
+            world.run(world.now + 1.0)  # so that it knows the session of whoever leads the others too
+        world.after(world.random.random() * 0.05, leader.leave, leader.tried[name])
+
+    def behind() -> list[str]:
+        return [name for name in wanted if _leader(history, name) is not follower]
+
+    _require(history, within, lambda: not behind(), lambda: f"nobody leads {behind()}, which were resigned")
+    history.checks.counts["resignations followed"] += len(wanted)
 
 
 def _hurry(history: History, wait: float) -> None:

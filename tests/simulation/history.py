@@ -46,6 +46,8 @@ class History:
         self.checks = Checks(world, self.store)
         self.keeps_memory = world.chance(profile.keeps_memory)
         self.watchers: defaultdict[str, set[Process]] = defaultdict(set)
+        self.hears_of_names = True
+        """Whether any watch tells of a name that changed; of sessions it may tell all the same."""
         self.store.changed = self._changed
         self.hosts = self._hosts()
         self.names = tuple(f"n{number}" for number in range(profile.names))
@@ -110,6 +112,8 @@ class History:
 
     def _wake(self, key: str) -> None:
         world, profile = self.world, self.profile
+        if key.startswith("name/") and not self.hears_of_names:
+            return
         deaf = 0.0 if self.network.calm else profile.deaf
         for process in sorted(self.watchers.get(key, ()), key=lambda process: process.label):
             if not world.chance(deaf):

@@ -60,6 +60,7 @@ class Store:
         if memory not in (self.memory, FORCE):
             raise Gone
         answers: list[Answer] = []
+        changed: list[str] = []
         for write in writes:
             there = self.registers.get(write.key, _NOTHING)
             if write.expected not in (there.stamp, FORCE):
@@ -75,8 +76,11 @@ class Store:
                 self.registers[write.key] = Seen(write.value, stamp)
                 answers.append(Swapped(stamp))
             self.applied(write)
-            self.changed(write.key)
+            changed.append(write.key)
         self._remember()
+        # Only now: whoever is told looks, and must not find what was before.
+        for key in changed:
+            self.changed(key)
         return answers
 
     def scan(self, prefix: str) -> list[tuple[str, Seen]]:

@@ -7,21 +7,24 @@ import itertools
 import pytest
 
 from leaderlock._protocol import cleaning
-from leaderlock._protocol.candidacy import Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
+from leaderlock._protocol.candidacy import Candidacy, Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
 from leaderlock._protocol.cleaning import CLEAN
 from leaderlock._protocol.events import (
     Ask,
+    Campaign,
     Fired,
     Kind,
     Put,
     Resign,
     SaveNote,
     Viewed,
+    Watch,
     Withdraw,
     Woken,
 )
 from leaderlock._protocol.reading import read_name, read_session
 from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord
+from leaderlock._protocol.session import RENEW
 from leaderlock.backend import DELETE, Write
 from leaderlock.errors import MemoryGone
 
@@ -91,6 +94,37 @@ def test_rule_8_what_a_watch_shows_late_takes_nothing_from_who_came_since(store,
     assert theirs.leads
     assert candidacy.campaigns
     assert name_in(store).token == theirs.token
+
+
+def test_who_begins_to_watch_a_name_looks_at_it_afterwards_also_where_its_holder_is_known(client, rival):
+    """What happens between a look and the watch would be told by nobody."""
+    client.campaign("m")
+    client.campaign("n")
+    rival.campaign("m")
+    candidacy = Candidacy("n", patient=True)
+    rival.machine.handle(Campaign(candidacy), rival.now)
+    seen = rival.backend.read(["name/n"], timeout=1)
+
+    effects = rival.machine.handle(Viewed(seen, rival.now), rival.now)
+
+    [watch] = [at for at, effect in enumerate(effects) if isinstance(effect, Watch) and effect.key == "name/n"]
+    assert [
+        at for at, effect in enumerate(effects) if isinstance(effect, Ask) and "name/n" in effect.keys and at > watch
+    ]
+
+
+def test_a_release_of_which_no_watch_tells_is_seen_though_the_holder_goes_on_renewing(client, rival):
+    """The holder's moves are no news of its names, and must not put off the look at them."""
+    client.campaign("kept")
+    held, candidacy = client.campaign(), rival.campaign()
+    client.do(Resign(held))
+    session = f"session/{own_session(client)}"
+
+    for third in range(1, 5):
+        client.do(Fired(RENEW), at=third * TTL / 3)
+        rival.do(Woken(session, None), at=third * TTL / 3)
+
+    assert candidacy.leads
 
 
 @pytest.mark.parametrize(

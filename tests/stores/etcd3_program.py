@@ -12,6 +12,8 @@ import etcd3
 
 import leaderlock
 from leaderlock.backend import ABSENT, Write
+from leaderlock.errors import StaleToken
+from leaderlock.fences.etcd import EtcdFence
 from leaderlock_etcd import from_client
 
 TIMEOUT = 10.0
@@ -30,6 +32,20 @@ def connected(settings: dict[str, object]) -> etcd3.Etcd3Client:
             time.sleep(0.1)
         else:
             return client
+
+
+def fenced(client: etcd3.Etcd3Client) -> list[str]:
+    """What a new leader and an old one come to, and what they leave."""
+    fence, put = EtcdFence(client, "/tests/fence"), client.transactions.put
+    fence.stamp(9)
+    fence.transaction([put("/tests/fenced", "new")], token=10)
+    try:
+        fence.transaction([put("/tests/fenced", "late")], token=9)
+    except StaleToken as error:
+        found = str(error.highest)
+    client.put("/tests/fence", "damage")
+    fence.adopt(11)
+    return [found, client.get("/tests/fenced")[0].decode(), str(fence.highest())]
 
 
 def main(settings: dict[str, object]) -> dict[str, object]:
@@ -58,6 +74,7 @@ def main(settings: dict[str, object]) -> dict[str, object]:
         "woken": was_woken,
         "token": token,
         "held": is_held,
+        "fenced": fenced(client),
         "theirs": client.get("/tests/theirs")[0].decode(),
     }
 

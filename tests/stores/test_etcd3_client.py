@@ -1,4 +1,4 @@
-"""The driver on the channel of a client of the package etcd3 itself.
+"""The driver on the channel of a client of the package etcd3 itself, and the fence over it.
 
 That package (0.12.0, of 2020) can be imported only beside a protobuf that is as old, so it lives in an environment of
 its own, made once and kept in ``.venv-etcd3``.
@@ -90,6 +90,7 @@ def expect(found):
         "stands": True,
         "woken": True,
         "held": True,
+        "fenced": ["10", "new", "11"],
         "theirs": "kept",
     }
 

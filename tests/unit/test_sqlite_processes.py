@@ -80,6 +80,30 @@ def look(backend, key=KEY):
     return backend.read([key], timeout=TIMEOUT).seen[key]
 
 
+def test_a_process_that_writes_without_a_pause_does_not_keep_others_from_their_turn(backend, url):
+    """Its lock is free for moments only; SQLite's own waiting, which is by longer and longer sleeps, misses them."""
+    body = """
+import threading
+def work(key):
+    while True:
+        put(key, lambda value: b"x")
+for number in range(3):
+    threading.Thread(target=work, args=(f"k{number}",), daemon=True).start()
+print("writing", flush=True)
+sys.stdin.read()
+"""
+    view = backend.read([KEY], timeout=TIMEOUT)
+    stamp = view.seen[KEY].stamp
+    with program(url, body) as writing:
+        assert writing.stdout.readline() == "writing\n"
+        until = time.monotonic() + 4
+
+        while time.monotonic() < until:
+            (answer,) = backend.swap([Write(KEY, stamp, b"y")], view.memory, timeout=0.7)
+            stamp = answer.stamp
+            time.sleep(0.02)  # chaos: comes at any moment of the others'
+
+
 def test_eight_processes_lose_no_increment(backend, url):
     body = f"for _ in range(50): put({KEY!r}, lambda value: str(int(value or 0) + 1).encode())"
 

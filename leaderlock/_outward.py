@@ -1,0 +1,78 @@
+"""What follows from a step of the machine, carried out: calls handed on, timers set, watches kept, news told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+from leaderlock._backoff import BackOff
+from leaderlock._bell import Bell
+from leaderlock._clockwork import Clockwork
+from leaderlock._handed import Handed
+from leaderlock._journal import Journal
+from leaderlock._lane import Lane
+from leaderlock._protocol.candidacy import Candidacy, News
+from leaderlock._protocol.events import Arm, Ask, Closed, Disarm, Effect, Put, Retry, Scan, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.events import Lane as LaneName
+from leaderlock._terms import Audience
+from leaderlock._watchlist import Watchlist
+
+__all__ = ["Outward"]
+
+_log: Final = logging.getLogger("leaderlock")
+
+
+class Outward:
+    """Where effects go. Called with the engine's lock held; waits for nothing and nobody."""
+
+    def __init__(
+        self,
+        *,
+        lanes: Mapping[LaneName, Lane],
+        clockwork: Clockwork,
+        watches: Watchlist,
+        journal: Journal,
+        back_off: BackOff,
+        ended: Bell,
+    ) -> None:
+        self._lanes = lanes
+        self._clockwork = clockwork
+        self._watches = watches
+        self._journal = journal
+        self._back_off = back_off
+        self._ended = ended
+
+    def carry_out(self, effects: Iterable[Effect], mine: Handed | None) -> None:
+        """All of these. A call to the store is the caller's own if he takes it, else its lane's."""
+        for effect in effects:
+            match effect:
+                case Put() | Ask() | Scan():
+                    if mine is None or not mine.takes(effect):
+                        self._lanes[effect.lane].push(effect)
+                case Tell(candidacy, news):
+                    self._tell(candidacy, news)
+                case Arm(timer, until, patiently):
+                    self._clockwork.set(timer, until, patiently=patiently)
+                case Retry(timer, failures):
+                    self._clockwork.set_in(self._back_off(failures), timer)
+                case Disarm(timer):
+                    self._clockwork.cancel(timer)
+                case Watch(key):
+                    self._watches.watch(key)
+                case Unwatch(key):
+                    self._watches.unwatch(key)
+                case Warn(message):
+                    self._journal.warn("%s", message)
+                case Closed():
+                    self._ended.ring()
+
+    def _tell(self, candidacy: Candidacy, news: News) -> None:
+        self._journal.news(candidacy, news)
+        audience = cast("Audience | None", candidacy.audience)
+        if audience is None:
+            return
+        try:
+            audience.tell(news)
+        except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
+            _log.exception("the news of %r could not be told", candidacy.name)
