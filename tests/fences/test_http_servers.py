@@ -234,7 +234,7 @@ def test_a_stopped_worker_that_could_still_write_keeps_the_new_leader_waiting(im
 
 def test_a_lost_watermark_admits_nothing_and_the_log_says_what_to_do(impatient):
     with impatient.connect() as client:
-        token = impatient.highest + 1
+        token = impatient.highest + 2
         client.write(token)
         (impatient.folder / "watermark").unlink()
 
