@@ -11,21 +11,17 @@ Not promised: anything against programs that write the file without its fence; n
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import re
-import stat
 import time
-import zlib
 from collections.abc import Callable, Generator
-from typing import Final
 
-from leaderlock.fences._token import FenceBusy, WatermarkLost, admit, check_token
+from leaderlock.fences._files import checked_path, content_of, refuse_what_is_no_file, replace
+from leaderlock.fences._flock import LOCK_EX, checked_timeout, locking
+from leaderlock.fences._token import WatermarkLost, admit, check_token
+from leaderlock.fences._waiting import taken
+from leaderlock.fences._watermark import formatted, parsed
 
 __all__ = ["FencedFile"]
-
-_WATERMARK: Final = re.compile(rb"leaderlock-fence 1 ([0-9]{1,16}) ([0-9a-f]{8})\n")
-_PAUSES: Final = (0.001, 0.05)  # between looks at a lock that is held: the first, and the longest
 
 
 class FencedFile:
@@ -41,10 +37,9 @@ class FencedFile:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, timeout: float = 10.0) -> None:
-        self.path = _checked(path)
-        self._timeout = _checked_timeout(timeout)
+        self.path = checked_path(path, what="a fenced file")
+        self._timeout = checked_timeout(timeout)
         folder, name = os.path.split(self.path)
-        self._folder = folder
         self._watermark = os.path.join(folder, f".{name}.fence")
         self._lock = os.path.join(folder, f".{name}.fence-lock")
         self._new = os.path.join(folder, f".{name}.fence-new")
@@ -57,7 +52,7 @@ class FencedFile:
         """The highest token admitted; 0 for a file that does not exist and was never fenced."""
         # In this order: the watermark comes before the data, so data that was there has its watermark by now.
         has_data = os.path.lexists(self.path)
-        content = _content(self._watermark)
+        content = content_of(self._watermark)
         if content is not None:
             return self._parsed(content)
         if has_data:
@@ -66,8 +61,8 @@ class FencedFile:
 
     def read(self) -> bytes | None:
         """The whole content, None if there is no file. A new leader calls :meth:`stamp` before."""
-        _refuse_what_is_no_file(self.path)
-        return _content(self.path)
+        refuse_what_is_no_file(self.path)
+        return content_of(self.path)
 
     def stamp(self, token: int) -> None:
         """Admit a token without writing. From here on nothing older can be written, so what is read stays true."""
@@ -88,7 +83,7 @@ class FencedFile:
         check_token(token)
         with self._locked():
             self._admit(token)
-            data = change(_content(self.path))
+            data = change(content_of(self.path))
             self._replace(self.path, data)
         return data
 
@@ -112,14 +107,13 @@ class FencedFile:
             self._store(token)
 
     def _store(self, token: int) -> None:
-        digits = b"%d" % token
-        self._replace(self._watermark, b"leaderlock-fence 1 %s %08x\n" % (digits, zlib.crc32(digits)))
+        self._replace(self._watermark, formatted(token))
 
     def _parsed(self, content: bytes) -> int:
-        match = _WATERMARK.fullmatch(content)
-        if match is None or int(match[2], 16) != zlib.crc32(match[1]):
+        token = parsed(content)
+        if token is None:
             raise self._lost(f"has a damaged watermark ({self._watermark})")
-        return int(match[1])
+        return token
 
     def _lost(self, what: str) -> WatermarkLost:
         return WatermarkLost(
@@ -128,118 +122,12 @@ class FencedFile:
         )
 
     def _replace(self, path: str, data: bytes) -> None:
-        """Put ``data`` in the place of ``path``, at one stroke and for good."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._new)  # left by a crash; the lock is ours, so nobody else is writing it
-        descriptor = os.open(self._new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
-            with open(descriptor, "wb") as file:
-                with contextlib.suppress(FileNotFoundError):
-                    _dress(descriptor, os.stat(path))
-                file.write(data)
-                file.flush()
-                _sync(descriptor)
-            os.replace(self._new, path)
-        except BaseException:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._new)  # a full disk should not be kept full by what did not fit
-            raise
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            _sync(folder)
-        finally:
-            os.close(folder)
+        replace(path, data, by=self._new)
 
     @contextlib.contextmanager
     def _locked(self) -> Generator[None]:
-        # Opened anew each time: the lock belongs to the open file, so threads exclude each other just as processes do,
-        # and it ends with the process, however that ends.
-        _refuse_what_is_no_file(self.path)  # before anything is written next to it
+        refuse_what_is_no_file(self.path)  # before anything is written next to it
         until = time.monotonic() + self._timeout
-        while True:
-            descriptor = os.open(self._lock, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
-            try:
-                self._wait_for(descriptor, until)
-                if not self._is_current(descriptor):
-                    continue
-                yield
-                return
-            finally:
-                os.close(descriptor)
-
-    def _wait_for(self, descriptor: int, until: float) -> None:
-        pause, longest = _PAUSES
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                pass
-            else:
-                return
-            left = until - time.monotonic()
-            if left <= 0:
-                raise FenceBusy(f"{self.path} was locked by other writers for {self._timeout:g} s; nothing was written")
-            time.sleep(min(pause, left))
-            pause = min(pause * 2, longest)
-
-    def _is_current(self, descriptor: int) -> bool:
-        """Whether others would lock the same file; not so if somebody tidied it away between opening and locking."""
-        try:
-            return os.path.samestat(os.fstat(descriptor), os.stat(self._lock))
-        except FileNotFoundError:
-            return False
-
-
-def _checked(path: str | os.PathLike[str]) -> str:
-    """The file that is meant, which need not be there yet."""
-    named: object = os.fspath(path) if hasattr(path, "__fspath__") else path
-    if not isinstance(named, str):
-        raise TypeError(f"a fenced file is named by a str or a path of str, not {path!r}")
-    if not named:
-        raise ValueError("the path of a fenced file must not be empty")
-    real = os.path.realpath(named)
-    _refuse_what_is_no_file(real)
-    return real
-
-
-def _checked_timeout(timeout: object) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, int | float):
-        raise TypeError(f"timeout is a number of seconds, not {timeout!r}")
-    if not timeout >= 0:
-        raise ValueError(f"timeout ({timeout:g} s) must be 0 or more")
-    return timeout
-
-
-def _refuse_what_is_no_file(path: str) -> None:
-    """A file is fenced by putting another in its place: of a device or a pipe that would take the place, and a folder
-    cannot be replaced."""
-    try:
-        mode = os.stat(path).st_mode
-    except FileNotFoundError:
-        return
-    if not stat.S_ISREG(mode):
-        kind = "a folder" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-        raise ValueError(f"{path} is {kind}: only a regular file, or none yet, can be fenced; nothing was written")
-
-
-def _content(path: str) -> bytes | None:
-    try:
-        with open(path, "rb") as file:
-            return file.read()
-    except FileNotFoundError:
-        return None
-
-
-def _dress(descriptor: int, like: os.stat_result) -> None:
-    """Give a new file the permissions of the one it replaces, and its owner where that is allowed."""
-    with contextlib.suppress(PermissionError):
-        os.fchown(descriptor, like.st_uid, like.st_gid)
-    os.fchmod(descriptor, like.st_mode & 0o777)  # without set-user-id, as the owner may be another
-
-
-def _sync(descriptor: int) -> None:
-    full = getattr(fcntl, "F_FULLFSYNC", None)  # macOS, where fsync stops at the drive's cache
-    if full is None:
-        os.fsync(descriptor)
-    else:
-        fcntl.fcntl(descriptor, full)
+        busy = f"{self.path} was locked by other writers for {self._timeout:g} s; nothing was written"
+        with taken(locking(self._lock, LOCK_EX, until=until, busy=busy)):
+            yield
