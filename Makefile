@@ -9,12 +9,13 @@ BIN := .venv/bin
 MINUTES ?= 10
 ARGS ?=
 
-# Tests that watch the clock, or put load on it, run alone; those of servers mostly wait for them; all others share the
-# cores.
-ALONE := $(wildcard tests/faces tests/chaos)
+# Tests that put load on everything, and judge how late something came, run alone; those of the faces watch the clock, a
+# file on each core; those of servers mostly wait for them; all others share the cores.
+ALONE := $(wildcard tests/chaos)
+FACES := $(wildcard tests/faces)
 FAULTS := $(wildcard tests/stores)
 STORES := tests/contract tests/containers
-TOGETHER := $(filter-out $(ALONE) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+TOGETHER := $(filter-out $(ALONE) $(FACES) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 ON_STORES := -n 4 --dist loadfile -p leaderlock.testing.summary $(STORES)
 COMPOSE := tests/containers/compose
 # Where an engine answers, the tests take containers (docs/testing.md), whose images are made before any test's time runs.
@@ -51,7 +52,8 @@ pytest: .venv/dev
 	$(IMAGES_IF_ENGINE); \
 	$(BIN)/pytest -n auto --dist worksteal $(TOGETHER) || failed=1; \
 	$(BIN)/pytest $(ALONE) || failed=1; \
-	$(BIN)/pytest -n 2 --dist loadfile $(FAULTS) || failed=1; \
+	$(BIN)/pytest -n auto --dist loadfile $(FACES) || failed=1; \
+	$(BIN)/pytest -n 3 --dist loadfile $(FAULTS) || failed=1; \
 	$(BIN)/pytest $(ON_STORES) || failed=1; \
 	exit $$failed
 
