@@ -12,7 +12,7 @@ import pytest
 
 from leaderlock.errors import StaleToken
 from leaderlock.fences import MAX_TOKEN
-from leaderlock.fences.http import fencing_headers, raise_for_stale
+from leaderlock.fences.http import fencing_headers, fencing_token, raise_for_stale, stale_response
 
 OURS = {"Fencing-Token": "7", "Fencing-Highest": "8"}
 
@@ -85,3 +85,24 @@ assert "asyncio" not in sys.modules
 """
 
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_service_that_fences_by_itself_reads_the_token_that_a_leader_sent():
+    assert fencing_token(fencing_headers(7)["Fencing-Token"]) == 7
+
+
+@pytest.mark.parametrize("header", [None, "", "0", "07", "+7", "7.0", " 7", "7, 7", "٧", str(2**53), "seven"])
+def test_a_service_that_fences_by_itself_takes_nothing_else_for_a_token(header):
+    with pytest.raises(ValueError, match="Fencing-Token"):
+        fencing_token(header)
+
+
+def test_what_a_service_answers_for_its_own_fence_stops_the_leader(response):
+    status, headers, body = stale_response(StaleToken("row 5 of a secret table", token=7, highest=8))
+
+    with pytest.raises(StaleToken) as caught:
+        raise_for_stale(response(status, headers))
+
+    assert (caught.value.token, caught.value.highest) == (7, 8)
+    assert headers["Content-Type"] == "application/problem+json"
+    assert b"secret" not in body
