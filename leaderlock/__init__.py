@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from leaderlock._observe import Session, Status, Term
     from leaderlock._protocol.candidacy import LossReason
     from leaderlock._protocol.clocks import Deadline
-    from leaderlock._protocol.records import Holder
+    from leaderlock._protocol.records import Holder, Stint
     from leaderlock._ticks.decorator import once_per_tick
     from leaderlock._ticks.job import Job, Outcome
     from leaderlock._ticks.record import Ending
@@ -85,6 +85,7 @@ __all__ = [
     "Skipped",
     "StaleToken",
     "Status",
+    "Stint",
     "Swapped",
     "Term",
     "Tick",
@@ -121,7 +122,10 @@ _HOMES: Final = {
     ),
     "_protocol.candidacy": ("LossReason",),
     "_protocol.clocks": ("Deadline",),
-    "_protocol.records": ("Holder",),
+    "_protocol.records": (
+        "Holder",
+        "Stint",
+    ),
     "_ticks.decorator": ("once_per_tick",),
     "_ticks.job": (
         "Job",

@@ -99,9 +99,13 @@ class Stint(NamedTuple):
 
     token: int
     holder: str
+    """Its program, host and process id, and its label, in words."""
     since: float
+    """When it was elected, by the leader's wall clock, in seconds since 1970."""
     until: float | None
+    """When it ended, by the clock of whoever wrote that down; ``None``: it has not, or nobody has yet."""
     how: str
+    """``"leads"``, or how it ended: ``"resigned"``, ``"expired"``, ``"closed"``…"""
 
     def line(self) -> str:
         """As the record keeps it: one string, since a take writes all of them and reads none."""
