@@ -32,12 +32,18 @@ __all__ = [
 LOCK_EX: Final = fcntl.LOCK_EX
 LOCK_SH: Final = fcntl.LOCK_SH
 
-_PAUSES: Final = (0.001, 0.05)  # between looks at a lock that is held: the first, and the longest
+_FIRST_PAUSE: Final = 0.001
+_LONGEST_PAUSE: Final = 0.05
 
 
-def locking(path: str, how: int, *, until: float, busy: str) -> Generator[float, None, FileIO]:
-    """Lock the file, and return it; it is made if it is not there. To be taken by :mod:`leaderlock.fences._waiting`."""
-    waits = pauses(until, busy=busy)
+def locking(
+    path: str, how: int, *, until: float, busy: str, longest: float = _LONGEST_PAUSE
+) -> Generator[float, None, FileIO]:
+    """Lock the file, and return it; it is made if it is not there. To be taken by :mod:`leaderlock.fences._waiting`.
+
+    ``longest``: seconds between two looks at a lock that is held.
+    """
+    waits = pauses(until, busy=busy, longest=longest)
     while True:
         file = FileIO(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
         with contextlib.ExitStack() as otherwise:
@@ -49,9 +55,9 @@ def locking(path: str, how: int, *, until: float, busy: str) -> Generator[float,
                 return file
 
 
-def pauses(until: float, *, busy: str) -> Generator[float]:
+def pauses(until: float, *, busy: str, longest: float = _LONGEST_PAUSE) -> Generator[float]:
     """How many seconds to wait before each look at what is held; raises ``FenceBusy(busy)`` when the time is over."""
-    pause, longest = _PAUSES
+    pause = _FIRST_PAUSE
     while (left := until - time.monotonic()) > 0:
         yield min(pause, left)
         pause = min(pause * 2, longest)

@@ -14,6 +14,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Generator
+from typing import Final
 
 from leaderlock.fences._files import checked_path, content_of, refuse_what_is_no_file, replace
 from leaderlock.fences._flock import LOCK_EX, checked_timeout, locking
@@ -22,6 +23,10 @@ from leaderlock.fences._waiting import taken
 from leaderlock.fences._watermark import formatted, parsed
 
 __all__ = ["FencedFile"]
+
+_LONGEST_PAUSE: Final = 0.002
+"""Seconds between two looks at the lock: behind a process that writes without a pause it is free for a moment only, and
+who looks more seldom may not find it free in ten seconds."""
 
 
 class FencedFile:
@@ -129,5 +134,5 @@ class FencedFile:
         refuse_what_is_no_file(self.path)  # before anything is written next to it
         until = time.monotonic() + self._timeout
         busy = f"{self.path} was locked by other writers for {self._timeout:g} s; nothing was written"
-        with taken(locking(self._lock, LOCK_EX, until=until, busy=busy)):
+        with taken(locking(self._lock, LOCK_EX, until=until, busy=busy, longest=_LONGEST_PAUSE)):
             yield

@@ -7,6 +7,7 @@ import random
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ print("ready", flush=True)
 while True:
     token += 1
     file.write(b"%d\\n" % token * 1000, token=token)
+"""
+
+WITHOUT_A_PAUSE = """
+import sys
+from leaderlock.fences.file import FencedFile
+
+file = FencedFile(sys.argv[1])
+file.write(b"theirs", token=7)
+print("ready", flush=True)
+while True:
+    file.write(b"theirs", token=7)
 """
 
 CRASH = """
@@ -80,6 +92,20 @@ def test_eight_processes_lose_no_update_and_tokens_only_rise(tmp_path: Path):
     tokens = [int(line) for line in (FencedFile(tmp_path / "shared").read() or b"").split()]
     assert len(tokens) == 160
     assert all(earlier < later for earlier, later in itertools.pairwise(tokens))
+
+
+def test_a_process_that_writes_without_a_pause_does_not_keep_others_out(tmp_path: Path):
+    file = FencedFile(tmp_path / "file", timeout=4)
+    with program(WITHOUT_A_PAUSE, file.path) as writing:
+        try:
+            assert writing.stdout is not None
+            assert writing.stdout.readline() == b"ready\n"
+
+            for _ in range(15):
+                time.sleep(0.03)  # chaos: comes at any moment of the other's
+                file.write(b"ours", token=7)  # FenceBusy, if it has to wait for longer
+        finally:
+            writing.kill()
 
 
 def test_threads_exclude_each_other_as_processes_do(tmp_path: Path):
