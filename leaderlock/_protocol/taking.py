@@ -171,7 +171,7 @@ class Taking:
         if not name.watched:
             name.watched = True
             self._setting.say(Watch(name.key))
-            self._look(name)
+            self.ask(name)  # also where an answer is under way: it may show what was before
 
     def _unwatch_rival(self, name: Name) -> None:
         rival, name.rival = name.rival, None

@@ -10,6 +10,7 @@ from leaderlock._protocol import cleaning
 from leaderlock._protocol.candidacy import Candidacy, Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
 from leaderlock._protocol.cleaning import CLEAN
 from leaderlock._protocol.events import (
+    Answered,
     Ask,
     Campaign,
     Fired,
@@ -111,6 +112,28 @@ def test_who_begins_to_watch_a_name_looks_at_it_afterwards_also_where_its_holder
     assert [
         at for at, effect in enumerate(effects) if isinstance(effect, Ask) and "name/n" in effect.keys and at > watch
     ]
+
+
+def test_who_begins_to_watch_looks_afterwards_also_where_an_older_look_is_under_way(store, client, rival):
+    client.campaign("m")
+    candidacy = rival.campaign("m")
+    rival.do(Resign(rival.campaign("opened")))
+    client.do(Resign(client.campaign("k")))
+    rival.look("name/k")
+    client.campaign("k")
+    [take] = [
+        effect
+        for effect in rival.machine.handle(Campaign(Candidacy("k", patient=True)), rival.now)
+        if isinstance(effect, Put)
+    ]
+    rival.machine.handle(Woken("name/k", None), rival.now)  # asks, and is not answered yet
+
+    answers = rival.backend.swap([take.write], take.memory, timeout=1)
+    effects = rival.machine.handle(Answered([take], answers), rival.now)
+
+    assert candidacy.campaigns
+    [watched] = [at for at, effect in enumerate(effects) if isinstance(effect, Watch) and effect.key == "name/k"]
+    assert any(isinstance(effect, Ask) and "name/k" in effect.keys for effect in effects[watched:])
 
 
 def test_a_release_of_which_no_watch_tells_is_seen_though_the_holder_goes_on_renewing(client, rival):
