@@ -28,8 +28,6 @@ WATCHED: Final = 20_000
 AT_ONCE: Final = 250
 """How many writes one slice makes at most: half of what it reads, so that a slice of nothing but what is over is done
 with in two visits, and a take that waits behind it waits for a few milliseconds."""
-RUN: Final = -1
-"""The run number of the cleaner's scans."""
 
 _SESSION = session_key("")
 _NAME = name_key("")
@@ -78,14 +76,20 @@ class Cleaning:
         self._over.clear()
         self._met.clear()
 
+    @property
+    def _run(self) -> int:
+        """The number of the cleaner's scans, another for each memory: the rest of one that began before shows what was
+        forgotten since, and in some stores its stamps come back."""
+        return -self._memory.epoch
+
     def fired(self, now: Instant) -> None:
         if self._memory.settled:
-            self._setting.say(Scan(self._prefixes[0], run=RUN))
+            self._setting.say(Scan(self._prefixes[0], run=self._run))
         self._wait(now)
 
     def scanned(self, event: Scanned, now: Instant) -> None:
         """A slice of the registers: note what is new, finish what has waited."""
-        if event.scan.run != RUN or not self._memory.settled:
+        if event.scan.run != self._run or not self._memory.settled:
             return
         room = AT_ONCE
         for key, seen in event.items:

@@ -18,6 +18,8 @@ from leaderlock._protocol.events import (
     Put,
     Resign,
     SaveNote,
+    Scan,
+    Scanned,
     Viewed,
     Watch,
     Withdraw,
@@ -368,6 +370,32 @@ def test_rule_19_a_name_is_released_once_the_session_that_it_shows_has_been_seen
     assert (after.session, after.token, after.note) == (None, 5, b"up to here")
     assert after.history == ("5|1.000||expired|somebody",)
     assert read_name(register(store, "name/unproved").value).session == "absent", "absence is no proof"
+
+
+def test_rule_19_the_rest_of_a_scan_that_began_before_the_memory_changed_is_not_acted_on(store, client):
+    """It shows what has been forgotten since, and in some stores that one's stamps come back."""
+    client.campaign("own")
+    overwrite(store, "session/dead", SessionRecord("w", TTL))
+    [scan] = [effect for effect in client.machine.handle(Fired(CLEAN), client.now) if isinstance(effect, Scan)]
+    rest = tuple(store.backend().scan("session/dead", timeout=1))
+
+    def cleaned(scan):
+        """What becomes of a session that a scan shows, and shows again when a ttl has passed."""
+        effects = []
+        for seconds in (0.0, 2 * TTL):
+            client.now = client.now.plus(seconds)
+            effects += client.machine.handle(Scanned(scan, rest, False, client.now), client.now)
+        return [effect.kind for effect in effects if isinstance(effect, Put) and effect.kind is Kind.CLEAN]
+
+    before = cleaned(scan)
+    store.forget(wipe=False)
+    client.campaign(at=1000.0)
+    client.do(Fired(("settle",)), at=2000.0)
+    [later] = [effect for effect in client.machine.handle(Fired(CLEAN), client.now) if isinstance(effect, Scan)]
+
+    assert before == [Kind.CLEAN]
+    assert cleaned(scan) == []
+    assert cleaned(later) == [Kind.CLEAN]
 
 
 def put_raw(store, key, value):
