@@ -1,7 +1,7 @@
 """Locks among the processes and threads of a host, which end with their holder, however that ends.
 
 A lock belongs to the open file, so each who wants it opens the file anew, and threads exclude each other just as
-processes do. What is forked while a lock is held has it too; :func:`release` ends it for both.
+processes do. What is forked while a lock is held has it too, until its owner calls :func:`release`.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from leaderlock.fences._token import FenceBusy
 __all__ = [
     "LOCK_EX",
     "LOCK_SH",
+    "Lock",
     "checked_timeout",
     "is_held",
     "locking",
@@ -38,14 +39,14 @@ _LONGEST_PAUSE: Final = 0.05
 
 def locking(
     path: str, how: int, *, until: float, busy: str, longest: float = _LONGEST_PAUSE
-) -> Generator[float, None, FileIO]:
+) -> Generator[float, None, Lock]:
     """Lock the file, and return it; it is made if it is not there. To be taken by :mod:`leaderlock.fences._waiting`.
 
     ``longest``: seconds between two looks at a lock that is held.
     """
     waits = pauses(until, busy=busy, longest=longest)
     while True:
-        file = FileIO(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        file = Lock(os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666))
         with contextlib.ExitStack() as otherwise:
             otherwise.callback(file.close)
             while not _took(file, how):
@@ -64,15 +65,24 @@ def pauses(until: float, *, busy: str, longest: float = _LONGEST_PAUSE) -> Gener
     raise FenceBusy(busy)
 
 
-def release(file: FileIO) -> None:
-    """End the lock."""
+class Lock(FileIO):
+    """A file that is locked, and by which process."""
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(descriptor)
+        self.owner = os.getpid()
+
+
+def release(lock: Lock) -> None:
+    """End the lock; in a child that was forked meanwhile only this copy, as the work that it protects may go on."""
     try:
-        fcntl.flock(file.fileno(), fcntl.LOCK_UN)  # closing alone leaves it to a child that was forked meanwhile
+        if lock.owner == os.getpid():
+            fcntl.flock(lock.fileno(), fcntl.LOCK_UN)  # closing alone would leave it to such a child
     finally:
-        file.close()
+        lock.close()
 
 
-def remove(path: str, *, held: FileIO) -> None:
+def remove(path: str, *, held: Lock) -> None:
     """Delete the file that is locked, and end the lock. Who waited for it finds out by :func:`locking`'s last look."""
     with contextlib.suppress(FileNotFoundError):
         if _is_current(held, path):
@@ -83,7 +93,7 @@ def remove(path: str, *, held: FileIO) -> None:
 def is_held(path: str) -> bool:
     """Whether there is such a file, and somebody has locked it. One whose holder died is removed."""
     try:
-        file = FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+        file = Lock(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
     except FileNotFoundError:
         return False
     if not _took(file, LOCK_EX):

@@ -6,6 +6,8 @@ import re
 import zlib
 from typing import Final
 
+from leaderlock.fences._token import MAX_TOKEN
+
 __all__ = ["formatted", "parsed"]
 
 _WATERMARK: Final = re.compile(rb"leaderlock-fence 1 ([0-9]{1,16}) ([0-9a-f]{8})\n")
@@ -20,6 +22,6 @@ def formatted(token: int) -> bytes:
 def parsed(content: bytes) -> int | None:
     """The token that was stored; None if this is not what :func:`formatted` wrote."""
     match = _WATERMARK.fullmatch(content)
-    if match is None or int(match[2], 16) != zlib.crc32(match[1]):
+    if match is None or int(match[2], 16) != zlib.crc32(match[1]) or int(match[1]) > MAX_TOKEN:
         return None
     return int(match[1])

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from leaderlock.fences._lost import damaged, missing
-from leaderlock.fences._token import admit, check_token
+from leaderlock.fences._token import MAX_TOKEN, admit, check_token
 
 __all__ = ["EtcdFence"]
 
@@ -107,7 +107,7 @@ class EtcdFence:
         """
         check_token(token)
         value = self._value()
-        if value is not None and not _WATERMARK.fullmatch(value):
+        if value is not None and not _is_watermark(value):
             is_still_there = self._client.transactions.value(self.key) == value
             self._client.transaction(compare=[is_still_there], success=[self.put(token)], failure=[])
         self.stamp(token)
@@ -133,9 +133,13 @@ class EtcdFence:
         return found[0][0] if found else None
 
     def _parsed(self, value: bytes) -> int:
-        if not _WATERMARK.fullmatch(value):
+        if not _is_watermark(value):
             raise damaged(self.key)
         return int(value)
+
+
+def _is_watermark(value: bytes) -> bool:
+    return _WATERMARK.fullmatch(value) is not None and int(value) <= MAX_TOKEN
 
 
 def _digits(number: int) -> str:

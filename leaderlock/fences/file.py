@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from leaderlock.fences._files import checked_path, content_of, refuse_what_is_no_file, replace
-from leaderlock.fences._flock import LOCK_EX, checked_timeout, locking
+from leaderlock.fences._flock import LOCK_EX, checked_timeout, locking, release
 from leaderlock.fences._token import WatermarkLost, admit, check_token
 from leaderlock.fences._waiting import taken
 from leaderlock.fences._watermark import formatted, parsed
@@ -134,5 +134,8 @@ class FencedFile:
         refuse_what_is_no_file(self.path)  # before anything is written next to it
         until = time.monotonic() + self._timeout
         busy = f"{self.path} was locked by other writers for {self._timeout:g} s; nothing was written"
-        with taken(locking(self._lock, LOCK_EX, until=until, busy=busy, longest=_LONGEST_PAUSE)):
+        lock = taken(locking(self._lock, LOCK_EX, until=until, busy=busy, longest=_LONGEST_PAUSE))
+        try:
             yield
+        finally:
+            release(lock)

@@ -23,10 +23,20 @@ import os
 import time
 from collections.abc import Callable, Generator
 from functools import partial
-from io import FileIO
 
 from leaderlock.fences._files import checked_path, content_of, replace
-from leaderlock.fences._flock import LOCK_EX, LOCK_SH, checked_timeout, is_held, locking, mark, pauses, release, remove
+from leaderlock.fences._flock import (
+    LOCK_EX,
+    LOCK_SH,
+    Lock,
+    checked_timeout,
+    is_held,
+    locking,
+    mark,
+    pauses,
+    release,
+    remove,
+)
 from leaderlock.fences._token import WatermarkLost, admit, check_token
 from leaderlock.fences._waiting import Step, taken, taken_async
 from leaderlock.fences._watermark import formatted, parsed
@@ -100,7 +110,7 @@ class Gate:
         """
         taken(self._raising(check_token(token), self._until(), adopting=True))
 
-    def _entering(self, token: int) -> Generator[Step, None, FileIO]:
+    def _entering(self, token: int) -> Generator[Step, None, Lock]:
         """Returns a share in the lock, which is to be released after the work."""
         until = self._until()
         while True:
@@ -170,9 +180,9 @@ class Gate:
 class Admission:
     """The block that :meth:`Gate.admitted` returns; it may be entered again."""
 
-    def __init__(self, entering: Callable[[], Generator[Step, None, FileIO]]) -> None:
+    def __init__(self, entering: Callable[[], Generator[Step, None, Lock]]) -> None:
         self._entering = entering
-        self._shares: list[FileIO] = []
+        self._shares: list[Lock] = []
 
     def __enter__(self) -> None:
         self._shares.append(taken(self._entering()))

@@ -56,6 +56,10 @@ local function refusal(words)
     end
   end
   if #words == 1 then -- which COMMAND GETKEYS does not take; there can be no keys
+    local info = attempt('COMMAND', 'INFO', words[1])
+    if not info.err and info[1] and (info[1][2] > 1 or info[1][2] < -1) then
+      return 'is refused by the server: Invalid number of arguments'
+    end
     return
   end
   local keys = attempt('COMMAND', 'GETKEYS', unpack(words))
@@ -88,10 +92,9 @@ for i, words in ipairs(commands) do
   end
 end
 
-if token ~= highest then
-  -- The first write: if memory is short, the server a replica or its disk full, it fails, and nothing is done.
-  redis.call('SET', KEYS[1], string.format('%.0f', token))
-end
+-- The first write, also where the token is known: if memory is short, the server a replica or its disk full, it fails,
+-- and nothing is done. And it takes away an expiry that somebody has set.
+redis.call('SET', KEYS[1], string.format('%.0f', token))
 local replies = {}
 for i, words in ipairs(commands) do
   replies[i] = attempt(unpack(words))

@@ -147,7 +147,7 @@ class _Watermark:
 
     def request(self, what: str, token: int, commands: Sequence[_Command]) -> list[_Word]:
         words = [word for command in commands for word in command[1:]]
-        # A value that only looks like a key is declared with the keys, and harms nobody: it is in their slot.
+        # A value that only looks like a key is declared with the keys: it is in their slot, and asks for their rights.
         near = [word for word in words if isinstance(word, str | bytes) and _hash_tag(word) == self._tag]
         packed = [part for command in commands for part in (len(command), *command)]
         return ["EVAL", _SCRIPT, 1 + len(near), self.key, *near, what, token, *packed]

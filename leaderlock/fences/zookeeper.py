@@ -18,7 +18,7 @@ from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from leaderlock.fences._lost import damaged, missing
-from leaderlock.fences._token import FenceBusy, admit, check_token
+from leaderlock.fences._token import MAX_TOKEN, FenceBusy, admit, check_token
 
 try:
     _errors: Final[Any] = import_module("kazoo.exceptions")
@@ -29,6 +29,7 @@ except ImportError as error:
 
 __all__ = ["ZooKeeperFence"]
 
+_CHECK: Final = 13  # the number of ZooKeeper's operation that compares a version
 _ATTEMPTS: Final = 10  # each that fails means that another leader has come meanwhile
 _WATERMARK: Final = re.compile(rb"[1-9][0-9]{0,15}")
 
@@ -89,7 +90,7 @@ class ZooKeeperFence:
             StaleToken: a newer leader has been here; nothing was done.
             WatermarkLost: there is no watermark, or something else in its place; nothing was done.
             FenceBusy: others changed the watermark again and again meanwhile; nothing was done.
-            ValueError: the transaction is empty, was committed, or is another client's.
+            ValueError: the transaction is empty, was committed, is another client's, or changes the watermark.
         """
         check_token(token)
         if transaction.client is not self._client:
@@ -98,6 +99,9 @@ class ZooKeeperFence:
             raise ValueError("the transaction was committed before; make another")
         if not transaction.operations:
             raise ValueError("the transaction is empty; stamp() admits a token without writing")
+        own = f"{self._client.chroot}{self.path}"
+        if any(operation.path == own and operation.type != _CHECK for operation in transaction.operations):
+            raise ValueError("the transaction changes the watermark itself, which only the fence may do")
         transaction.committed = True  # whatever comes, kazoo does not commit it once more, without the fence
         return self._run(transaction.operations, token)
 
@@ -168,7 +172,8 @@ class ZooKeeperFence:
             value, stat = self._answer(self._client.get_async(self.path))
         except _errors.NoNodeError:
             return None
-        return _Mark(int(value) if _WATERMARK.fullmatch(value) else None, stat.version)
+        is_watermark = _WATERMARK.fullmatch(value) is not None and int(value) <= MAX_TOKEN
+        return _Mark(int(value) if is_watermark else None, stat.version)
 
     def _lay(self, token: int) -> bool:
         """Whether the watermark was made; not so if somebody else was quicker."""

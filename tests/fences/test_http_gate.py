@@ -57,6 +57,19 @@ sys.stdin.read()
 """
 
 
+FORK_AND_LEAVE = """
+import os, sys
+from leaderlock.fences.gate import Gate
+
+gate = Gate(sys.argv[1])
+with gate.admitted(1):
+    if child := os.fork():
+        os.waitpid(child, 0)
+        print("the child has left", flush=True)
+        sys.stdin.read()
+"""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "watermark"
@@ -366,6 +379,18 @@ def test_a_child_forked_during_the_work_does_not_prolong_it(gate, impatient):
         impatient.stamp(2)
 
         program.stdin.close()
+
+
+def test_a_forked_child_that_leaves_the_block_does_not_end_its_parents_work(gate, impatient):
+    command = [sys.executable, "-c", FORK_AND_LEAVE, gate.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        assert program.stdout.readline() == b"the child has left\n"
+
+        with pytest.raises(FenceBusy):
+            impatient.stamp(2)
+
+        program.stdin.close()
+    impatient.stamp(2)
 
 
 def test_a_symbolic_link_leads_to_one_gate(tmp_path, gate, path):

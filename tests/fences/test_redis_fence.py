@@ -181,11 +181,12 @@ def test_adopting_never_lowers_a_watermark(fence):
     assert fence.highest() == 12
 
 
-def test_a_watermark_does_not_expire(fence, plain):
+@pytest.mark.parametrize("token", [5, 6], ids=["the holder", "a new leader"])
+def test_a_watermark_does_not_expire(fence, plain, token):
     fence.stamp(5)
     plain.expire(KEY, 1000)
 
-    fence.stamp(6)
+    fence.stamp(token)
 
     assert plain.ttl(KEY) == -1
 
@@ -209,6 +210,8 @@ def test_a_command_that_fails_says_what_was_done_before_it(client):
     ("command", "why"),
     [
         (("SET", "b"), "Invalid number of arguments"),
+        (("GET",), "Invalid number of arguments"),
+        (("DEL",), "Invalid number of arguments"),
         (("INRC", "b"), "no command of this server"),
         (("INRC",), "no command of this server"),
         (("DEL", "b", KEY), "the watermark itself"),

@@ -154,7 +154,7 @@ def test_nothing_is_written_before_somebody_has_stamped(fence, write, state):
     assert (fence.highest(), state()) == (0, b"new")
 
 
-@pytest.mark.parametrize("damage", [b"", b"0", b"007", b"7x", b"-7", b"7\n", b"9" * 17])
+@pytest.mark.parametrize("damage", [b"", b"0", b"007", b"7x", b"-7", b"7\n", b"9" * 16, b"9" * 17])
 def test_a_damaged_watermark_never_counts_as_zero(fence, write, client, state, damage):
     client.create("/orders/fence", damage, makepath=True)
 
@@ -328,6 +328,18 @@ def test_a_version_that_the_user_expects_is_his_own_affair(fence, write, state):
         write(6, version=99)
 
     assert (state(), fence.highest()) == (b"new", 5)
+
+
+@pytest.mark.parametrize("change", ["set_data", "delete"])
+def test_a_transaction_that_changes_the_watermark_itself_is_refused(fence, client, change):
+    fence.stamp(5)
+    transaction = client.transaction()
+    getattr(transaction, change)(fence.path, *([b"1"] if change == "set_data" else []))
+
+    with pytest.raises(ValueError, match="the watermark itself"):
+        fence.commit(transaction, token=7)
+
+    assert fence.highest() == 5
 
 
 def test_a_transaction_that_was_refused_cannot_be_committed_without_the_fence(fence, client, state):

@@ -55,6 +55,23 @@ while True:
     file.write(b"theirs", token=7)
 """
 
+FORK = """
+import os, sys
+from leaderlock.fences.file import FencedFile
+
+file = FencedFile(sys.argv[1])
+
+def change(old):
+    if os.fork() == 0:
+        sys.stdin.read()
+        os._exit(0)
+    return b"changed"
+
+file.update(change, token=1)
+print("changed", flush=True)
+sys.stdin.read()
+"""
+
 CRASH = """
 import os, sys
 from leaderlock.fences.file import FencedFile
@@ -106,6 +123,19 @@ def test_a_process_that_writes_without_a_pause_does_not_keep_others_out(tmp_path
                 file.write(b"ours", token=7)  # FenceBusy, if it has to wait for longer
         finally:
             writing.kill()
+
+
+def test_a_child_forked_during_a_write_does_not_keep_the_file_locked(tmp_path: Path):
+    file = FencedFile(tmp_path / "file", timeout=0.05)
+    command = [sys.executable, "-c", FORK, file.path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writing:
+        assert writing.stdout is not None
+        assert writing.stdin is not None
+        assert writing.stdout.readline() == b"changed\n"
+
+        file.write(b"after it", token=1)
+
+        writing.stdin.close()
 
 
 def test_threads_exclude_each_other_as_processes_do(tmp_path: Path):
