@@ -35,6 +35,7 @@ class Callbacks:
         """Make the calls that are queued, then end; wait for that at most ``timeout`` seconds."""
         self._queue.put(None)
         self._thread.join(timeout)
+        self._is_over = True  # also where a callback hangs: what comes from now on does not wait behind it
 
     def _run(self) -> None:
         while (callback := self._queue.get()) is not None:

@@ -26,6 +26,7 @@ class Name:
         "is_stranded",
         "key",
         "leaving",
+        "looked_at",
         "name",
         "notes",
         "record",
@@ -49,6 +50,8 @@ class Name:
         self.seen_at: Instant | None = None
         self.seen_since = False
         """Whether that was after the present campaign began."""
+        self.looked_at: Instant | None = None
+        """When the present campaign was last shown the register, be it by an answer that lags and is ignored."""
         self.candidacy: Candidacy | None = None
         """Who campaigns here, or leads."""
         self.leaving: Candidacy | None = None
@@ -68,7 +71,8 @@ class Name:
 
     def show(self, record: NameRecord | Foreign | None, stamp: Stamp, now: Instant, *, floor: int, epoch: int) -> None:
         """Take over what the register holds."""
-        self.record, self.stamp, self.floor, self.epoch, self.seen_at = record, stamp, floor, epoch, now
+        self.record, self.stamp, self.floor, self.epoch = record, stamp, floor, epoch
+        self.seen_at = self.looked_at = now
         self.seen_since = True
 
     @property

@@ -66,7 +66,7 @@ class Names:
             )
         candidacy.move(Cause.CAMPAIGN)
         name.candidacy = candidacy
-        name.seen_since = False
+        name.seen_since, name.looked_at = False, None
         name.failures, name.asking = 0, False
         self._taking.wanted[name.name] = name
         self.advance(name, now)
@@ -120,7 +120,7 @@ class Names:
         """Names that a read on the present memory showed."""
         for key, seen in keys.items():
             name = self._get(key)
-            name.asking = False
+            name.asking, name.looked_at = False, now
             if not name.is_stranded:
                 name.failures = 0
             self._showing.saw(name, seen, floor if seen.value is None else 0, now, decided=False)

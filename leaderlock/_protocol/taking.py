@@ -57,7 +57,7 @@ class Taking:
         if not self.is_fresh(name, now):
             self._look(name)
         elif self._memory.refusal is not None:
-            if name.seen_since:
+            if name.looked_at is not None:
                 self.fail(name, self._memory.refusal)
             else:
                 self._look(name)  # it may have been settled anew, or that look may have lagged
@@ -84,10 +84,9 @@ class Taking:
         A name may be deleted a day after it was last written (rule 19). Then ABSENT comes back, in some stores other
         stamps too, and an old floor is no floor; so nothing rests on a look that is anywhere near that old.
         """
-        return name.epoch == self._memory.epoch and self._was_seen_within(self._setting.timing.longest, name, now)
-
-    def _was_seen_within(self, seconds: float, name: Name, now: Instant) -> bool:
-        return name.seen_at is not None and Deadline.after(name.seen_at, seconds).is_ahead(now)
+        if name.epoch != self._memory.epoch or name.seen_at is None:
+            return False
+        return Deadline.after(name.seen_at, self._setting.timing.longest).is_ahead(now)
 
     def _look(self, name: Name) -> None:
         if not name.asking:
@@ -99,7 +98,7 @@ class Taking:
         if candidacy.errand is not None:
             wish = candidacy.errand.wish(record.note, now)
             if wish is Wish.LEAVE:
-                self._leave_it(name, candidacy, rival)
+                self._leave_it(name, candidacy, rival, now)
                 return
             candidacy.patient = wish is Wish.WAIT
         self._watch(name, rival)
@@ -118,12 +117,14 @@ class Taking:
         else:
             self._wait(name, now, Waiting(Why.HELD, "", rival, known.decides_at(self._setting)))
 
-    def _leave_it(self, name: Name, candidacy: Candidacy, rival: str) -> None:
+    def _leave_it(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
         """The note says that there is nothing to do; if it was seen before that was asked, look again."""
         if name.seen_since:
             self._deny(name, candidacy, rival)
-        else:
+        elif name.looked_at is None:
             self._look(name)
+        else:
+            self._wait(name, now, Waiting(Why.HELD, "", rival))  # that look lagged: not at once again
 
     def _cannot_read(self, name: Name, candidacy: Candidacy, what: str, why: str, now: Instant) -> None:
         """Neither free nor ours, and nobody here can tell for how long: who will not wait is told at once."""
@@ -141,7 +142,7 @@ class Taking:
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
         """Wait for the earliest of a wake-up, the end of the observation, and the next look."""
         ttl = self._setting.timing.ttl
-        if not self._was_seen_within(ttl * LOOK_AT_LEAST, name, now):
+        if name.looked_at is None or Deadline.after(name.looked_at, ttl * LOOK_AT_LEAST).has_passed(now):
             # Every other wake puts off the timer below. Nothing but a look at the name may put off the look at it.
             self._look(name)
         look = Deadline.after(now, ttl * LOOK_EVERY)
@@ -214,7 +215,7 @@ class Taking:
             # Rule 12: made from the note under the very stamp that the take expects, so nobody's note is overwritten.
             note = candidacy.errand.compose(base.note if base is not None else b"", token, now)
             if note is None:
-                self._leave_it(name, candidacy, base.session or "" if base is not None else "")
+                self._leave_it(name, candidacy, base.session or "" if base is not None else "", now)
                 return
         mine = self._sessions.for_take(now)
         if mine is None:

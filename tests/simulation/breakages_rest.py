@@ -151,7 +151,11 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "a holder that moves puts off the look at its names",
-        Change("taking.py", "if not self._was_seen_within(ttl * LOOK_AT_LEAST, name, now):", "if False:"),
+        Change(
+            "taking.py",
+            "if name.looked_at is None or Deadline.after(name.looked_at, ttl * LOOK_AT_LEAST).has_passed(now):",
+            "if False:",
+        ),
         profiles="scribbling",
         budget=100,
         seen_by="liveness",

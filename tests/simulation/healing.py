@@ -76,6 +76,10 @@ def _hand_over(history: History) -> None:
     history.hears_of_names = False
     _follow(history, within=1.8 * ttl)
     history.hears_of_names = True
+    for seat in history.seats:
+        for name in seat.names:
+            seat.campaign(name, patient=True)
+    history.world.run(history.world.now + 1.0)
 
 
 def _follow(history: History, *, within: float) -> None:

@@ -152,6 +152,19 @@ def test_a_release_of_which_no_watch_tells_is_seen_though_the_holder_goes_on_ren
     assert candidacy.leads
 
 
+def test_who_is_shown_what_lags_does_not_look_again_at_once(client, rival):
+    """Or a store that lost a write without a word would be read without a pause."""
+    held = client.campaign()
+    rival.campaign()
+    view = rival.backend.read(["name/n"], timeout=1)
+    older = view.seen["name/n"]._replace(value=NameRecord("w", "somebody", held.token - 1).encode())
+    late = rival.now.plus(0.9 * TTL)
+
+    effects = rival.machine.handle(Viewed(view._replace(seen={"name/n": older}), late), late)
+
+    assert not [effect for effect in effects if isinstance(effect, Ask)]
+
+
 @pytest.mark.parametrize(
     ("token", "reason"), [(+1, LossReason.SUPERSEDED), (-1, None)], ids=["higher", "lower: it lags"]
 )

@@ -55,6 +55,18 @@ def test_a_call_that_comes_after_the_end_does_not_wait_for_another():
     hang.set()
 
 
+def test_a_call_that_comes_after_the_end_does_not_wait_for_one_that_hung_before():
+    callbacks = Callbacks()
+    hang, made = threading.Event(), threading.Event()
+    callbacks.call(lambda: hang.wait(2 * SOON))
+    callbacks.stop(0.01)
+
+    callbacks.call(made.set)
+
+    assert made.wait(SOON)
+    hang.set()
+
+
 def test_calls_are_made_in_order_and_one_that_fails_stops_none(caplog):
     callbacks = Callbacks()
     made = []
