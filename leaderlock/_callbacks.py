@@ -45,11 +45,16 @@ class Callbacks:
         self._make_rest()
 
     def _make_rest(self) -> None:
+        is_end_taken = False
         with suppress(Empty):
             while True:
                 callback = self._queue.get_nowait()
-                if callback is not None:  # stopped twice
+                if callback is None:
+                    is_end_taken = True
+                else:
                     _make(callback)
+        if is_end_taken:  # it may be meant for the thread that a callback still keeps
+            self._queue.put(None)
 
 
 def _make(callback: Callable[[], object]) -> None:

@@ -65,6 +65,8 @@ def test_a_call_that_comes_after_the_end_does_not_wait_for_one_that_hung_before(
 
     assert made.wait(SOON)
     hang.set()
+    callbacks._thread.join(SOON)
+    assert not any(thread.is_alive() for thread in callbacks._thread._threads), "it waits for an end that was taken"
 
 
 def test_calls_are_made_in_order_and_one_that_fails_stops_none(caplog):
