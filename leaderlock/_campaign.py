@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from leaderlock._bell import Bell
 from leaderlock._calls import INTERRUPTED
+from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
@@ -37,29 +38,29 @@ class Campaigning:
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
         self._trouble: tuple[str, float] | None = None
-        self.lease = Lease(engine, name, patient=patient, listener=self._hear, errand=errand)
+        self.course = Course(engine, name, patient=patient, listener=self._hear, errand=errand)
 
     def run(self, timeout: float | None) -> Lease:
-        lease = self.lease
+        course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
-            self._engine.drive(Campaign(lease.candidacy), lease.name, timeout)
-            lease.wait_for(self.is_over, until, attending=True)
-            return self.conclude(timeout)
+            self._engine.drive(Campaign(course.candidacy), course.name, timeout)
+            course.wait_for(self.is_over, until, attending=True)
+            return Lease(self.conclude(timeout))
         except BaseException:
             self.withdraw()
             raise
 
-    def conclude(self, timeout: float | None) -> Lease:
-        """When it is over, or out of time: the lease, or what the caller is owed instead."""
-        lease = self.lease
-        lease.unlisten(self._hear)
+    def conclude(self, timeout: float | None) -> Course:
+        """When it is over, or out of time: what stands behind the lease, or what the caller is owed instead."""
+        course = self.course
+        course.unlisten(self._hear)
         match self._outcome:
             case Elected():
-                return lease
+                return course
             case Denied():
                 raise NotLeader(
-                    f"{lease.name!r} is led by somebody else: do not act; try again later, or wait (wait=True)"
+                    f"{course.name!r} is led by somebody else: do not act; try again later, or wait (wait=True)"
                 )
             case Failed(error):
                 raise error
@@ -69,17 +70,17 @@ class Campaigning:
     def withdraw(self) -> None:
         """Ctrl-C, or a cancelled task: a campaign nobody waits for must not win."""
         with suppress(LeaderLockError):
-            self._engine.post(Withdraw(self.lease.candidacy))
+            self._engine.post(Withdraw(self.course.candidacy))
 
     def _give_up(self, timeout: float | None) -> Exception:
-        self._engine.post(Withdraw(self.lease.candidacy))
+        self._engine.post(Withdraw(self.course.candidacy))
         if self._engine.is_closed or isinstance(self._outcome, Withdrawn):
-            return UsageError(f"the client was closed during the campaign for {self.lease.name!r}")
-        waiting = self.lease.candidacy.waiting
+            return UsageError(f"the client was closed during the campaign for {self.course.name!r}")
+        waiting = self.course.candidacy.waiting
         why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
         if waiting is not None and waiting.why is Why.UNREACHABLE and not self._patient:
-            return BackendUnavailable(f"whether anybody leads {self.lease.name!r} cannot be told: {why}")
-        error = CampaignTimeout(f"not elected for {self.lease.name!r} within {timeout or 0:g} s: {why}")
+            return BackendUnavailable(f"whether anybody leads {self.course.name!r} cannot be told: {why}")
+        error = CampaignTimeout(f"not elected for {self.course.name!r} within {timeout or 0:g} s: {why}")
         if waiting is not None and waiting.why is Why.UNREACHABLE:
             error.__cause__ = BackendUnavailable(waiting.detail)
         return error
@@ -135,7 +136,7 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
     try:
         engine.drive(campaigns.event, EVERYTHING, timeout)
         engine.wait_for(over, campaigns.is_over, until)
-        return campaigns.conclude()
+        return {name: Lease(course) for name, course in campaigns.conclude().items()}
     except BaseException:
         campaigns.withdraw()
         raise
@@ -150,33 +151,33 @@ class Campaigns:
         self._open = set(names)
         self._failures: list[Exception] = []
         self._is_withdrawn = False
-        self._leases = {
-            name: Lease(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
+        self._courses = {
+            name: Course(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
         }
-        self.event = CampaignAll([lease.candidacy for lease in self._leases.values()])
+        self.event = CampaignAll([course.candidacy for course in self._courses.values()])
 
     def is_over(self) -> bool:
         return not self._open or bool(self._failures)
 
     def are_waiting(self) -> bool:
         """Whether it is known of each that has no outcome why it waits."""
-        return all(self._leases[name].candidacy.waiting is not None for name in tuple(self._open))
+        return all(self._courses[name].candidacy.waiting is not None for name in tuple(self._open))
 
-    def conclude(self) -> dict[str, Lease]:
-        """When they are over, or out of time: the leases, by name."""
+    def conclude(self) -> dict[str, Course]:
+        """When they are over, or out of time: what stands behind the leases that were won, by name."""
         if self._failures:
             raise self._failures[0]
         is_closing = self._is_withdrawn  # not by whoever waits here, who does it below: the client is being closed
         for name in tuple(self._open):
-            self._engine.post(Withdraw(self._leases[name].candidacy))
+            self._engine.post(Withdraw(self._courses[name].candidacy))
         if is_closing or self._engine.is_closed:
             raise UsageError("the client was closed during its campaigns")
-        return {name: lease for name, lease in self._leases.items() if lease.candidacy.leads}
+        return {name: course for name, course in self._courses.items() if course.candidacy.leads}
 
     def withdraw(self) -> None:
         """Give up all of them, also those that were won a moment ago."""
-        for lease in self._leases.values():
-            self._engine.post(Withdraw(lease.candidacy))
+        for course in self._courses.values():
+            self._engine.post(Withdraw(course.candidacy))
 
     def _hear(self, name: str, news: News) -> None:
         if isinstance(news, Elected | Denied | Failed | Withdrawn):

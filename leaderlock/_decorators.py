@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, Type
 from leaderlock._client import Client
 from leaderlock._connect import check_client, default_client, threads_client
 from leaderlock._current import enter, leave
-from leaderlock._lease import Lease
+from leaderlock._lease import Lease, course_of
 from leaderlock._naming import check_name
 from leaderlock._protocol.candidacy import LossReason, Lost, News
 from leaderlock._tenure import Tenure, tenure_of
@@ -169,7 +169,7 @@ class _Guard:
             finally:
                 leave(token)
                 if exits is not None:
-                    lease.unlisten(exits)
+                    course_of(lease).unlisten(exits)
 
         return guarded
 
@@ -197,7 +197,7 @@ class _Guard:
             finally:
                 leave(token)
                 if exits is not None:
-                    lease.unlisten(exits)
+                    course_of(lease).unlisten(exits)
 
         return guarded
 
@@ -256,7 +256,7 @@ class _Guard:
             if isinstance(news, Lost):
                 self._exit(news.reason)
 
-        lease.listen(hear)
+        course_of(lease).listen(hear)
         if not lease.is_held and lease.lost_reason is not None:
             self._exit(lease.lost_reason)  # lost between the look and the listening
         return hear
@@ -277,14 +277,14 @@ async def _cancelled_on_loss(lease: Lease, work: Callable[[], Awaitable[R]]) -> 
 
     # Looked at before it begins: a task that is cancelled too early keeps that for the first wait to come.
     lease.check()
-    cutting = Cutting(lease)
+    cutting = Cutting(course_of(lease))
     try:
         result = await work()
     except BaseException as error:
         if (lost := cutting.end(error)) is not None:
             raise lost from error
         if isinstance(error, Exception) and not lease.is_held and lease.state != "resigned":
-            error.add_note(f"besides, {lease.loss()}")
+            error.add_note(f"besides, {course_of(lease).loss()}")
         raise
     cutting.end(None)
     if lease.state != "resigned":

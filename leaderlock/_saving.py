@@ -11,7 +11,7 @@ from leaderlock._protocol.records import MAX_NOTE
 from leaderlock.errors import BackendUnavailable
 
 if TYPE_CHECKING:
-    from leaderlock._lease import Lease
+    from leaderlock._course import Course
 
 __all__ = ["Saving", "check_note"]
 
@@ -21,12 +21,12 @@ _tickets: Final = itertools.count(1)
 class Saving:
     """A note on its way to the store, until it is known what became of it."""
 
-    def __init__(self, lease: Lease, note: bytes) -> None:
+    def __init__(self, course: Course, note: bytes) -> None:
         check_note(note)
-        lease.check()
-        self._lease = lease
+        course.check()
+        self._course = course
         self._answer: NoteSaved | NoteLost | None = None
-        self.event = SaveNote(lease.candidacy, note, next(_tickets))
+        self.event = SaveNote(course.candidacy, note, next(_tickets))
 
     def hear(self, news: News) -> None:
         if isinstance(news, NoteSaved | NoteLost) and news.ticket == self.event.ticket:
@@ -39,10 +39,10 @@ class Saving:
         """Return if it was saved; raise what the caller is owed if not."""
         match self._answer:
             case None:
-                name = self._lease.name
+                name = self._course.name
                 raise BackendUnavailable(f"the store has not acknowledged the note of {name!r} within {budget:g} s")
             case NoteLost(_, None):
-                raise self._lease.loss()
+                raise self._course.loss()
             case NoteLost(_, Exception() as error):
                 raise error
             case _:

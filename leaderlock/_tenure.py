@@ -9,6 +9,7 @@ from typing import Final
 
 from leaderlock._bell import Bell
 from leaderlock._client import Client
+from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import (
@@ -66,12 +67,12 @@ class Tenure:
         """
         with self._lock:
             if not self._seeks:
-                lease = self._candidate()
+                candidacy = self._candidate().candidacy
                 try:
-                    self._engine.drive(Campaign(lease.candidacy), self._name)
+                    self._engine.drive(Campaign(candidacy), self._name)
                 finally:
                     # A caller who was interrupted leaves the campaign behind him: it is not started a second time.
-                    self._seeks = lease.candidacy.state is not State.IDLE
+                    self._seeks = candidacy.state is not State.IDLE
         self._wait_until(lambda: self._answered)
 
     def wait_elected(self) -> None:
@@ -106,17 +107,17 @@ class Tenure:
 
         return stop
 
-    def _candidate(self) -> Lease:
-        lease = Lease(self._engine, self._name, patient=True)
-        lease.listen(lambda news: self._hear(lease, news))
-        return lease
+    def _candidate(self) -> Course:
+        course = Course(self._engine, self._name, patient=True)
+        course.listen(lambda news: self._hear(course, news))
+        return course
 
-    def _hear(self, lease: Lease, news: News) -> None:
+    def _hear(self, course: Course, news: News) -> None:
         """With the engine's lock held: note it, wake who waits, and leave the rest to other threads."""
         ttl = self._engine.terms.timing.ttl
         match news:
             case Elected():
-                self._lease, self.trouble = lease, None
+                self._lease, self.trouble = Lease(course), None
                 self._engine.refusals.clear()  # whoever is elected is refused nothing: what comes next is new
             case Lost(LossReason.CLOSED) | Withdrawn():
                 self._is_over = True

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
+from leaderlock._course import Course
 from leaderlock._engine import Engine
-from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import News
 
 __all__ = ["LoopBell", "await_news"]
@@ -33,7 +33,7 @@ class LoopBell(Bell):
             self._loop.call_soon_threadsafe(self._rung)
 
     def hear(self, _: News) -> None:
-        """For :meth:`Lease.listen`."""
+        """For :meth:`Course.listen`."""
         self.ring()
 
     def wait(self, seconds: float | None = None) -> None:
@@ -82,13 +82,13 @@ class LoopBell(Bell):
             self._alarm = None
 
 
-async def await_news(lease: Lease, done: Callable[[], bool], until: float | None, *, timed: bool = True) -> bool:
-    """Wait until the lease's news make it ``done()``, as :meth:`LoopBell.wait_for` does."""
+async def await_news(course: Course, done: Callable[[], bool], until: float | None, *, timed: bool = True) -> bool:
+    """Wait until the news make it ``done()``, as :meth:`LoopBell.wait_for` does."""
     if done():
         return True
-    bell = LoopBell(lease.engine)
-    lease.listen(bell.hear)
+    bell = LoopBell(course.engine)
+    course.listen(bell.hear)
     try:
         return await bell.wait_for(done, until, timed=timed)
     finally:
-        lease.unlisten(bell.hear)
+        course.unlisten(bell.hear)

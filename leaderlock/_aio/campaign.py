@@ -11,8 +11,8 @@ from typing import Any, Final, TypeVar
 
 from leaderlock._aio.bell import LoopBell, await_news
 from leaderlock._campaign import Campaigning, Campaigns
+from leaderlock._course import Course
 from leaderlock._engine import Engine
-from leaderlock._lease import Lease
 from leaderlock._protocol.events import Campaign
 
 __all__ = ["check_plain", "in_loop", "seek", "seek_all"]
@@ -23,22 +23,22 @@ LOOK: Final = 0.15
 """Seconds that a campaign has at least, for one look at a healthy store: with ``timeout=0``, a free name is taken."""
 
 
-async def seek(campaign: Campaigning, timeout: float | None, until: float | None, *, patient: bool = True) -> Lease:
+async def seek(campaign: Campaigning, timeout: float | None, until: float | None, *, patient: bool = True) -> Course:
     """Carry one campaign to its outcome: the asyncio twin of :meth:`Campaigning.run`."""
-    lease = campaign.lease
+    course = campaign.course
     try:
-        lease.engine.submit(Campaign(lease.candidacy))
-        over = await await_news(lease, campaign.is_over, until, timed=not patient)
+        course.engine.submit(Campaign(course.candidacy))
+        over = await await_news(course, campaign.is_over, until, timed=not patient)
         if not over and until is not None:
-            over_or_waiting = _either(campaign.is_over, lambda: lease.candidacy.waiting is not None)
-            await await_news(lease, over_or_waiting, until + LOOK)
+            over_or_waiting = _either(campaign.is_over, lambda: course.candidacy.waiting is not None)
+            await await_news(course, over_or_waiting, until + LOOK)
         return campaign.conclude(timeout)
     except BaseException:
         campaign.withdraw()
         raise
 
 
-async def seek_all(engine: Engine, names: list[str], *, patient: bool, until: float | None) -> dict[str, Lease]:
+async def seek_all(engine: Engine, names: list[str], *, patient: bool, until: float | None) -> dict[str, Course]:
     """Carry many campaigns to their outcomes: the asyncio twin of :func:`leaderlock._campaign.campaign_all`."""
     bell = LoopBell(engine)
     campaigns = Campaigns(engine, names, patient=patient, over=bell)

@@ -105,8 +105,8 @@ class AsyncClient:
         """
         wanted = check_names(names)
         until = self.until(check_timeout(timeout))
-        leases = await seek_all(await self.engine(), wanted, patient=wait, until=until)
-        return {name: AsyncLease(lease) for name, lease in leases.items()}
+        courses = await seek_all(await self.engine(), wanted, patient=wait, until=until)
+        return {name: AsyncLease(course) for name, course in courses.items()}
 
     def tick(
         self,
@@ -172,8 +172,7 @@ class AsyncClient:
         until = self.until(check_timeout(timeout))
         pausing = Pausing(await self.engine(), check_name(name), is_paused=is_paused)
         with pausing.explained():
-            lease = await seek(pausing.campaign, timeout, until)
-            await AsyncLease(lease).resign()
+            await AsyncLease(await seek(pausing.campaign, timeout, until)).resign()
         return pausing.is_news
 
     async def status(self, name: str) -> Status:

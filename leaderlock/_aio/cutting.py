@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from leaderlock._lease import Lease
+from leaderlock._course import Course
 from leaderlock._protocol.candidacy import Lost, News
 from leaderlock.errors import LeaseLost, UsageError
 
@@ -20,35 +20,34 @@ class Cutting:
     never taken for ours, nor ours for his.
     """
 
-    def __init__(self, lease: Lease, *, why: Callable[[], str] | None = None) -> None:
+    def __init__(self, course: Course, *, why: Callable[[], str] | None = None) -> None:
         task = asyncio.current_task()
         if task is None:
             raise UsageError("on_loss='cancel' cancels a task, and none runs here")
-        self._lease = lease
+        self._course = course
         self._why = why
         self._task = task
         self._loop = asyncio.get_running_loop()
         self._cancelling = task.cancelling()
         self._has_cut = False
         self._is_over = False
-        lease.listen(self._hear)
-        if lease.candidacy.reason is not None:
+        course.listen(self._hear)
+        if course.candidacy.reason is not None:
             self.cut()  # lost before it listened
 
     def end(self, error: BaseException | None) -> LeaseLost | None:
         """Cancel no more; returns what is to be raised in place of ``error``, if that is our cancellation."""
         self._is_over = True
-        self._lease.unlisten(self._hear)
+        self._course.unlisten(self._hear)
         if not self._has_cut:
             return None
         others = self._task.uncancel() > self._cancelling
         if others or not isinstance(error, asyncio.CancelledError):
             return None
-        lease = self._lease
-        reason = lease.loss().reason if self._why is None else self._why()
+        name, token = self._course.name, self._course.candidacy.token
+        reason = self._course.loss().reason if self._why is None else self._why()
         return LeaseLost(
-            f"the lease of {lease.name!r} (token {lease.token}) was lost: {reason}; what ran under it was cancelled",
-            reason=reason,
+            f"the lease of {name!r} (token {token}) was lost: {reason}; what ran under it was cancelled", reason=reason
         )
 
     def _hear(self, news: News) -> None:
@@ -65,4 +64,4 @@ class Cutting:
     def _cut(self) -> None:
         if not self._is_over and not self._has_cut:
             self._has_cut = True
-            self._task.cancel(f"the lease of {self._lease.name!r} was lost")
+            self._task.cancel(f"the lease of {self._course.name!r} was lost")

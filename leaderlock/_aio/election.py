@@ -13,6 +13,7 @@ from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._campaign import Campaigning
+from leaderlock._course import Course
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
 from leaderlock._timeouts import check_timeout
@@ -29,7 +30,9 @@ OnLoss: TypeAlias = Literal["finish", "cancel"]
 class _Body(NamedTuple):
     """A body that runs under a lease."""
 
+    course: Course
     lease: Lease
+    """The one that is current in there."""
     token: Token[Lease | None]
     cutting: Cutting | None
 
@@ -81,7 +84,7 @@ class AsyncElection:
 
     async def _campaign(
         self, timeout: float | None, wait: bool, on_waiting: Callable[[str], object] | None = None
-    ) -> Lease:
+    ) -> Course:
         until = self._client.until(timeout)
         if on_waiting is not None:
             check_plain("on_waiting", on_waiting)
@@ -107,20 +110,21 @@ class AsyncElection:
             looking.stop()
 
     async def __aenter__(self) -> AsyncLease:
-        lease = await self._campaign(self._timeout, self._wait)
+        course = await self._campaign(self._timeout, self._wait)
         # From here on nothing is awaited, and so nothing is cancelled.
         try:
-            cutting = Cutting(lease) if self._on_loss == "cancel" else None
-            self._bodies.append(_Body(lease, _current.enter(lease), cutting))
+            cutting = Cutting(course) if self._on_loss == "cancel" else None
+            lease = Lease(course)
+            self._bodies.append(_Body(course, lease, _current.enter(lease), cutting))
         except BaseException:
-            lease.engine.post(lease.farewell())  # nobody will leave a body that nobody has entered
+            course.engine.post(course.farewell())  # nobody will leave a body that nobody has entered
             raise
-        return AsyncLease(lease)
+        return AsyncLease(course)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, token, cutting = self._bodies.pop(self._mine())
+        course, lease, token, cutting = self._bodies.pop(self._mine())
         _current.leave(token)
         if cutting is not None and (lost := cutting.end(error)) is not None:
             raise lost from error
@@ -129,10 +133,10 @@ class AsyncElection:
                 return
             lease.check()
             if error is None or isinstance(error, Exception):
-                await AsyncLease(lease).resign()
+                await AsyncLease(course).resign()
             else:
                 # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
-                lease.engine.post(lease.farewell())
+                course.engine.post(course.farewell())
         except LeaseLost as lost:
             # The body ran on after the loss, so somebody must be told; but its own error comes first.
             if error is None:

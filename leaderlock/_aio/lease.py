@@ -9,11 +9,9 @@ from typing import Final
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
 from leaderlock._aio.campaign import check_plain, in_loop
-from leaderlock._lease import Lease
+from leaderlock._lease import BaseLease, course_of
 from leaderlock._protocol.candidacy import LossReason
-from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.events import RenewNow
-from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
 from leaderlock._timeouts import check_timeout
 
@@ -23,7 +21,7 @@ GLANCES: Final = (0.001, 0.002, 0.004, 0.008, 0.015, 0.02)
 """Seconds between looks at whether a renewal was answered, which makes no news; after the last, it is sent again."""
 
 
-class AsyncLease:
+class AsyncLease(BaseLease):
     """Leadership of one name while it lasts: :class:`leaderlock.Lease`, with its waits awaited.
 
     It is renewed by leaderlock's own threads: an event loop that is blocked costs no lease, and the lease outlives the
@@ -33,89 +31,26 @@ class AsyncLease:
     Made by :meth:`AsyncElection.campaign`. May be used in any event loop.
     """
 
-    __slots__ = ("__weakref__", "_lease")
-
-    def __init__(self, lease: Lease) -> None:
-        self._lease = lease
-
-    def __repr__(self) -> str:
-        return f"<Async{repr(self._lease)[1:]}"
+    __slots__ = ()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, AsyncLease) and other._lease is self._lease
+        return isinstance(other, AsyncLease) and other._course is self._course
 
     def __hash__(self) -> int:
-        return hash(self._lease)
-
-    # -- what it is
-
-    @property
-    def name(self) -> str:
-        """The name that is led."""
-        return self._lease.name
-
-    @property
-    def token(self) -> int:
-        """The fencing token: see :attr:`Lease.token`."""
-        return self._lease.token
-
-    @property
-    def holder(self) -> Holder:
-        """Who leads under this lease: this process."""
-        return self._lease.holder
-
-    @property
-    def state(self) -> str:
-        """Where the term stands, as a word: see :attr:`Lease.state`."""
-        return self._lease.state
-
-    @property
-    def is_held(self) -> bool:
-        """Whether this lease is held now: a comparison of clocks with the deadline, without lock or I/O."""
-        return self._lease.is_held
-
-    @property
-    def deadline(self) -> Deadline:
-        """Until when the lease is held at least: see :attr:`Lease.deadline`."""
-        return self._lease.deadline
-
-    @property
-    def remaining(self) -> float:
-        """Seconds until the deadline as it stands; zero or less when the lease is over."""
-        return self._lease.remaining
-
-    @property
-    def lost_reason(self) -> LossReason | None:
-        """Why it was lost; ``None`` while it is held, and after it was resigned."""
-        return self._lease.lost_reason
-
-    @property
-    def note(self) -> bytes:
-        """The name's note as this term found or last saved it: see :attr:`Lease.note`."""
-        return self._lease.note
-
-    def check(self) -> None:
-        """Return if the lease is held now; no I/O, so it is not awaited.
-
-        Raises:
-            LeaseLost: it is not; ``.reason`` says why.
-        """
-        self._lease.check()
-
-    # -- what one does with it
+        return hash(self._course)
 
     async def ensure(self, seconds: float) -> None:
         """Return only when at least ``seconds`` are left, renewing first if there are fewer.
 
         Raises as :meth:`Lease.ensure` does: ``LeaseLost``, ``BackendUnavailable``, ``ValueError``.
         """
-        enough = self._lease.leaves(seconds)
+        enough = self._course.leaves(seconds)
         if not enough():
             await self._renew(enough)
-        self._lease.check_leaves(seconds, enough)
+        self._course.check_leaves(seconds, enough)
 
     async def _renew(self, enough: Callable[[], bool]) -> None:
-        engine = self._lease.engine
+        engine = self._course.engine
         until = engine.clock.boot() + engine.terms.timing.attempt
         while not enough() and engine.clock.boot() < until and not engine.is_closed:
             # Again if need be: one that was under way was sent too long ago to leave as much as is asked for.
@@ -131,16 +66,15 @@ class AsyncLease:
         Raises as :meth:`Lease.save_note` does: ``LeaseLost``, ``BackendUnavailable``, ``BackendRefused``…
         """
         check_timeout(timeout)
-        lease = self._lease
-        engine = lease.engine
-        saving = Saving(lease, note)
+        course, engine = self._course, self._course.engine
+        saving = Saving(course, note)
         budget = engine.terms.timing.ttl if timeout is None else timeout
-        lease.listen(saving.hear)
+        course.listen(saving.hear)
         try:
             engine.submit(saving.event)
-            await await_news(lease, saving.is_over, engine.clock.boot() + budget)
+            await await_news(course, saving.is_over, engine.clock.boot() + budget)
         finally:
-            lease.unlisten(saving.hear)
+            course.unlisten(saving.hear)
         saving.conclude(budget)
 
     async def resign(self, *, timeout: float | None = None, note: bytes | None = None) -> bool:
@@ -154,14 +88,13 @@ class AsyncLease:
             TypeError, ValueError: the note is not bytes, or more than 64 KiB.
         """
         check_timeout(timeout)
-        lease = self._lease
-        engine = lease.engine
-        farewell = lease.farewell(note)
+        course, engine = self._course, self._course.engine
+        farewell = course.farewell(note)
         if engine.is_closed:
-            return lease.state == "resigned"
+            return self.state == "resigned"
         engine.submit(farewell)
         budget = engine.terms.timing.ttl if timeout is None else timeout
-        return await await_news(lease, lambda: lease.is_released, engine.clock.boot() + budget)
+        return await await_news(course, lambda: course.is_released, engine.clock.boot() + budget)
 
     async def wait_lost(self, timeout: float | None = None) -> LossReason | None:
         """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.
@@ -169,10 +102,10 @@ class AsyncLease:
         ``None``: it is still held, or was resigned.
         """
         check_timeout(timeout)
-        lease = self._lease
-        until = None if timeout is None else lease.engine.clock.boot() + timeout
-        await await_news(lease, lambda: not lease.candidacy.leads, until, timed=False)
-        return lease.lost_reason
+        course = self._course
+        until = None if timeout is None else course.engine.clock.boot() + timeout
+        await await_news(course, lambda: not course.candidacy.leads, until, timed=False)
+        return self.lost_reason
 
     def on_lost(self, callback: Callable[[AsyncLease], object]) -> None:
         """Have ``callback(lease)`` called when the lease is lost (not when resigned), in the event loop that runs now.
@@ -186,7 +119,7 @@ class AsyncLease:
         """
         check_plain("on_lost", callback)
         tell = in_loop(callback)
-        self._lease.on_lost(lambda _: tell(self))
+        self._course.on_lost(lambda: tell(self))
 
 
 def current() -> AsyncLease | None:
@@ -195,4 +128,4 @@ def current() -> AsyncLease | None:
     Also inside a coroutine function that ``only_on_leader`` guards.
     """
     lease = _current.current()
-    return None if lease is None else AsyncLease(lease)
+    return None if lease is None else AsyncLease(course_of(lease))

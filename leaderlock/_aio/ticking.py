@@ -169,15 +169,15 @@ class AsyncTicking:
         seeking = self._claiming.seek(engine, meant)
         try:
             until = engine.clock.boot() + seeking.within
-            lease = await seek(seeking.campaign, seeking.within, until, patient=False)
+            course = await seek(seeking.campaign, seeking.within, until, patient=False)
         except (NotLeader, CampaignTimeout) as error:
             return self._claiming.not_won(seeking, meant, error)
         finally:
             self._claiming.look_at_clocks(engine, slot, seeking.claim)
         try:
-            return self._claiming.won(engine, slot, seeking.claim, lease)
+            return self._claiming.won(engine, slot, seeking)
         except BaseException:
-            engine.post(lease.farewell())
+            engine.post(course.farewell())
             raise
 
     # -- the run
@@ -188,7 +188,8 @@ class AsyncTicking:
         tokens = _current.enter(tick.lease), enter_tick(tick)
         if self._on_loss == "finish":
             return _Run(held, tokens, None)
-        cutting = Cutting(tick.lease, why=lambda: tick.lease.loss().reason if tick.overran is None else TOO_LONG)
+        course = held.course
+        cutting = Cutting(course, why=lambda: course.loss().reason if tick.overran is None else TOO_LONG)
         held.on_cut = cutting.cut
         return _Run(held, tokens, cutting)
 
@@ -226,15 +227,15 @@ class AsyncTicking:
 
     async def _finish(self, held: Held, how: Ending, error: BaseException | None, *, attempt: int, again: bool) -> None:
         """Say how it ended, and free the job's name, in one write; the asyncio twin of :meth:`Held.finish`."""
-        lease = held.tick.lease
+        course = held.course
         held.is_over = True
         try:
             held.tick.check()
             farewell = held.farewell(how, attempt=attempt, again=again)
             if error is not None and not isinstance(error, Exception):
                 # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
-                lease.engine.post(lease.farewell(farewell))
-            elif not await AsyncLease(lease).resign(note=farewell):
+                course.engine.post(course.farewell(farewell))
+            elif not await AsyncLease(course).resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", held.tick.name, how.value)
         except LeaseLost as lost:
             # The function ran on after the loss, so somebody must be told; but its own error comes first.
@@ -248,8 +249,8 @@ class AsyncTicking:
 
 async def _pause(held: Held, seconds: float) -> bool:
     """Wait for so long, under the lease; returns whether it is still held then."""
-    lease = held.tick.lease
-    await await_news(lease, lambda: not lease.candidacy.leads, held.engine.clock.boot() + seconds)
+    course = held.course
+    await await_news(course, lambda: not course.candidacy.leads, held.engine.clock.boot() + seconds)
     return held.tick.is_held
 
 

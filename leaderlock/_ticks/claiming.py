@@ -103,16 +103,17 @@ class Claiming:
         """After a campaign, whatever it brought: warn of clocks that are wrong."""
         look_at_clocks(engine, slot, self.plan, claim)
 
-    def won(self, engine: Engine, slot: Slot, claim: Claim, lease: Lease) -> Held:
-        record = read_job(lease.note)
+    def won(self, engine: Engine, slot: Slot, seeking: Seeking) -> Held:
+        course, claim = seeking.campaign.course, seeking.claim
+        record = read_job(course.note)
         run = record.running
         assert run is not None
         if claim.died is not None:
             _log.warning(
                 "%r: the tick of %s was begun by %s, which never said how it ended: it died, or lost its lease",
-                lease.name, moment(claim.died.tick), claim.died.host,
+                course.name, moment(claim.died.tick), claim.died.host,
             )  # fmt: skip
-        held = Held(Tick(lease, run), record, run, slot, engine, self.plan.policy)
+        held = Held(Tick(Lease(course), run), course, record, run, slot, engine, self.plan.policy)
         slot.runs(run.tick)
         if self.plan.policy.max_run is not None:
             engine.later(self.plan.policy.max_run, held.cut)
@@ -121,7 +122,7 @@ class Claiming:
     def not_won(self, seeking: Seeking, meant: Due, error: NotLeader | CampaignTimeout) -> Skipped:
         """Why it is skipped; or raises where that cannot be told."""
         if isinstance(error, CampaignTimeout):
-            waiting = seeking.campaign.lease.candidacy.waiting
+            waiting = seeking.campaign.course.candidacy.waiting
             if waiting is None:
                 raise BackendUnavailable(f"whether {self.plan.name!r} is to be run cannot be told: {error}") from error
             if waiting.why is not Why.HELD:

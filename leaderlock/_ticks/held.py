@@ -9,6 +9,7 @@ from typing import Final
 
 from leaderlock._backoff import WaitStrategy
 from leaderlock._bell import Bell
+from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._protocol.events import Resign
 from leaderlock._ticks.record import Ending, JobRecord, Run
@@ -37,6 +38,8 @@ class Held:
     """A tick that was claimed, until it is finished."""
 
     tick: Tick
+    course: Course
+    """What stands behind its lease."""
     record: JobRecord
     """The job's, as the take wrote it."""
     run: Run
@@ -83,6 +86,6 @@ class Held:
         if not self.is_over and self.tick.is_held:
             self.tick.overran = self.policy.max_run
             farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
-            self.engine.post(Resign(self.tick.lease.candidacy, farewell))
+            self.engine.post(Resign(self.course.candidacy, farewell))
             if self.on_cut is not None:
                 self.on_cut()

@@ -134,7 +134,7 @@ class Ticking:
         finally:
             self._claiming.look_at_clocks(engine, slot, seeking.claim)
         try:
-            return self._claiming.won(engine, slot, seeking.claim, lease)
+            return self._claiming.won(engine, slot, seeking)
         except BaseException:
             lease.resign(timeout=0)
             raise

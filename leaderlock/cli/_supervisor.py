@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
+from leaderlock._lease import course_of
 from leaderlock._protocol.candidacy import Asked, Lost, News
 from leaderlock.cli._options import Options, seconds, ttl_of
 from leaderlock.cli._signals import Signals
@@ -113,8 +114,9 @@ class Supervisor(NamedTuple):
 
     def _supervise(self, lease: Lease) -> tuple[Outcome, bool]:
         """Hand every renewal to the guardian, and the news that end the command; also whether it ran for too long."""
-        lease.listen(self._hear)
-        if lease.candidacy.asked or not lease.candidacy.leads:
+        course = course_of(lease)
+        course.listen(self._hear)
+        if course.candidacy.asked or not course.candidacy.leads:
             self.keeper.end(self.grace)  # so it was before there was anything to end
         told = lease.deadline
         began = time.monotonic()
@@ -162,4 +164,4 @@ def _why_over(lease: Lease) -> str:
     """Why a lease that may still be held had to be given up, or was lost."""
     if lease.lost_reason is not None:
         return lease.lost_reason.value
-    return "yielded" if lease.candidacy.asked else "not renewed in time"
+    return "yielded" if course_of(lease).candidacy.asked else "not renewed in time"

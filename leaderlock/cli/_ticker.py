@@ -109,7 +109,7 @@ class Ticker:
         """The command, until it has ended well or its retries are used up."""
         lease = held.tick.lease
         # Somebody who asks for the name gets it when the command has ended, and not before.
-        lease.candidacy.yields = False
+        held.course.candidacy.yields = False
         tick, attempt, began = held.tick.at.isoformat(), held.run.attempt, time.monotonic()
         self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=attempt)
         retries = self.options.retries

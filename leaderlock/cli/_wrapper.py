@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Final
 
+from leaderlock._lease import course_of
 from leaderlock.cli._leaders import leader_in_words
 from leaderlock.cli._talk import Talk
 from leaderlock.errors import NotLeader
@@ -70,7 +71,7 @@ class Wrapper:
             who = leader_in_words(self.client, options.name) or f"somebody else leads {options.name!r}"
             raise NotLeader(f"not elected: {who}") from error
         # Somebody who asks for the name gets it when the command has ended, and not before.
-        lease.candidacy.yields = False
+        course_of(lease).candidacy.yields = False
         text = f"leads {lease.name!r} now, with token {lease.token}" if self.has_waited else ""
         self.talk.tell("elected", text, name=lease.name, token=lease.token)
         return lease

@@ -266,21 +266,21 @@ def test_a_coroutine_that_answers_its_cancellation_otherwise_leaves_its_task_unc
 
 
 def test_a_coroutine_whose_lease_is_lost_before_it_begins_is_not_begun(client, clock, monkeypatch):
-    from leaderlock._lease import Lease
+    from leaderlock._course import Course
 
     @only_on_leader("a", client=client, on_loss="cancel")
     async def job():
         return current().token
 
-    listen = Lease.listen
+    listen = Course.listen
 
-    def lost_on_the_threshold(lease, listener):
+    def lost_on_the_threshold(course, listener):
         clock.advance(60)
-        listen(lease, listener)
+        listen(course, listener)
 
     async def main():
         await job()
-        monkeypatch.setattr(Lease, "listen", lost_on_the_threshold)
+        monkeypatch.setattr(Course, "listen", lost_on_the_threshold)
         with pytest.raises(LeaseLost, match="was lost"):
             await job()
         monkeypatch.undo()

@@ -51,16 +51,26 @@ def _described(name: str, value: object) -> list[str]:
         return [f"{name}{_signature(value)}"]
     if not inspect.isclass(value):
         return [f"{name} = {value!r}" if isinstance(value, int | str | None) else name]
-    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object)
+    bases = ", ".join(base.__name__ for base in value.__bases__ if base is not object and not _is_hidden(base))
     lines = [f"class {name}({bases})" if bases else f"class {name}"]
     if issubclass(value, enum.Enum):
         return [*lines, *(f"    {member.name} = {member.value!r}" for member in value)]
     fields = {field: kind for field, kind in inspect.get_annotations(value).items() if not field.startswith("_")}
     lines += [f"    {field}: {getattr(kind, '__forward_arg__', kind)}" for field, kind in fields.items()]
-    for member, what in sorted(vars(value).items()):
+    for member, what in sorted(_members(value).items()):
         if member not in fields and (not member.startswith("_") or (member == "__init__" and not fields)):
             lines += [f"    {line}" for line in _member(member, what)]
     return lines
+
+
+def _is_hidden(base: type) -> bool:
+    """Whether it is ours, and nobody is meant to know it: what it has belongs to who stands on it."""
+    return base.__module__.startswith("leaderlock._") and base.__name__ not in leaderlock.__all__
+
+
+def _members(value: type) -> dict[str, object]:
+    hidden = [vars(base) for base in reversed(value.__mro__[1:]) if _is_hidden(base)]
+    return {name: what for members in (*hidden, vars(value)) for name, what in members.items()}
 
 
 def _member(name: str, what: object) -> list[str]:
