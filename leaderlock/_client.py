@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from leaderlock._ticks.schedule import Schedule, When
     from leaderlock._ticks.ticking import Ticking
 
-__all__ = ["Client"]
+__all__ = ["Client", "engine_of"]
 
 CLOSE_WITHIN: Final = 5.0
 """How long, in seconds, leaving a client waits at most for the store to acknowledge the session's end."""
@@ -86,7 +86,7 @@ class Client:
         """
         if self._is_closed:
             raise self._closed()
-        return Election(self, check_name(name), timeout=check_timeout(timeout), wait=wait)
+        return Election(self, self._own_engine, check_name(name), timeout=check_timeout(timeout), wait=wait)
 
     def campaign_all(
         self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
@@ -100,7 +100,7 @@ class Client:
             BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.
             UsageError: this client already campaigns for one of the names or leads it; nothing else is led then.
         """
-        return campaign_all(self.engine(), check_names(names), patient=wait, timeout=check_timeout(timeout))
+        return campaign_all(self._own_engine(), check_names(names), patient=wait, timeout=check_timeout(timeout))
 
     def tick(
         self,
@@ -146,13 +146,14 @@ class Client:
             max_run=max_run,
             retries=retries,
         )
-        return Ticking(self, plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off), at=at, by_hand=now)
+        plan = plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off)
+        return Ticking(self._own_engine, plan, at=at, by_hand=now)
 
     def job(self, name: str) -> Job | None:
         """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
         from leaderlock._ticks.job import look_at_job
 
-        return look_at_job(self.engine(), check_name(name))
+        return look_at_job(self._own_engine(), check_name(name))
 
     def pause(self, name: str, *, timeout: float | None = None) -> bool:
         """Let no tick of a job start until :meth:`resume`, anywhere; returns whether that is new.
@@ -166,7 +167,7 @@ class Client:
         """
         from leaderlock._ticks.job import set_paused
 
-        return set_paused(self.engine(), check_name(name), is_paused=True, timeout=check_timeout(timeout))
+        return set_paused(self._own_engine(), check_name(name), is_paused=True, timeout=check_timeout(timeout))
 
     def resume(self, name: str, *, timeout: float | None = None) -> bool:
         """Let a paused job go on with its next tick; returns whether it was paused. Raises as :meth:`pause` does.
@@ -176,15 +177,15 @@ class Client:
         """
         from leaderlock._ticks.job import set_paused
 
-        return set_paused(self.engine(), check_name(name), is_paused=False, timeout=check_timeout(timeout))
+        return set_paused(self._own_engine(), check_name(name), is_paused=False, timeout=check_timeout(timeout))
 
     def status(self, name: str) -> Status:
         """Who leads that name, since when, and when it may be free: read once, as recorded."""
-        return _observe.status(self.engine(), check_name(name))
+        return _observe.status(self._own_engine(), check_name(name))
 
     def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return sorted(_observe.names_seen(self.engine()))
+        return sorted(_observe.names_seen(self._own_engine()))
 
     def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over.
@@ -195,7 +196,7 @@ class Client:
         Raises:
             CampaignTimeout: the term was not over after ``timeout`` seconds; the request stands.
         """
-        return _admin.request_resignation(self.engine(), check_name(name), now=now, timeout=check_timeout(timeout))
+        return _admin.request_resignation(self._own_engine(), check_name(name), now=now, timeout=check_timeout(timeout))
 
     def init(self, *, force: bool = False) -> bool:
         """Declare that nobody leads or campaigns in this namespace: names may be taken without the first wait.
@@ -205,7 +206,7 @@ class Client:
         Raises:
             BackendRefused: the namespace was used before, and leaders may be alive; ``force`` says that they are not.
         """
-        return _admin.init(self.engine(), force=force)
+        return _admin.init(self._own_engine(), force=force)
 
     def close(self) -> None:
         """End all leases, then the session: one write that frees all names. May be called twice.
@@ -236,8 +237,8 @@ class Client:
 
         return datetime.fromtimestamp(self._clock.now().wall, UTC)
 
-    def engine(self) -> Engine:
-        """For leaderlock's other faces: the engine, which is another one in a forked child."""
+    def _own_engine(self) -> Engine:
+        """The engine, which is another one in a forked child."""
         if self._is_closed:
             raise self._closed()
         if self._engine.is_forked:
@@ -247,17 +248,17 @@ class Client:
                     self._engine = Engine(self._open_backend(), self._terms, self._clock)
         return self._engine
 
-    @property
-    def is_ready(self) -> bool:
-        """For leaderlock's other faces: whether :meth:`engine` answers without opening anything."""
-        return not self._engine.is_forked
-
     def _closed(self) -> UsageError:
         return UsageError("this client is closed: open another with connect()")
 
-    def disown(self) -> None:
+    def _disown(self) -> None:
         """In a forked child: a lock that another thread of the parent's held is not waited for."""
         self._lock = threading.Lock()
+
+
+def engine_of(client: Client) -> Engine:
+    """For leaderlock's own: what carries out what it is asked for."""
+    return client._own_engine()  # pyright: ignore[reportPrivateUsage] - this is the one way in
 
 
 _clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
@@ -265,7 +266,7 @@ _clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
 
 def _disown_all() -> None:
     for client in _clients:
-        client.disown()
+        client._disown()  # pyright: ignore[reportPrivateUsage] - of this very module
 
 
 def _close_all() -> None:

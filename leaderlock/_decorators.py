@@ -206,7 +206,11 @@ class _Guard:
     def _begin(self) -> Tenure:
         """From the first call on this process is a candidate, and a forked child another one."""
         client = self._client or default_client()
-        self._tenure = tenure_of(client if isinstance(client, Client) else client.opened(), self._name)
+        if not isinstance(client, Client):
+            from leaderlock._aio.client import access_of  # as in _seek_async
+
+            client = access_of(client).open()
+        self._tenure = tenure_of(client, self._name)
         return self._tenure
 
     def _seek(self) -> Lease | None:

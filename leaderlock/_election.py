@@ -28,8 +28,11 @@ class Election:
     ``with election as lease:`` either holds the lease or raises, and resigns at the end.
     """
 
-    def __init__(self, client: Client, name: str, *, timeout: float | None, wait: bool) -> None:
+    def __init__(
+        self, client: Client, engine: Callable[[], Engine], name: str, *, timeout: float | None, wait: bool
+    ) -> None:
         self._client = client
+        self._engine = engine
         self._name = name
         self._timeout = timeout
         self._wait = wait
@@ -71,15 +74,15 @@ class Election:
         """
         patient = self._wait if wait is None else wait
         within = self._timeout if isinstance(timeout, EllipsisType) else check_timeout(timeout)
-        return Campaigning(self._client.engine(), self._name, patient=patient, on_waiting=on_waiting).run(within)
+        return Campaigning(self._engine(), self._name, patient=patient, on_waiting=on_waiting).run(within)
 
     def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
-        return _observe.look(self._client.engine(), self._name).term
+        return _observe.look(self._engine(), self._name).term
 
     def observe(self) -> Iterator[Term | None]:
         """Yield who leads now, and again whenever that changes, until the client is closed."""
-        return self._observed(self._client.engine())
+        return self._observed(self._engine())
 
     def _observed(self, engine: Engine) -> Iterator[Term | None]:
         # A generator of the election's own: it holds the client, which would end if nobody else did.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leaderlock._bell import Bell
-from leaderlock._client import Client
+from leaderlock._client import Client, engine_of
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
@@ -165,6 +165,6 @@ class Tenure:
 
 def tenure_of(client: Client, name: str) -> Tenure:
     """The one tenure of that name in that client: all functions guarded by one name share its terms."""
-    engine = client.engine()
+    engine = engine_of(client)
     tenure: Tenure = engine.tenures.setdefault(name, Tenure(engine, name))
     return tenure

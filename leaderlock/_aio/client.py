@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
+from typing import TYPE_CHECKING
 
 from leaderlock import _admin, _observe
+from leaderlock._aio.access import Access
 from leaderlock._aio.campaign import seek, seek_all
 from leaderlock._aio.election import AsyncElection, OnLoss
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
-from leaderlock._aio.offloop import OffLoop, until_done
-from leaderlock._client import Client
-from leaderlock._engine import Engine
+from leaderlock._aio.offloop import until_done
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
 from leaderlock._timeouts import check_timeout
@@ -35,10 +30,7 @@ if TYPE_CHECKING:
     from leaderlock._ticks.rules import Misfire, Overlap, Runs
     from leaderlock._ticks.schedule import Schedule, When
 
-__all__ = ["AsyncClient"]
-
-P = ParamSpec("P")
-R = TypeVar("R")
+__all__ = ["AsyncClient", "access_of"]
 
 
 class AsyncClient:
@@ -51,15 +43,11 @@ class AsyncClient:
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
-        self._lock = threading.Lock()
-        self._client: Client | None = None
-        self._closing: Future[None] | None = None
-        self.off = OffLoop()
-        """For leaderlock's other faces: where its calls that block are made."""
-        _clients.add(self)
+        self._access = Access(opening)
 
     def __repr__(self) -> str:
-        store = "a store not opened yet" if self._client is None else self._client.traits.store
+        client = self._access.client
+        store = "a store not opened yet" if client is None else client.traits.store
         return f"<AsyncClient of {store}, namespace {self.namespace!r}, ttl {self.ttl:g} s>"
 
     @property
@@ -78,9 +66,9 @@ class AsyncClient:
         Raises:
             UsageError: the store was not opened yet.
         """
-        if self._client is None:
+        if self._access.client is None:
             raise UsageError("this client has not opened its store yet: enter it with `async with` first")
-        return self._client.traits
+        return self._access.client.traits
 
     def election(
         self, name: str, *, timeout: float | None = None, wait: bool = True, on_loss: OnLoss = "finish"
@@ -94,7 +82,7 @@ class AsyncClient:
         """
         checked = check_name(name)
         timeout, on_loss = check_timeout(timeout), _check_on_loss(on_loss)
-        return AsyncElection(self, checked, timeout=timeout, wait=wait, on_loss=on_loss)
+        return AsyncElection(self, self._access, checked, timeout=timeout, wait=wait, on_loss=on_loss)
 
     async def campaign_all(
         self, names: Iterable[str], *, timeout: float | None = None, wait: bool = True
@@ -104,8 +92,8 @@ class AsyncClient:
         Raises as that does: ``BackendRefused``, ``UsageError``.
         """
         wanted = check_names(names)
-        until = self.until(check_timeout(timeout))
-        courses = await seek_all(await self.engine(), wanted, patient=wait, until=until)
+        until = self._access.until(check_timeout(timeout))
+        courses = await seek_all(await self._access.engine(), wanted, patient=wait, until=until)
         return {name: AsyncLease(course) for name, course in courses.items()}
 
     def tick(
@@ -150,13 +138,13 @@ class AsyncClient:
             retries=retries,
         )
         plan = plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off)
-        return AsyncTicking(self.engine, plan, at=at, by_hand=now, on_loss=_check_on_loss(on_loss))
+        return AsyncTicking(self._access.engine, plan, at=at, by_hand=now, on_loss=_check_on_loss(on_loss))
 
     async def job(self, name: str) -> Job | None:
         """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
         from leaderlock._ticks.job import look_at_job
 
-        return await self.ask(look_at_job, check_name(name))
+        return await self._access.ask(look_at_job, check_name(name))
 
     async def pause(self, name: str, *, timeout: float | None = None) -> bool:
         """Let no tick of a job start until :meth:`resume`, anywhere: :meth:`Client.pause`, awaited."""
@@ -169,19 +157,19 @@ class AsyncClient:
     async def _set_paused(self, name: str, timeout: float | None, *, is_paused: bool) -> bool:
         from leaderlock._ticks.job import Pausing
 
-        until = self.until(check_timeout(timeout))
-        pausing = Pausing(await self.engine(), check_name(name), is_paused=is_paused)
+        until = self._access.until(check_timeout(timeout))
+        pausing = Pausing(await self._access.engine(), check_name(name), is_paused=is_paused)
         with pausing.explained():
             await AsyncLease(await seek(pausing.campaign, timeout, until)).resign()
         return pausing.is_news
 
     async def status(self, name: str) -> Status:
         """Who leads that name, since when, and when it may be free: read once, as recorded."""
-        return await self.ask(_observe.status, check_name(name))
+        return await self._access.ask(_observe.status, check_name(name))
 
     async def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return await self.ask(lambda engine: sorted(_observe.names_seen(engine)))
+        return await self._access.ask(lambda engine: sorted(_observe.names_seen(engine)))
 
     async def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over: :meth:`Client.resign`.
@@ -191,12 +179,12 @@ class AsyncClient:
                 is cancelled.
         """
         check_timeout(timeout)
-        term = await self.ask(_admin.ask, check_name(name), now=now)
+        term = await self._access.ask(_admin.ask, check_name(name), now=now)
         if term is None:
             return False
         if term.is_over:
             return True
-        looking = AsyncLooking(await self.engine(), name, self.off, timeout)
+        looking = AsyncLooking(await self._access.engine(), name, self._access.off, timeout)
         try:
             while (sighting := await looking.next()) is not None:
                 if term.has_ended(sighting):
@@ -211,7 +199,7 @@ class AsyncClient:
         Raises:
             BackendRefused: the namespace was used before, and leaders may be alive; ``force`` says that they are not.
         """
-        return await self.ask(_admin.init, force=force)
+        return await self._access.ask(_admin.init, force=force)
 
     async def close(self) -> None:
         """End all leases, then the session: one write that frees all names. May be called twice.
@@ -219,15 +207,15 @@ class AsyncClient:
         Waits at most five seconds (or half a ttl) for the store; without its answer the names are free a ttl later. If
         this is cancelled, the client is closed all the same.
         """
-        closing = self._begin_close()
+        closing = self._access.close()
         await until_done(closing)
         closing.result()
 
     async def __aenter__(self) -> AsyncClient:
         try:
-            await self.engine()
+            await self._access.engine()
         except BaseException:
-            self._begin_close()  # nobody will leave what nobody has entered
+            self._access.close()  # nobody will leave what nobody has entered
             raise
         return self
 
@@ -235,7 +223,7 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, GeneratorExit):
-            self._begin_close()  # collected, as its loop was closed: nothing can be awaited any more
+            self._access.close()  # collected, as its loop was closed: nothing can be awaited any more
         else:
             await self.close()
 
@@ -243,70 +231,13 @@ class AsyncClient:
         """This host's wall clock, by which ticks are chosen, in UTC."""
         return datetime.fromtimestamp(self._opening.clock.now().wall, UTC)
 
-    # -- for leaderlock's own
 
-    def opened(self) -> Client:
-        """For leaderlock's other faces, and never in an event loop, as it may do I/O: the client behind this one."""
-        with self._lock:
-            if self._closing is not None:
-                raise UsageError("this client is closed: open another with connect()")
-            if self._client is None:
-                self._client = self._opening.open()
-            return self._client
-
-    async def engine(self) -> Engine:
-        """For leaderlock's other faces: the engine, which is another one in a forked child."""
-        client = self._client
-        if self._closing is not None or client is None or not client.is_ready:
-            client = await self.off(self._ready)
-        return client.engine()
-
-    def _ready(self) -> Client:
-        client = self.opened()
-        client.engine()
-        return client
-
-    async def ask(self, question: Callable[Concatenate[Engine, P], R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """For leaderlock's other faces: have the store asked, where no event loop runs."""
-
-        def call() -> R:
-            return question(self.opened().engine(), *args, **kwargs)
-
-        return await self.off(call)
-
-    def until(self, timeout: float | None) -> float | None:
-        """For leaderlock's other faces: when that time will be over, on the first clock."""
-        return None if timeout is None else self._opening.clock.boot() + timeout
-
-    def disown(self) -> None:
-        """In a forked child: what the parent's threads held or did is not waited for."""
-        self._lock = threading.Lock()
-        self.off = OffLoop()
-
-    def _begin_close(self) -> Future[None]:
-        if self._closing is None:
-            self._closing = self.off.end(self._close)
-        return self._closing
-
-    def _close(self) -> None:
-        with self._lock:  # whoever is opening the store now has done so before this goes on
-            client = self._client
-        if client is not None:
-            client.close()
+def access_of(client: AsyncClient) -> Access:
+    """For leaderlock's own: the way to its engine."""
+    return client._access  # pyright: ignore[reportPrivateUsage] - this is the one way in
 
 
 def _check_on_loss(on_loss: OnLoss) -> OnLoss:
     if on_loss not in ("finish", "cancel"):
         raise ValueError(f"on_loss is one of 'finish', 'cancel', not {on_loss!r}")
     return on_loss
-
-
-_clients: Final[weakref.WeakSet[AsyncClient]] = weakref.WeakSet()
-
-
-def _disown_all() -> None:
-    for client in tuple(_clients):
-        client.disown()
-
-
-os.register_at_fork(after_in_child=_disown_all)

@@ -20,6 +20,7 @@ from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost
 
 if TYPE_CHECKING:
+    from leaderlock._aio.access import Access
     from leaderlock._aio.client import AsyncClient
 
 __all__ = ["AsyncElection", "OnLoss"]
@@ -44,9 +45,17 @@ class AsyncElection:
     """
 
     def __init__(
-        self, client: AsyncClient, name: str, *, timeout: float | None, wait: bool, on_loss: OnLoss = "finish"
+        self,
+        client: AsyncClient,
+        access: Access,
+        name: str,
+        *,
+        timeout: float | None,
+        wait: bool,
+        on_loss: OnLoss = "finish",
     ) -> None:
         self._client = client
+        self._access = access
         self._name = name
         self._timeout = timeout
         self._wait = wait
@@ -85,22 +94,22 @@ class AsyncElection:
     async def _campaign(
         self, timeout: float | None, wait: bool, on_waiting: Callable[[str], object] | None = None
     ) -> Course:
-        until = self._client.until(timeout)
+        until = self._access.until(timeout)
         if on_waiting is not None:
             check_plain("on_waiting", on_waiting)
             on_waiting = in_loop(on_waiting)
-        engine = await self._client.engine()
+        engine = await self._access.engine()
         campaign = Campaigning(engine, self._name, patient=wait, on_waiting=on_waiting)
         return await seek(campaign, timeout, until, patient=wait)
 
     async def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
-        sighting = await self._client.ask(_observe.look, self._name)
+        sighting = await self._access.ask(_observe.look, self._name)
         return sighting.term
 
     async def observe(self) -> AsyncGenerator[Term | None]:
         """Yield who leads now, and again whenever that changes, until the client is closed."""
-        looking = AsyncLooking(await self._client.engine(), self._name, self._client.off)
+        looking = AsyncLooking(await self._access.engine(), self._name, self._access.off)
         turns = Turns()
         try:
             while (sighting := await looking.next()) is not None:

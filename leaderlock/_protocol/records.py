@@ -107,29 +107,29 @@ class Stint(NamedTuple):
     how: str
     """``"leads"``, or how it ended: ``"resigned"``, ``"expired"``, ``"closed"``…"""
 
-    def line(self) -> str:
-        """As the record keeps it: one string, since a take writes all of them and reads none."""
-        until = "" if self.until is None else f"{self.until:.3f}"
-        return f"{self.token}|{self.since:.3f}|{until}|{self.how.replace('|', '/')}|{self.holder}"
 
-    @staticmethod
-    def ended(line: str, how: str, until: float | None) -> str:
-        """The line of a term that leads, as it is once that is over; any other line as it is."""
-        # Its numbers are not read: every take and every release passes here.
-        fields = line.split("|", 4)
-        if len(fields) < 5 or fields[3] != _LEADS:
-            return line
-        token, since, _, _, holder = fields
-        return f"{token}|{since}|{'' if until is None else f'{until:.3f}'}|{how}|{holder}"
+def _begun(token: int, since: float, holder: str) -> str:
+    """A term that leads, as the record keeps it: one string, since a take writes all of them and reads none."""
+    return f"{token}|{since:.3f}||{_LEADS}|{holder}"
 
-    @staticmethod
-    def of(line: str) -> Stint | None:
-        """``None``: not a line of ours. History is for people: it must never stand in a lease's way."""
-        try:
-            token, since, until, how, holder = line.split("|", 4)
-            return Stint(int(token), holder, float(since), float(until) if until else None, how)
-        except ValueError:
-            return None
+
+def _ended(line: str, how: str, until: float | None) -> str:
+    """The line of a term that leads, as it is once that is over; any other line as it is."""
+    # Its numbers are not read: every take and every release passes here.
+    fields = line.split("|", 4)
+    if len(fields) < 5 or fields[3] != _LEADS:
+        return line
+    token, since, _, _, holder = fields
+    return f"{token}|{since}|{'' if until is None else f'{until:.3f}'}|{how}|{holder}"
+
+
+def _stint(line: str) -> Stint | None:
+    """``None``: not a line of ours. History is for people: it must never stand in a lease's way."""
+    try:
+        token, since, until, how, holder = line.split("|", 4)
+        return Stint(int(token), holder, float(since), float(until) if until else None, how)
+    except ValueError:
+        return None
 
 
 class Foreign(NamedTuple):
@@ -190,12 +190,12 @@ class NameRecord(NamedTuple):
     @property
     def since(self) -> float:
         """When the present term began, by its leader's wall clock; ``at`` is when the record was last written."""
-        last = Stint.of(self.history[-1]) if self.history else None
+        last = _stint(self.history[-1]) if self.history else None
         return last.since if last is not None and last.token == self.token else self.at
 
     @property
     def stints(self) -> tuple[Stint, ...]:
-        return tuple(stint for line in self.history if (stint := Stint.of(line)) is not None)
+        return tuple(stint for line in self.history if (stint := _stint(line)) is not None)
 
     def encode(self) -> bytes:
         # By hand, as this is half of what a take or a release costs a client otherwise.
@@ -223,8 +223,7 @@ class NameRecord(NamedTuple):
 
         ``before``: how the session ended that the name shows, if it shows one.
         """
-        stint = Stint(token, holder, at, None, _LEADS)
-        history = (*self._ended(before.value, None), stint.line())[-HISTORY:]
+        history = (*self._ended(before.value, None), _begun(token, at, holder))[-HISTORY:]
         return NameRecord(write, session, token, self.note if note is None else note, at, history, self.extra)
 
     def released(
@@ -241,7 +240,7 @@ class NameRecord(NamedTuple):
         return NameRecord(write, None, self.token, self.note, at, self._ended(how.value, None), self.extra)
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
-        return (*self.history[:-1], Stint.ended(self.history[-1], how, at)) if self.history else ()
+        return (*self.history[:-1], _ended(self.history[-1], how, at)) if self.history else ()
 
 
 class SettledRecord(NamedTuple):

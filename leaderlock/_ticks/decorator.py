@@ -9,7 +9,7 @@ from datetime import datetime, tzinfo
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from leaderlock._backoff import WaitStrategy
-from leaderlock._client import Client
+from leaderlock._client import Client, engine_of
 from leaderlock._connect import check_client, default_client, threads_client
 from leaderlock._engine import Engine
 from leaderlock._naming import check_name
@@ -119,7 +119,7 @@ class Ticked(Protocol):
 def _around_function(function: Callable[P, R], client: Client | None, plan: Plan) -> Callable[P, Ran[R] | Skipped]:
     @functools.wraps(function)
     def ticked(*args: P.args, **kwargs: P.kwargs) -> Ran[R] | Skipped:
-        return Ticking(client or default_client(), plan).run(function, *args, **kwargs)
+        return Ticking(lambda: engine_of(client or default_client()), plan).run(function, *args, **kwargs)
 
     return ticked
 
@@ -129,11 +129,13 @@ def _around_coroutine(
 ) -> Callable[P, Coroutine[Any, Any, Ran[R] | Skipped]]:
     async def engine() -> Engine:
         if client is not None and not isinstance(client, Client):
-            return await client.engine()
+            from leaderlock._aio.client import access_of
+
+            return await access_of(client).engine()
         import asyncio  # whoever gets here has it
 
         def opened(client: Client | None = client) -> Engine:
-            return (client or default_client()).engine()
+            return engine_of(client or default_client())
 
         return await asyncio.to_thread(opened)  # the first call opens the store
 

@@ -14,19 +14,19 @@ from leaderlock._backoff import WaitStrategy
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
+from leaderlock._ticks.calling import Calling
 from leaderlock._ticks.claiming import Claiming, ending
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
-from leaderlock._ticks.rules import Due, SkipReason
-from leaderlock._ticks.slot import Slot
+from leaderlock._ticks.rules import SkipReason
 from leaderlock._unrun import UNRUN, refuse_unrun
-from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaseLost, NotLeader, TickSkipped, UsageError
+from leaderlock.errors import BackendUnavailable, LeaseLost, TickSkipped, UsageError
 
 if TYPE_CHECKING:
-    from leaderlock._client import Client
+    pass
 
-__all__ = ["Ticking", "back_off", "next_pause"]
+__all__ = ["Ticking", "back_off", "calling_of", "next_pause"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,10 +43,12 @@ class Ticking:
     function, and returns what came of it.
     """
 
-    def __init__(self, client: Client, plan: Plan, *, at: datetime | None = None, by_hand: bool = False) -> None:
-        self._client = client
+    def __init__(
+        self, engine: Callable[[], Engine], plan: Plan, *, at: datetime | None = None, by_hand: bool = False
+    ) -> None:
         self._plan = plan
         self._claiming = Claiming(plan, at=at, by_hand=by_hand)
+        self._calling = Calling(engine, self._claiming)
         self._entered: list[tuple[Held, Token[Lease | None], Token[Tick | None]]] = []
 
     @property
@@ -68,11 +70,11 @@ class Ticking:
             BackendUnavailable: whether it is ours cannot be told, as the store does not answer.
             Exception: whatever the function raised last.
         """
-        meant = self.due_now()
+        meant = self._calling.meant()
         if meant is None:
             return self._claiming.skipped(SkipReason.NOT_DUE, "", None)
         while True:
-            held = self.claim(meant)
+            held = self._calling.claim(meant)
             if isinstance(held, Skipped):
                 return held
             result, attempt = self._call(held, functools.partial(function, *args, **kwargs))
@@ -80,8 +82,8 @@ class Ticking:
                 return Ran(held.tick.at, held.tick.token, attempt, result)
 
     def __enter__(self) -> Tick:
-        meant = self.due_now()
-        held = self._claiming.skipped(SkipReason.NOT_DUE, "", None) if meant is None else self.claim(meant)
+        meant = self._calling.meant()
+        held = self._claiming.skipped(SkipReason.NOT_DUE, "", None) if meant is None else self._calling.claim(meant)
         if isinstance(held, Skipped):
             raise TickSkipped(held)
         try:
@@ -102,44 +104,6 @@ class Ticking:
         how = ending(error)
         attempt = held.run.attempt
         self._finish(held, how, error, attempt=attempt, again=self._claiming.again(how, attempt))
-
-    # -- the claim
-
-    def due_now(self) -> Due | None:
-        """For leaderlock's other faces: which tick is meant."""
-        return self._claiming.meant(self._client.engine())
-
-    def claim(self, meant: Due) -> Held | Skipped:
-        """For leaderlock's other faces: take the job's name for that tick, if it is this caller's to run."""
-        engine = self._client.engine()
-        slot = self._claiming.slot(engine)
-        reason = slot.enter(lambda: self._claiming.turn(engine, slot, meant))
-        if reason is not None:
-            return self._claiming.skipped(reason, str(engine.terms.holder), meant)
-        try:
-            held = self._seek(engine, slot, meant)
-        except BaseException:
-            slot.leave()
-            raise
-        if isinstance(held, Skipped):
-            slot.leave()
-        return held
-
-    def _seek(self, engine: Engine, slot: Slot, meant: Due) -> Held | Skipped:
-        seeking = self._claiming.seek(engine, meant)
-        try:
-            lease = seeking.campaign.run(seeking.within)
-        except (NotLeader, CampaignTimeout) as error:
-            return self._claiming.not_won(seeking, meant, error)
-        finally:
-            self._claiming.look_at_clocks(engine, slot, seeking.claim)
-        try:
-            return self._claiming.won(engine, slot, seeking)
-        except BaseException:
-            lease.resign(timeout=0)
-            raise
-
-    # -- the run
 
     def _call(self, held: Held, work: functools.partial[R]) -> tuple[R, int]:
         """Call the function until it returns, or its retries are used up, and say how it ended."""
@@ -177,6 +141,11 @@ class Ticking:
                 raise
             if not isinstance(error, LeaseLost):
                 error.add_note(f"besides, {lost}")
+
+
+def calling_of(ticking: Ticking) -> Calling:
+    """For leaderlock's own: what claims the tick, for who runs it in his own way."""
+    return ticking._calling  # pyright: ignore[reportPrivateUsage] - this is the one way in
 
 
 def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float | None:

@@ -10,7 +10,7 @@ from leaderlock._ticks.held import Held
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Skipped
 from leaderlock._ticks.rules import SkipReason
-from leaderlock._ticks.ticking import Ticking, back_off
+from leaderlock._ticks.ticking import Ticking, back_off, calling_of
 from leaderlock.cli._options import Options
 from leaderlock.cli._signals import Signals
 from leaderlock.cli._supervisor import Ended, Supervisor
@@ -41,12 +41,13 @@ class Ticker:
     def run(self) -> int:
         ticking = self._ticking()
         ticking.on_waiting = self._waits
-        meant = ticking.due_now()
+        calling = calling_of(ticking)
+        meant = calling.meant()
         if meant is None:
             raise Usage(self._not_due())
         while True:
             began = time.monotonic()
-            held = ticking.claim(meant)
+            held = calling.claim(meant)
             if isinstance(held, Skipped):
                 return self._skipped(held)
             ended = self._run(held, waited=time.monotonic() - began)

@@ -46,6 +46,7 @@ def command(options: Options, talk: Talk) -> int:
 
 
 def _examined(options: Options) -> Diagnosis:
+    from leaderlock._client import engine_of
     from leaderlock._doctor import Diagnosis, examine, out_of_use
 
     try:
@@ -53,7 +54,7 @@ def _examined(options: Options) -> Diagnosis:
     except BackendError as error:
         return Diagnosis((out_of_use(error),))
     with client:
-        return examine(client.engine())
+        return examine(engine_of(client))
 
 
 def _code(level: Level) -> int:

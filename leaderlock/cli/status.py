@@ -65,10 +65,11 @@ def _show_nothing(name: str | None, talk: Talk) -> None:
 def _list(client: Client, talk: Talk) -> int:
     """Every name; one that cannot be read does not hide the others."""
     from leaderlock._census import take_census
+    from leaderlock._client import engine_of
 
     code = Exit.OK
     statuses: list[tuple[Status, Job | None]] = []
-    counted = take_census(client.engine())
+    counted = take_census(engine_of(client))
     names = client.names()
     for name in names:
         try:

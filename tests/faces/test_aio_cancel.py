@@ -19,6 +19,7 @@ from leaderlock import (
     UsageError,
     only_on_leader,
 )
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 
@@ -44,7 +45,7 @@ def test_a_cancelled_campaign_does_not_win_later(in_loop, aio_client, rival, soo
     async def main():
         async with aio_client:
             waiting = asyncio.create_task(aio_client.election("a").campaign())
-            await soon(lambda: len(aio_client._client.engine()._watches))
+            await soon(lambda: len(engine_of(aio_client._access.client)._watches))
             waiting.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await waiting
@@ -77,7 +78,7 @@ def test_a_campaign_cancelled_as_it_is_won_is_resigned(in_loop, aio_client, back
 
     async def main():
         async with aio_client:
-            await aio_client.engine()
+            await aio_client._access.engine()
             backend.delay(0.05, times=1)
             seeking = asyncio.create_task(aio_client.election("a").campaign())
             await asyncio.sleep(0)  # it has asked the engine, and awaits
@@ -109,7 +110,7 @@ def test_many_campaigns_cancelled_together_leave_every_name_free(in_loop, aio_cl
 
     async def main():
         async with aio_client:
-            await aio_client.engine()
+            await aio_client._access.engine()
             backend.delay(0.02, times=1)
             seeking = asyncio.create_task(aio_client.campaign_all(names))
             await asyncio.sleep(0)
@@ -503,7 +504,7 @@ def test_every_wait_ends_when_the_client_is_closed(in_loop, aio_client, rival, s
                 asyncio.create_task(lease.wait_lost()),
                 asyncio.create_task(aio_client.resign("a2")),
             ]
-            await soon(lambda: len(aio_client._client.engine()._watches) >= 2)
+            await soon(lambda: len(engine_of(aio_client._access.client)._watches) >= 2)
         return await asyncio.gather(*waits, return_exceptions=True)
 
     with rival.election("a"), rival.election("a2"):

@@ -23,6 +23,7 @@ from leaderlock import (
     aio,
     connect,
 )
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 CAMPAIGNS = 1_000
@@ -141,7 +142,7 @@ def test_a_thousand_campaigns_wait_on_no_more_threads_than_one(in_loop, open_cli
     async def main():
         async with aio.connect(store.backend()) as client:
             seeking = [asyncio.create_task(client.election(name).campaign(timeout=300)) for name in names]
-            while len(client._client.engine()._watches) < CAMPAIGNS:
+            while len(engine_of(client._access.client)._watches) < CAMPAIGNS:
                 await asyncio.sleep(0.01)
             threads = [thread for thread in threading.enumerate() if thread not in before]
             assert len(threads) <= 6, threads
@@ -316,7 +317,7 @@ def test_closing_frees_every_name_ends_every_thread_and_may_be_done_twice(in_loo
         assert lease.lost_reason is LossReason.CLOSED
         await aio_client.close()
         for call in (
-            aio_client.engine,
+            aio_client._access.engine,
             aio_client.names,
             aio_client.election("a").campaign,
             aio_client.__aenter__,

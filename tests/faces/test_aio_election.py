@@ -23,6 +23,7 @@ from leaderlock import (
     current,
     only_on_leader,
 )
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 
@@ -73,7 +74,7 @@ def test_the_next_leader_is_elected_when_the_last_one_resigns_and_the_loop_runs_
     async def main():
         async with aio_client:
             waiting = asyncio.create_task(aio_client.election("a").campaign())
-            await soon(lambda: len(aio_client._client.engine()._watches))
+            await soon(lambda: len(engine_of(aio_client._access.client)._watches))
             assert not waiting.done()
             await asyncio.to_thread(lease.resign)
             assert (await waiting).token > lease.token

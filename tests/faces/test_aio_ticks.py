@@ -24,6 +24,7 @@ from leaderlock import (
     once_per_tick,
     only_on_leader,
 )
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 MINUTE = 60.0
@@ -158,7 +159,7 @@ def test_who_is_cancelled_while_he_stands_by_leaves_the_turn_to_others(in_loop, 
             with rival.tick(MINUTE, name="job", runs="at-least-once"):
                 standing_by = asyncio.create_task(aio_client.tick(MINUTE, name="job", runs="at-least-once").run(work))
                 queued = asyncio.create_task(aio_client.tick(MINUTE, name="job", runs="at-least-once").run(work))
-                await soon(lambda: len(aio_client._client.engine()._watches))
+                await soon(lambda: len(engine_of(aio_client._access.client)._watches))
                 standing_by.cancel()
                 with pytest.raises(asyncio.CancelledError):
                     await standing_by

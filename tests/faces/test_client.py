@@ -11,6 +11,7 @@ import warnings
 import pytest
 
 from leaderlock import BackendRefused, LossReason, UsageError, connect, only_on_leader
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 
@@ -121,7 +122,7 @@ def test_closing_ends_a_campaign_in_another_thread_with_a_usage_error(
     client = open_client(backend)
     with open_client(store.backend()).election("a"):
         waiting = in_background(client.election("a").campaign)
-        eventually(lambda: client.engine()._watches)
+        eventually(lambda: engine_of(client)._watches)
         backend.delay(slow, op="swap")
 
         client.close()
@@ -251,7 +252,7 @@ def test_a_client_can_be_collected_while_its_own_lock_is_held(clock, eventually)
     """Garbage is collected anywhere, also there."""
     client = connect(MemoryStore().backend(), clock=clock)
     client.election("a").campaign()
-    engine = client.engine()
+    engine = engine_of(client)
 
     forget = [client]
     del client
@@ -314,7 +315,7 @@ def test_ten_thousand_leases_cost_one_write_a_renewal_four_threads_and_two_kib_e
     assert kept / 10_000 < 2048
 
     any_lease = leases["jobs/00000"]
-    eventually(lambda: client.engine()._lanes)
+    eventually(lambda: engine_of(client)._lanes)
     backend.calls.clear()
     for _ in range(6):
         clock.advance(5)

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from leaderlock import LeaseLost, NotLeader, UsageError, current, only_on_leader
+from leaderlock._client import engine_of
 
 
 async def until(is_true, clock=None):
@@ -58,7 +59,7 @@ def test_a_coroutine_that_waits_is_told_when_the_client_is_closed(client, rival)
 
     async def main():
         waiting = asyncio.create_task(job())
-        await until(lambda: client.engine()._watches)
+        await until(lambda: engine_of(client)._watches)
         await asyncio.to_thread(client.close)
         with pytest.raises(UsageError, match="closed"):
             await asyncio.wait_for(waiting, 20)
@@ -74,7 +75,7 @@ def test_waiting_can_be_cancelled(client, rival):
 
     async def main():
         waiting = asyncio.create_task(job())
-        await until(lambda: client.engine()._watches)
+        await until(lambda: engine_of(client)._watches)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
@@ -93,7 +94,7 @@ def test_a_loop_that_died_while_waiting_costs_nobody_his_lease(client, rival, ev
 
     loop = asyncio.new_event_loop()
     task = loop.create_task(job())
-    loop.run_until_complete(until(lambda: client.engine()._watches))
+    loop.run_until_complete(until(lambda: engine_of(client)._watches))
     loop.run_until_complete(loop.shutdown_default_executor())
     loop.close()
     lease.resign()

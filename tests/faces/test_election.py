@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from leaderlock import CampaignTimeout, LeaseLost, NotLeader, UsageError, current
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 
@@ -97,7 +98,7 @@ def test_a_second_candidate_in_one_client_is_refused_at_once_and_nothing_is_lost
 def test_a_second_campaign_in_one_client_is_refused_too(client, rival, in_background, eventually):
     lease = rival.election("a").campaign()
     waiting = in_background(client.election("a").campaign)
-    eventually(lambda: client.engine()._machine._taking.wanted)
+    eventually(lambda: engine_of(client)._machine._taking.wanted)
 
     with pytest.raises(UsageError, match="already campaigns"):
         client.election("a").campaign()

@@ -12,6 +12,7 @@ import time
 import pytest
 
 from leaderlock import UsageError, connect, only_on_leader
+from leaderlock._client import engine_of
 from leaderlock._engine import Engine
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
@@ -134,7 +135,7 @@ def test_an_interrupted_campaign_cannot_win_later(client, rival, backend, clock,
     with pytest.raises(KeyboardInterrupt):
         client.election("a").campaign()
 
-    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    eventually(lambda: clock.advance(0.05) or engine_of(client)._machine._names._busy.keys() <= {"b"})
     assert rival.election("a").leader() is None
     assert client.election("a").campaign(timeout=5).is_held
 
@@ -159,7 +160,7 @@ def test_a_second_ctrl_c_in_the_handling_of_the_first_leaves_nothing_under_way(
     finally:
         sys.settrace(None)
 
-    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    eventually(lambda: clock.advance(0.05) or engine_of(client)._machine._names._busy.keys() <= {"b"})
     assert rival.election("a").leader() is None
     assert client.election("a").campaign(timeout=5).is_held
 
@@ -173,14 +174,14 @@ def test_a_campaign_interrupted_while_its_take_is_late_frees_the_name(client, ri
     except BaseException as error:
         assert isinstance(error, KeyboardInterrupt | TimeoutError)  # noqa: PT017 - either is how it may end
 
-    eventually(lambda: clock.advance(0.05) or client.engine()._machine._names._busy.keys() <= {"b"})
+    eventually(lambda: clock.advance(0.05) or engine_of(client)._machine._names._busy.keys() <= {"b"})
     backend.deliver_late()
 
     assert rival.election("a").leader() is None
 
 
 def test_a_signal_handler_that_calls_leaderlock_in_the_middle_of_leaderlock_is_refused_and_nothing_hangs(client):
-    engine = client.engine()
+    engine = engine_of(client)
     refused = []
 
     def handler(*_):

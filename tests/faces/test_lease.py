@@ -9,6 +9,7 @@ import time
 import pytest
 
 from leaderlock import BackendUnavailable, LeaseLost, LossReason
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 
@@ -23,7 +24,7 @@ def test_a_look_takes_no_lock_and_makes_no_call(client, backend):
     lease = client.election("a").campaign()
     backend.calls.clear()
 
-    with client.engine().locked():
+    with engine_of(client).locked():
         assert lease.is_held
         assert lease.remaining > 10
         lease.check()

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from leaderlock import DELETE, LeaseLost, LossReason, Write
+from leaderlock._client import engine_of
 from leaderlock._protocol.records import name_key
 from leaderlock.testing import Fault, ManualClock, MemoryStore
 
@@ -158,7 +159,7 @@ def test_a_request_for_an_earlier_term_does_not_end_this_one(client, rival, cloc
     from leaderlock._admin import _ask
 
     old = client.election("a").campaign()
-    _ask(rival.engine(), "a")
+    _ask(engine_of(rival), "a")
     old.resign()
     lease = client.election("a").campaign()
 
@@ -263,7 +264,7 @@ def test_the_old_session_s_name_is_not_kept_from_others(lease, rival, clock, in_
 def test_a_machine_that_breaks_gives_everything_up_and_says_so(client, clock, eventually, monkeypatch, caplog):
     """Never a quiet death: no claim survives a mistake of ours, everybody is told, and the client goes on."""
     lease = client.election("a").campaign()
-    machine = client.engine()._machine
+    machine = engine_of(client)._machine
     monkeypatch.setattr(machine._sessions, "renew", lambda now: 1 / 0)
     clock.advance(5)
 

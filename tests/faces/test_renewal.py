@@ -11,6 +11,7 @@ import pytest
 import tenacity
 
 from leaderlock import LeaseLost, LossReason
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 
@@ -223,7 +224,7 @@ def test_a_busy_main_thread_keeps_its_lease(open_client, backend):
 
 def test_a_store_that_loses_every_third_answer_keeps_its_leader(client, backend, clock, eventually):
     lease = client.election("a").campaign()
-    engine = client.engine()
+    engine = engine_of(client)
     dice = random.Random(1)
     backend.inject(Fault.LOST_AFTER, times=None, when=lambda _: dice.random() < 1 / 3)
 

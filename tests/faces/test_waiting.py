@@ -10,6 +10,7 @@ import pytest
 from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
 from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault, ManualClock, MemoryStore
 
 
@@ -82,7 +83,7 @@ def test_a_campaign_given_up_after_a_time_out_cannot_win_a_minute_later(
     with pytest.raises(CampaignTimeout):
         client.election("a").campaign(timeout=0)
 
-    eventually(lambda: client.engine()._machine._names.is_quiet() and not client.engine()._machine._taking.wanted)
+    eventually(lambda: engine_of(client)._machine._names.is_quiet() and not engine_of(client)._machine._taking.wanted)
     backend.deliver_late()
 
     assert rival.election("a").leader() is None
@@ -103,7 +104,7 @@ def test_a_campaign_given_up_on_a_held_name_does_not_win_when_that_is_resigned(c
 def test_a_failed_campaign_leaves_no_watch_and_no_timer_behind(client, rival, eventually):
     with rival.election("a"), pytest.raises(CampaignTimeout):
         client.election("a").campaign(timeout=0)
-    engine = client.engine()
+    engine = engine_of(client)
 
     eventually(lambda: not engine._watches)
     assert not [timer for timer in engine._clockwork._timers._set if timer[0] == "name"]
@@ -178,7 +179,7 @@ def test_a_rollout_takes_milliseconds(open_client, store):
     won = []
     waiting = threading.Thread(target=lambda: won.append((waiter.election("a").campaign(), time.monotonic())))
     waiting.start()
-    while not waiter.engine()._watches:
+    while not engine_of(waiter)._watches:
         time.sleep(0.01)
 
     lease.resign()
@@ -196,7 +197,7 @@ def test_what_was_released_is_taken_by_the_thread_that_waits_for_it_without_a_re
     swapped_by = []
     backend.before(lambda: swapped_by.append(threading.current_thread().name), op="swap", times=None)
     waiting = in_background(lambda: (threading.current_thread().name, client.election("a").campaign()))
-    eventually(lambda: client.engine()._attendance)
+    eventually(lambda: engine_of(client)._attendance)
     backend.calls.clear()
 
     lease.resign()
@@ -211,7 +212,7 @@ def test_what_was_released_is_taken_by_the_thread_that_waits_for_it_without_a_re
 def test_many_wakes_at_once_lead_to_one_look(client, rival, backend, clock, in_background, eventually):
     with rival.election("a"):
         waiting = in_background(lambda: client.election("a").campaign(timeout=5))
-        engine = client.engine()
+        engine = engine_of(client)
         eventually(lambda: engine._attendance)
         backend.calls.clear()
 
@@ -232,7 +233,7 @@ def test_a_wake_for_who_has_just_stopped_waiting_is_met_by_a_lane(client, backen
             return found
 
     lease = client.election("a").campaign()
-    engine = client.engine()
+    engine = engine_of(client)
     engine._attendance._by_key = Leaving({"name/a": Attending(Bell())})
     backend.calls.clear()
 
@@ -247,7 +248,7 @@ def test_a_missed_wake_up_costs_less_than_half_a_ttl(client, rival, backend, clo
     lease = rival.election("a").campaign()
     backend.is_deaf = True
     waiting = in_background(client.election("a").campaign)
-    eventually(lambda: client.engine()._watches)
+    eventually(lambda: engine_of(client)._watches)
     lease.resign()
     started = clock.boot()
 
@@ -281,24 +282,24 @@ def forgetful(open_client, clock):
 def test_init_frees_at_once_who_waits_for_the_memory_to_settle(forgetful, in_background, eventually):
     client, operator = forgetful
     waiting = in_background(client.election("a").campaign)
-    eventually(lambda: "settled" in client.engine()._watches._stops)
+    eventually(lambda: "settled" in engine_of(client)._watches._stops)
 
     operator.init()
     eventually(lambda: waiting)
 
     assert waiting[0].is_held
-    assert "settled" not in client.engine()._watches._stops
+    assert "settled" not in engine_of(client)._watches._stops
 
 
 def test_a_campaign_given_up_on_unsettled_memory_leaves_no_watch_behind(forgetful, clock, in_background, eventually):
     client, _ = forgetful
 
     waiting = in_background(lambda: client.election("a").campaign(timeout=1))
-    eventually(lambda: client.engine()._watches)
+    eventually(lambda: engine_of(client)._watches)
     eventually(lambda: clock.advance(0.1) or waiting)
 
     assert isinstance(waiting[0], CampaignTimeout)
-    eventually(lambda: not client.engine()._watches)
+    eventually(lambda: not engine_of(client)._watches)
 
 
 def test_a_store_that_forgot_is_not_called_silent(open_client, clock, store, in_background, eventually):
@@ -319,7 +320,7 @@ def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
     with open_client(store.backend(), clock=clock).election("a"):
         client = open_client(backend, clock=clock)
         waiting = in_background(lambda: client.election("a").campaign(timeout=60))
-        eventually(lambda: client.engine()._attendance)
+        eventually(lambda: engine_of(client)._attendance)
         backend.inject(Fault.NEVER_SENT, op="any", times=None)
         while not waiting:
             clock.advance(0.25)

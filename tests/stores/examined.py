@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leaderlock import Backend, connect
+from leaderlock._client import engine_of
 from leaderlock._doctor import Diagnosis, examine
 from leaderlock.diagnosis import Finding, Level, Promise
 
@@ -14,7 +15,7 @@ __all__ = ["by_code", "diagnosis", "exceptions", "worst"]
 def diagnosis(backend: Backend, **terms: object) -> Diagnosis:
     """What is found through a client of that backend; the backend is closed with it."""
     with connect(backend, **terms) as client:
-        return examine(client.engine())
+        return examine(engine_of(client))
 
 
 def by_code(found: Diagnosis) -> dict[str, Finding]:

@@ -8,6 +8,7 @@ import pytest
 
 from leaderlock import ABSENT, BackendRefused, Traits, Write, connect
 from leaderlock._census import census
+from leaderlock._client import engine_of
 from leaderlock._doctor import examine, out_of_use
 from leaderlock._protocol.records import Ending, Holder, NameRecord, SessionRecord, SettledRecord
 from leaderlock.backend import Seen
@@ -44,7 +45,7 @@ def put(store, key, value):
 
 def found_on(backend, **terms):
     with connect(backend, **terms) as client:
-        return examine(client.engine())
+        return examine(engine_of(client))
 
 
 def codes(found, least=Level.NOTE):

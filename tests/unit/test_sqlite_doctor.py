@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from leaderlock import connect
+from leaderlock._client import engine_of
 from leaderlock._doctor import examine
 from leaderlock.diagnosis import Level
 from leaderlock_sqlite import open_backend
@@ -34,7 +35,7 @@ FACTS = Facts(
 
 def look(path, **terms):
     with connect(open_backend(f"sqlite:///{path}", namespace="default"), **terms) as client:
-        return examine(client.engine())
+        return examine(engine_of(client))
 
 
 def codes(found, least=Level.NOTE):
