@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import Enum
+from enum import Enum, StrEnum
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from leaderlock._protocol.clocks import PAST, Deadline, Instant
@@ -83,7 +83,7 @@ NEXT: Final[Mapping[tuple[State, Cause], State]] = {
 }
 
 
-class LossReason(Enum):
+class LossReason(StrEnum):
     """Why a lease ended before it was resigned."""
 
     EXPIRED = "expired"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
+from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
 __all__ = [
@@ -34,7 +34,7 @@ OWED: Final = 16
 LONGEST_HOST: Final = 120
 
 
-class Ending(Enum):
+class Ending(StrEnum):
     """How a run of a tick ended."""
 
     OK = "ok"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import Enum
+from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
 from leaderlock._protocol.candidacy import Wish
@@ -50,7 +50,7 @@ UNSCHEDULED: Final = 3600.0
 """The window, in seconds, of a tick that is named by a caller who names no schedule."""
 
 
-class SkipReason(Enum):
+class SkipReason(StrEnum):
     """Why a tick was not run here, now."""
 
     DONE = "done"

@@ -273,3 +273,12 @@ def test_a_machine_that_breaks_gives_everything_up_and_says_so(client, clock, ev
     again = client.election("b").campaign(timeout=60)
     clock.advance(5)
     eventually(lambda: again.remaining > 14)
+
+
+def test_a_reason_is_the_same_word_wherever_it_is_told(lease, clock):
+    clock.advance(60)
+
+    with pytest.raises(LeaseLost) as caught:
+        lease.check()
+    assert caught.value.reason == lease.lost_reason == LossReason.EXPIRED == "expired"
+    assert f"{lease.lost_reason}" == "expired"
