@@ -2,6 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, assert_type
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import redis
+import redis.asyncio
+import sqlalchemy.orm
 
 import leaderlock
 from leaderlock import (
@@ -27,6 +32,12 @@ from leaderlock import (
     once_per_tick,
     only_on_leader,
 )
+from leaderlock.fences import check_refuses_stale
+from leaderlock.fences.file import FencedFile
+from leaderlock.fences.gate import Gate
+from leaderlock.fences.http import AsgiFence, WsgiFence, fencing_headers, fencing_token, stale_response
+from leaderlock.fences.redis import AsyncRedisFence, RedisFence
+from leaderlock.fences.sql import SqlFence, fence_table
 from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
 
 
@@ -139,6 +150,42 @@ def errors_form_a_tree() -> None:
         assert_type(stale.highest, int)
     except leaderlock.LeaderLockError:
         pass
+
+
+def uses_fences(engine: sqlalchemy.Engine, lease: Lease, folder: str) -> None:
+    fence = SqlFence("reports", table=fence_table(sqlalchemy.MetaData()))
+    with sqlalchemy.orm.Session(engine) as session, engine.begin() as connection:
+        fence.stamp(session, lease.token)
+        assert_type(fence.highest(connection), int)
+    commands = RedisFence(redis.Redis(), "mark").execute(["SET", "a", 1], token=lease.token)
+    assert_type(commands, list[Any])
+    assert_type(FencedFile(folder).update(lambda old: (old or b"") + b"x", token=lease.token), bytes)
+    with Gate(folder).admitted(lease.token):
+        check_refuses_stale(lambda token: FencedFile(folder).write(b"x", token=token))
+    assert_type(fencing_headers(lease.token), dict[str, str])
+    assert_type(fencing_token("7"), int)
+
+
+async def uses_fences_async(lease: AsyncLease, folder: str) -> None:
+    await AsyncRedisFence(redis.asyncio.Redis(), "mark").execute(["SET", "a", 1], token=lease.token)
+    async with Gate(folder).admitted(lease.token):
+        pass
+
+
+def service(environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    try:
+        start_response("200 OK", [])
+    except leaderlock.StaleToken as stale:
+        assert_type(stale_response(stale), tuple[int, dict[str, str], bytes])
+    return []
+
+
+async def async_service(
+    scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+) -> None: ...
+
+
+FENCED_SERVICES = [WsgiFence(service, "mark"), AsgiFence(async_service, "mark", without_token=["GET"])]
 
 
 def the_testing_kit() -> None:
