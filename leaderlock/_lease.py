@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from leaderlock._course import Course
-from leaderlock._protocol.candidacy import LossReason
+from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
@@ -46,7 +46,8 @@ class BaseLease:
     @property
     def state(self) -> str:
         """Where the term stands, as a word: ``leading``, ``jeopardy``, ``resigned``, ``lost``…"""
-        return self._candidacy.state.value
+        is_parents = self._candidacy.leads and self._course.engine.is_forked
+        return (State.LOST if is_parents else self._candidacy.state).value
 
     @property
     def is_held(self) -> bool:

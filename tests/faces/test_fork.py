@@ -75,6 +75,17 @@ assert lease.resign()
 """)
 
 
+def test_a_child_is_not_shown_that_its_parent_s_lease_leads(run):
+    run("""
+lease = election.campaign()
+def child():
+    assert lease.state == "lost", lease.state
+    assert "leading" not in repr(lease), lease
+in_child(child)
+assert lease.state == "leading"
+""")
+
+
 def test_leaving_the_body_in_a_child_does_not_resign_the_parent_s_lease(run):
     run("""
 def child():
