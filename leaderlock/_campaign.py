@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
+from leaderlock._callbacks import check_plain
 from leaderlock._calls import INTERRUPTED
 from leaderlock._course import Course
 from leaderlock._engine import Engine
@@ -31,8 +32,8 @@ class Campaigning:
         on_waiting: Callable[[str], object] | None,
         errand: Errand | None = None,
     ) -> None:
-        if on_waiting is not None and not callable(on_waiting):
-            raise TypeError(f"on_waiting takes a function of one text, not {on_waiting!r}")
+        if on_waiting is not None:
+            check_plain("on_waiting", on_waiting)
         self._engine = engine
         self._patient = patient
         self._on_waiting = on_waiting

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from leaderlock._callbacks import check_plain
 from leaderlock._course import Course
 from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import Deadline
@@ -180,9 +181,11 @@ class Lease(BaseLease):
 
         Callbacks run one after the other and should be short; what they raise is logged. If the lease is lost already,
         the call comes at once.
+
+        Raises:
+            TypeError: not a function, or a coroutine function.
         """
-        if not callable(callback):
-            raise TypeError(f"on_lost takes a function, not {type(callback).__name__}")
+        check_plain("on_lost", callback)
         self._course.on_lost(lambda: callback(self))
 
 

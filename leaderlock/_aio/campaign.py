@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from leaderlock._aio.bell import LoopBell, await_news
 from leaderlock._campaign import Campaigning, Campaigns
@@ -15,12 +14,15 @@ from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._protocol.events import Campaign
 
-__all__ = ["check_plain", "in_loop", "seek", "seek_all"]
+__all__ = ["IN_LOOP", "in_loop", "seek", "seek_all"]
 
 T = TypeVar("T")
 
 LOOK: Final = 0.15
 """Seconds that a campaign has at least, for one look at a healthy store: with ``timeout=0``, a free name is taken."""
+
+IN_LOOP: Final = "let a function make a task of it, and keep the task"
+"""What to hand in instead of a coroutine function, where an event loop's own round makes the call."""
 
 
 async def seek(campaign: Campaigning, timeout: float | None, until: float | None, *, patient: bool = True) -> Course:
@@ -55,18 +57,6 @@ async def seek_all(engine: Engine, names: list[str], *, patient: bool, until: fl
 
 def _either(first: Callable[[], bool], second: Callable[[], bool]) -> Callable[[], bool]:
     return lambda: first() or second()
-
-
-def check_plain(what: str, callback: object) -> None:
-    """Refuse what cannot be called from an event loop's own round."""
-    if not callable(callback):
-        raise TypeError(f"{what} takes a function, not {type(callback).__name__}")
-    called: Any = callback if inspect.isroutine(callback) else type(callback).__call__
-    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(callback):
-        raise TypeError(
-            f"{what} takes a plain function, not the coroutine function {callback!r}: let a function make a task of "
-            "it, and keep the task"
-        )
 
 
 def in_loop(callback: Callable[[T], object]) -> Callable[[T], None]:

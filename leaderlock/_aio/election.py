@@ -8,10 +8,11 @@ from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
 from leaderlock import _current, _observe
-from leaderlock._aio.campaign import check_plain, in_loop, seek
+from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
+from leaderlock._callbacks import check_plain
 from leaderlock._campaign import Campaigning
 from leaderlock._course import Course
 from leaderlock._lease import Lease
@@ -96,7 +97,7 @@ class AsyncElection:
     ) -> Course:
         until = self._access.until(timeout)
         if on_waiting is not None:
-            check_plain("on_waiting", on_waiting)
+            check_plain("on_waiting", on_waiting, instead=IN_LOOP)
             on_waiting = in_loop(on_waiting)
         engine = await self._access.engine()
         campaign = Campaigning(engine, self._name, patient=wait, on_waiting=on_waiting)

@@ -8,7 +8,8 @@ from typing import Final
 
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
-from leaderlock._aio.campaign import check_plain, in_loop
+from leaderlock._aio.campaign import IN_LOOP, in_loop
+from leaderlock._callbacks import check_plain
 from leaderlock._lease import BaseLease, course_of
 from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.events import RenewNow
@@ -117,7 +118,7 @@ class AsyncLease(BaseLease):
         Raises:
             TypeError: not a function, or a coroutine function.
         """
-        check_plain("on_lost", callback)
+        check_plain("on_lost", callback, instead=IN_LOOP)
         tell = in_loop(callback)
         self._course.on_lost(lambda: tell(self))
 

@@ -13,10 +13,11 @@ from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from leaderlock import _current
 from leaderlock._aio.bell import LoopBell, await_news
-from leaderlock._aio.campaign import check_plain, in_loop, seek
+from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
 from leaderlock._aio.lease import AsyncLease
+from leaderlock._callbacks import check_plain
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._ticks.claiming import Claiming, ending
@@ -128,7 +129,7 @@ class AsyncTicking:
 
     async def _claim(self, engine: Engine, meant: Due) -> Held | Skipped:
         if self.on_waiting is not None:
-            check_plain("on_waiting", self.on_waiting)
+            check_plain("on_waiting", self.on_waiting, instead=IN_LOOP)
             self._claiming.on_waiting = in_loop(self.on_waiting)
         slot = self._claiming.slot(engine)
         reason = await self._take_turn(engine, slot, meant)

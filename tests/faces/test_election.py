@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -176,8 +177,13 @@ def test_a_campaign_may_be_told_otherwise_than_its_election(client, rival, in_ba
 
 
 def test_on_waiting_must_be_callable(client):
-    with pytest.raises(TypeError, match="on_waiting takes a function of one text, not 5"):
+    with pytest.raises(TypeError, match="on_waiting takes a function, not int"):
         client.election("a").campaign(on_waiting=5)
+
+
+def test_on_waiting_is_no_coroutine_function_which_nobody_would_await(client):
+    with pytest.raises(TypeError, match="on_waiting takes a plain function"):
+        client.election("a").campaign(on_waiting=asyncio.sleep)
 
 
 def test_one_name_is_not_taken_for_many(client):

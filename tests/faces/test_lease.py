@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import time
@@ -261,6 +262,11 @@ def test_a_listener_is_not_called_for_a_resignation(client, eventually):
 def test_a_listener_is_a_function(client):
     with pytest.raises(TypeError, match="on_lost takes a function"):
         client.election("a").campaign().on_lost("print")
+
+
+def test_a_listener_is_no_coroutine_function_which_nobody_would_await(client):
+    with pytest.raises(TypeError, match="on_lost takes a plain function"):
+        client.election("a").campaign().on_lost(asyncio.sleep)
 
 
 def test_wait_lost_says_why(client, clock, in_background, eventually):
