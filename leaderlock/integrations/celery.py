@@ -42,6 +42,11 @@ class LeaderScheduler(PersistentScheduler):  # type: ignore[misc]  # it has no t
         self._client: Client | None = None
         super().__init__(*args, **kwargs)
 
+    def setup_schedule(self) -> None:
+        """As beat asks for it, before its first entry is due: a store that cannot be is told now, not tonight."""
+        self._open()
+        super().setup_schedule()
+
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
         """As beat asks for it, when an entry is due."""
         if self._seeks().lease is None:

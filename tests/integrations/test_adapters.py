@@ -182,6 +182,19 @@ def test_a_beat_whose_broker_is_gone_goes_on(beats, monkeypatch, caplog):
     assert beat._open().job("beat/minutely").history[-1].how.value == "failed"
 
 
+def test_a_beat_without_a_store_does_not_start(tmp_path, monkeypatch):
+    from celery import Celery
+
+    from leaderlock.integrations.celery import LeaderScheduler
+
+    monkeypatch.delenv("LEADERLOCK_URL", raising=False)
+    app = Celery("app", broker="memory://", set_as_current=False)
+
+    # Not at the first entry that is due, which may be tonight.
+    with pytest.raises(ValueError, match="no store is given"):
+        LeaderScheduler(app, schedule_filename=str(tmp_path / "beat"))
+
+
 # -- huey
 
 
@@ -255,3 +268,39 @@ def test_a_management_command_near_no_tick_is_an_error(manage):
         manage("once_per_tick", "job", "@every 10000d", "check")
     with pytest.raises(CommandError, match="no month that is named"):
         manage("once_per_tick", "job", "0 0 31 2 *", "check")
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """A management command of that name is run as the function says."""
+
+    def install(name: str, run: Callable[[], object]) -> None:
+        from django.core import management
+
+        class Command(management.BaseCommand):
+            requires_system_checks = ()
+
+            def handle(self, *args: object, **options: object) -> None:
+                run()
+
+        known = {**management.get_commands(), name: Command()}
+        monkeypatch.setattr(management, "get_commands", lambda: known)
+
+    return install
+
+
+def test_what_a_management_command_raises_is_its_own(manage, command):
+    command("broken", lambda: int("x"))
+
+    with pytest.raises(ValueError, match="invalid literal for int"):  # with its traceback
+        manage("once_per_tick", "--tolerance", "43200", "job", "@every 1d", "broken")
+
+
+def test_a_management_command_whose_store_cannot_be_used_is_an_error_in_a_line(manage, url, tmp_path):
+    from django.conf import settings
+    from django.core.management import CommandError
+
+    settings.LEADERLOCK_URL = f"sqlite:///{tmp_path}/no/such/folder/leader.db"
+
+    with pytest.raises(CommandError, match="there is no directory"):
+        manage("once_per_tick", "--tolerance", "43200", "job", "@every 1d", "check")

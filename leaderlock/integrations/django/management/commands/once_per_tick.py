@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 
-from leaderlock import Skipped, SkipReason, connect
+from leaderlock import Client, LeaderLockError, Skipped, SkipReason, Ticking, connect
 
 __all__ = ["Command"]
 
@@ -37,16 +38,9 @@ class Command(BaseCommand):  # type: ignore[misc]  # it has no types
     def handle(self, *args: Any, **options: Any) -> None:
         """As Django asks for it."""
         try:
-            with connect(getattr(settings, "LEADERLOCK_URL", None), label=options["command"]) as client:
-                outcome = client.tick(
-                    options["schedule"],
-                    name=options["name"],
-                    zone=settings.TIME_ZONE,
-                    runs="at-least-once" if options["at_least_once"] else "at-most-once",
-                    misfire=options["misfire"],
-                    tolerance=options["tolerance"],
-                ).run(call_command, options["command"], *options["arguments"])
-        except ValueError as error:
+            with _opened(options["command"]) as client:
+                outcome = _ticking(client, options).run(call_command, options["command"], *options["arguments"])
+        except LeaderLockError as error:  # a line for whoever reads cron's mail; `--traceback` shows the rest
             raise CommandError(str(error)) from error
         if not isinstance(outcome, Skipped):
             return
@@ -54,3 +48,24 @@ class Command(BaseCommand):  # type: ignore[misc]  # it has no types
             raise CommandError(f"no tick of {options['schedule']!r} is near: is it fired in another time zone?")
         if options["verbosity"] > 1:
             self.stdout.write(str(outcome))
+
+
+def _opened(label: str) -> Client:
+    try:
+        return connect(getattr(settings, "LEADERLOCK_URL", None), label=label)
+    except ValueError as error:
+        raise CommandError(str(error)) from error
+
+
+def _ticking(client: Client, options: Mapping[str, Any]) -> Ticking:
+    try:
+        return client.tick(
+            options["schedule"],
+            name=options["name"],
+            zone=settings.TIME_ZONE,
+            runs="at-least-once" if options["at_least_once"] else "at-most-once",
+            misfire=options["misfire"],
+            tolerance=options["tolerance"],
+        )
+    except ValueError as error:
+        raise CommandError(str(error)) from error
