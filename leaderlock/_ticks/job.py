@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from leaderlock._ticks import record as records
 from leaderlock._ticks.record import STRANGER, Ending, JobRecord, Misread, read_job
 from leaderlock._ticks.rules import pause, resume
 from leaderlock._ticks.schedule import Schedule
-from leaderlock.errors import NotLeader, UsageError
+from leaderlock.errors import CampaignTimeout, NotLeader, UsageError
 
 __all__ = ["Job", "Outcome", "Pausing", "job_in", "look_at_job", "set_paused"]
 
@@ -153,9 +153,16 @@ class _Edit:
         return None if self.is_vain else edited
 
 
-def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | None) -> bool:
+def set_paused(
+    engine: Engine,
+    name: str,
+    *,
+    is_paused: bool,
+    timeout: float | None,
+    on_waiting: Callable[[str], object] | None = None,
+) -> bool:
     """Pause the job, or let it go on; returns whether that changed anything."""
-    pausing = Pausing(engine, name, is_paused=is_paused)
+    pausing = Pausing(engine, name, is_paused=is_paused, on_waiting=on_waiting)
     with pausing.explained():
         pausing.campaign.run(timeout).resign()
     return pausing.is_news
@@ -164,11 +171,13 @@ def set_paused(engine: Engine, name: str, *, is_paused: bool, timeout: float | N
 class Pausing:
     """One who pauses a job, or lets it go on: the campaign that he carries to its outcome, and what came of it."""
 
-    def __init__(self, engine: Engine, name: str, *, is_paused: bool) -> None:
+    def __init__(
+        self, engine: Engine, name: str, *, is_paused: bool, on_waiting: Callable[[str], object] | None = None
+    ) -> None:
         self._name = name
         self._is_paused = is_paused
         self._edit = _Edit(str(engine.terms.holder), is_paused=is_paused)
-        self.campaign = Campaigning(engine, name, patient=True, on_waiting=None, errand=self._edit)
+        self.campaign = Campaigning(engine, name, patient=True, on_waiting=on_waiting, errand=self._edit)
 
     @contextmanager
     def explained(self) -> Generator[None]:
@@ -178,6 +187,9 @@ class Pausing:
         except Exception as error:
             if self._edit.error is not None:
                 raise UsageError(f"{self._name!r} cannot be paused or resumed: {self._edit.error}") from error
+            if isinstance(error, CampaignTimeout):
+                what = "paused" if self._is_paused else "resumed"
+                raise CampaignTimeout(f"{self._name!r} was not {what}: {error}") from error.__cause__
             if not (self._edit.is_vain and isinstance(error, NotLeader)):
                 raise
 

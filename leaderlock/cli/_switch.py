@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from leaderlock.cli._leaders import leader_in_words
 from leaderlock.cli._options import Options, add_name, open_client, seconds
 from leaderlock.cli._talk import Exit, Talk
 
 if TYPE_CHECKING:
-    from leaderlock import Client, Job
+    from leaderlock import Job
 
 __all__ = ["add_arguments", "turn"]
 
@@ -20,10 +20,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=seconds, metavar="S", help="give up (75) when it still runs after S seconds")
 
 
-def turn(options: Options, talk: Talk, change: Callable[[Client], bool], *, changed: str, unchanged: str) -> int:
-    """``change`` says whether it was otherwise before; the two words are what people read in either case."""
+def turn(options: Options, talk: Talk, *, is_paused: bool, changed: str, unchanged: str) -> int:
+    """Pause the job, or let it go on; the two words are what people read where that changed something or nothing."""
+    from leaderlock._client import engine_of
+    from leaderlock._ticks.job import set_paused
+
     with open_client(options) as client:
-        is_new = change(client)
+
+        def waits(why: str) -> None:
+            talk.tell("waiting", f"waiting for {options.name!r}: {why}", name=options.name, why=why)
+            talk.say(leader_in_words(client, options.name))
+
+        timeout = options.timeout
+        is_new = set_paused(engine_of(client), options.name, is_paused=is_paused, timeout=timeout, on_waiting=waits)
         is_known = _has_run(client.job(options.name))
     if talk.as_json:
         talk.data_json({"name": options.name, "changed": is_new, "known": is_known})

@@ -18,10 +18,4 @@ __all__ = ["add_arguments", "command"]
 
 
 def command(options: Options, talk: Talk) -> int:
-    return turn(
-        options,
-        talk,
-        lambda client: client.pause(options.name, timeout=options.timeout),
-        changed="is paused",
-        unchanged="was paused already",
-    )
+    return turn(options, talk, is_paused=True, changed="is paused", unchanged="was paused already")

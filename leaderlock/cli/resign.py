@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 
+from leaderlock.cli._leaders import leader_in_words
 from leaderlock.cli._options import Options, add_name, no_store_yet, open_client, seconds
 from leaderlock.cli._talk import Exit, Talk
 
@@ -40,4 +41,7 @@ def _resign(options: Options, talk: Talk) -> bool:
     with open_client(options) as client:
         if options.now:
             talk.say("--now: until the old leader looks, two may act; only a fence on the resource refuses the old one")
+        elif who := leader_in_words(client, options.name):
+            why = f"{who}; it hears of that at its next renewal, and is waited out if it is dead"
+            talk.tell("waiting", f"waiting: {why}", name=options.name, why=why)
         return client.resign(options.name, now=options.now, timeout=options.timeout)

@@ -17,10 +17,4 @@ __all__ = ["add_arguments", "command"]
 
 
 def command(options: Options, talk: Talk) -> int:
-    return turn(
-        options,
-        talk,
-        lambda client: client.resume(options.name, timeout=options.timeout),
-        changed="goes on",
-        unchanged="was not paused",
-    )
+    return turn(options, talk, is_paused=False, changed="goes on", unchanged="was not paused")

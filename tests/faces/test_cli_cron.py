@@ -186,6 +186,20 @@ def test_a_job_that_runs_cannot_be_paused_in_no_time(cli):
     assert cli("pause", "job", "--timeout", "0.3").returncode == 75
 
 
+def test_who_waits_to_pause_a_job_that_runs_is_told_so(cli):
+    running = cli.start("cron", "job", *DAY, "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+
+    shown = cli("pause", "job", "--timeout", "0.3").stderr
+    told = events(cli("resume", "job", "--timeout", "0.3", "--json").stderr)
+
+    assert "waiting for 'job': somebody else leads" in shown
+    assert "'job' is led by sh (" in shown
+    assert "'job' was not paused: not elected for 'job' within 0.3 s" in shown
+    assert "somebody else leads" in told["waiting"]["why"]
+    assert told["error"]["message"].startswith("'job' was not resumed: ")
+
+
 def test_history_and_status_tell_of_it(cli):
     assert cli("history", "job").stdout == ""
     assert json.loads(cli("history", "job", "--json").stdout) is None

@@ -141,6 +141,14 @@ def test_resign_ends_the_term(cli, leader):
     assert json.loads(cli("status", "x", "--json").stdout)["leader"] is None
 
 
+def test_who_waits_for_a_resignation_is_told_for_whose(cli, leader):
+    ended = cli("resign", "x")
+
+    assert ended.stdout == "x: that term is over\n"
+    assert "waiting: 'x' is led by the boss (" in ended.stderr
+    assert str(leader.token) in ended.stderr
+
+
 def test_resign_of_a_name_that_nobody_leads_is_no_error(cli):
     ended = cli("resign", "x")
 
