@@ -21,6 +21,7 @@ __all__ = [
     "Options",
     "Parser",
     "add_name",
+    "check_argv",
     "filled",
     "label_of",
     "namespace_of",
@@ -224,6 +225,14 @@ def _name(word: str) -> str:
         return check_name(word)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def check_argv(options: Options, form: str) -> None:
+    """Raise Usage if there is no command to run."""
+    if not options.argv:
+        raise Usage(f"there is no command to run; the form is: {form}")
+    if not options.argv[0]:
+        raise Usage(f"the command to run is empty (an unset shell variable?); the form is: {form}")
 
 
 def filled(word: str) -> str:

@@ -26,7 +26,7 @@ import argparse
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, filled, label_of, open_client, seconds
+from leaderlock.cli._options import Options, add_name, check_argv, filled, label_of, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
@@ -63,7 +63,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--hold-for", type=seconds, metavar="S", default=0.0, help="least seconds between two starts")
     parser.add_argument("--max-run", type=seconds, metavar="S", help="end the command (124) after S seconds")
-    parser.add_argument("--retries", type=int, metavar="N", default=0, help="run it again, up to N times, if it fails")
+    parser.add_argument(
+        "--retries", type=_count, metavar="N", default=0, help="run it again, up to N times, if it fails"
+    )
     add_grace(parser)
     parser.add_argument(
         "--label", type=filled, help="who this is, for `leaderlock history` (default: the command's name)"
@@ -71,9 +73,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
 
 
+def _count(word: str) -> int:
+    """A number of times on the command line, for argparse."""
+    if not (word.isascii() and word.isdigit()):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number of times, such as 0 or 3")
+    return int(word)
+
+
 def command(options: Options, talk: Talk) -> int:
-    if not options.argv:
-        raise Usage(f"there is no command to run; the form is: {FORM}")
+    check_argv(options, FORM)
+    if options.retries and not options.at_least_once:
+        raise Usage("--retries runs a tick again, which at most once excludes: say --at-least-once too")
     grace = grace_of(options)
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
     try:

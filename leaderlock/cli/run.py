@@ -19,10 +19,10 @@ import argparse
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, filled, label_of, open_client, seconds
+from leaderlock.cli._options import Options, add_name, check_argv, filled, label_of, open_client, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
-from leaderlock.cli._talk import Talk, Usage
+from leaderlock.cli._talk import Talk
 from leaderlock.cli._wrapper import Wrapper
 
 __all__ = ["add_arguments", "command"]
@@ -48,8 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
-    if not options.argv:
-        raise Usage(f"there is no command to run; the form is: {FORM}")
+    check_argv(options, FORM)
     grace = grace_of(options)
     talk.is_quiet = options.quiet
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
