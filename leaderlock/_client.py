@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import TracebackType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from leaderlock import _admin, _observe
 from leaderlock._campaign import campaign_all
@@ -61,6 +61,9 @@ class Client:
 
     def __repr__(self) -> str:
         return f"<Client of {self.traits.store}, namespace {self._namespace!r}, ttl {self.ttl:g} s>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client is this process's and cannot be pickled: connect in the other one, with the same URL")
 
     @property
     def ttl(self) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NoReturn
 
 from leaderlock._callbacks import check_plain
 from leaderlock._course import Course
@@ -28,6 +29,9 @@ class BaseLease:
     def __repr__(self) -> str:
         left = max(self.remaining, 0.0)
         return f"<{type(self).__name__} {self.name!r} token={self.token} {self.state}, {left:.1f} s left>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a lease is this process's and cannot be pickled: hand on its token, or campaign over there")
 
     @property
     def name(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from leaderlock import _admin, _observe
 from leaderlock._aio.access import Access
@@ -49,6 +49,9 @@ class AsyncClient:
         client = self._access.client
         store = "a store not opened yet" if client is None else client.traits.store
         return f"<AsyncClient of {store}, namespace {self.namespace!r}, ttl {self.ttl:g} s>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a client is this process's and cannot be pickled: connect in the other one, with the same URL")
 
     @property
     def ttl(self) -> float:

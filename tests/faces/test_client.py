@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import pickle
 import threading
 import time
 import tracemalloc
@@ -10,13 +11,27 @@ import warnings
 
 import pytest
 
-from leaderlock import BackendRefused, LossReason, UsageError, connect, only_on_leader
+from leaderlock import BackendRefused, LossReason, UsageError, aio, connect, only_on_leader
 from leaderlock._client import engine_of
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 
 def own_threads():
     return [thread.name for thread in threading.enumerate() if thread.name.startswith("leaderlock")]
+
+
+@pytest.mark.parametrize(
+    ("what", "advice"),
+    [
+        (lambda client: client, "connect in the other one"),
+        (lambda client: client.election("a"), "connect in the other one"),
+        (lambda client: client.election("a").campaign(), "hand on its token"),
+        (lambda _: aio.connect("memory:"), "connect in the other one"),
+    ],
+)
+def test_what_is_handed_to_another_process_by_pickle_says_what_to_hand_on_instead(client, what, advice):
+    with pytest.raises(TypeError, match=f"cannot be pickled: {advice}"):
+        pickle.dumps(what(client))
 
 
 # -- closing
