@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
     from leaderlock import Client
+    from leaderlock._connect import Opening
 
 __all__ = [
     "Options",
@@ -259,16 +260,32 @@ def open_client(options: Options, *, label: str = "", serves_memory: bool = Fals
     Raises:
         Usage: no store was named, or an option cannot work; the text says what can.
     """
-    from leaderlock import connect
-
-    if not serves_memory and (options.url or os.environ.get("LEADERLOCK_URL", "")).partition(":")[0] == "memory":
+    opening = _opening(options, label)
+    if not serves_memory and str(opening.url).partition(":")[0] == "memory":
         raise Usage(
             "a memory: store is this very process's, and gone when it ends: name one that other processes see too, "
             "such as sqlite: or redis://…"
         )
     try:
-        return connect(
-            options.url, ttl=ttl_of(options), longest=options.longest, namespace=options.namespace, label=label
+        return opening.open()
+    except (ValueError, TypeError) as error:
+        raise Usage(str(error)) from error
+
+
+def _opening(options: Options, label: str = "") -> Opening:
+    from leaderlock._connect import prepare
+
+    try:
+        return prepare(
+            options.url,
+            ttl=ttl_of(options),
+            namespace=options.namespace,
+            longest=options.longest,
+            renew_every=None,
+            label=label,
+            wait=None,
+            clock=None,
+            options={},
         )
     except (ValueError, TypeError) as error:
         raise Usage(str(error)) from error
@@ -278,8 +295,11 @@ def no_store_yet(options: Options, talk: Talk) -> bool:
     """Whether a SQLite file is named that is not there, and so nobody has led anything; told to people if so.
 
     Whoever only looks should not make one: where the path is misspelled, the next one who looks would find a store.
+
+    Raises:
+        Usage: as :func:`open_client` does, also where there is nothing to open.
     """
-    url = options.url or os.environ.get("LEADERLOCK_URL", "")
+    url = str(_opening(options).url)
     if url.partition(":")[0].lower() != "sqlite":
         return False
     from leaderlock_sqlite._url import names_no_file, path_of_url

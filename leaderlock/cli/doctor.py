@@ -16,7 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from leaderlock.cli._options import Options, filled, namespace_of, no_store_yet, open_client
-from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, paint, plain
+from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, Usage, paint, plain
 from leaderlock.errors import BackendError
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def command(options: Options, talk: Talk) -> int:
+    if options.place and options.url not in (None, options.place):
+        raise Usage("two stores are named, URL and --url: leave one of them out")
     options.url = options.place or options.url
     no_store_yet(options, talk)  # it is made, as by the first candidate, to see whether it can be: but not in silence
     found = _examined(options)
