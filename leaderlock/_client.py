@@ -220,6 +220,8 @@ class Client:
         self._engine.close(min(CLOSE_WITHIN, self.ttl / 2))
 
     def __enter__(self) -> Client:
+        if self._is_closed:
+            raise self._closed()
         return self
 
     def __exit__(

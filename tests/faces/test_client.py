@@ -85,6 +85,7 @@ def test_no_thread_is_left_after_closing(open_client, store):
         lambda client: client.election("a").__enter__(),
         lambda client: client.election("a").leader(),
         lambda client: next(client.election("a").observe()),
+        lambda client: client.__enter__(),
         lambda client: client.campaign_all(["a"]),
         lambda client: client.status("a"),
         lambda client: client.names(),
