@@ -23,6 +23,23 @@ if TYPE_CHECKING:
 __all__ = ["Ended", "Supervisor", "add_grace", "grace_of"]
 
 
+def _inherited() -> dict[str, str]:
+    """The environment that this process was started with: where the locale is C, as cron leaves it, Python has put an
+    ``LC_CTYPE`` of its own there (PEP 538)."""
+    inherited = dict(os.environ)
+    try:
+        with open("/proc/self/environ", "rb") as file:
+            given = os.fsdecode(file.read()).split("\0")
+    except OSError:
+        return inherited  # no Linux
+    inherited.pop("LC_CTYPE", None)
+    for variable in given:
+        name, _, value = variable.partition("=")
+        if name == "LC_CTYPE":
+            inherited[name] = value
+    return inherited
+
+
 def add_grace(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--grace",
@@ -110,7 +127,7 @@ class Supervisor(NamedTuple):
         if self.options.url is not None:
             # With its credentials: the command may campaign, and read its note, under the same store.
             ours["LEADERLOCK_URL"] = self.options.url
-        return {**os.environ, **ours, **self.environment}
+        return {**_inherited(), **ours, **self.environment}
 
     def _supervise(self, lease: Lease) -> tuple[Outcome, bool]:
         """Hand every renewal to the guardian, and the news that end the command; also whether it ran for too long."""

@@ -128,6 +128,14 @@ def test_the_command_has_stdin_stdout_and_stderr_and_no_other_files(cli):
     assert ended.stdout == "\n"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("given", ["", "C"])
+def test_the_command_has_the_locale_that_leaderlock_was_given_and_not_python_s_own(cli, given):
+    shown = cli("run", "x", "--", "env", LC_ALL="", LANG="", LC_CTYPE=given).stdout.splitlines()
+
+    assert f"LC_CTYPE={given}" in shown
+
+
 def test_the_command_finds_its_lease_in_its_environment(cli, tmp_path):
     before = boot()
     url = f"sqlite:///{tmp_path}/other.db"
