@@ -45,8 +45,10 @@ class Journal:
             case Released() if candidacy.token:
                 self._record(logging.INFO, candidacy, "resigned %r, token %d", candidacy.name, candidacy.token)
             case Lost(reason):
-                level = logging.INFO if reason in _MEANT else logging.WARNING
-                self._record(level, candidacy, "lost %r, token %d: %s", candidacy.name, candidacy.token, reason.value)
+                level, what = (logging.INFO, "ended") if reason in _MEANT else (logging.WARNING, "lost")
+                self._record(
+                    level, candidacy, f"{what} %r, token %d: %s", candidacy.name, candidacy.token, reason.value
+                )
             case Waiting(Why.UNREACHABLE, detail) if detail.startswith(INTERRUPTED):
                 pass  # by a signal here, of which the store knows nothing
             case Waiting(Why.UNREACHABLE, detail):

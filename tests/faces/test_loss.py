@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
@@ -77,6 +78,14 @@ def test_a_loss_and_a_store_that_does_not_answer_are_warned_of(
     warned = [record for record in caplog.records if record.levelname == "WARNING"]
     assert [record.leaderlock_token for record in warned if "lost" in record.message] == [lease.token]
     assert sum("does not answer" in record.message for record in warned) == 1, "once for all names"
+
+
+def test_what_ended_on_purpose_is_not_called_lost_in_the_log(client, lease, caplog):
+    with caplog.at_level(logging.INFO, "leaderlock"):
+        client.close()
+
+    assert f"ended 'a', token {lease.token}: closed" in caplog.text
+    assert "lost" not in caplog.text
 
 
 def test_store_unreachable(lease, backend, clock, eventually):
