@@ -152,13 +152,14 @@ class Tenure:
         refusals.add(reason)
         _log.warning("the campaign for %r failed and is repeated (said once for each reason): %s", self._name, reason)
 
-    def _seek_in(self, pause: float) -> None:
+    def _seek_in(self, pause: float, *, is_repeated: bool = False) -> None:
         def seek() -> None:
             try:
                 self._engine.submit(Campaign(self._candidate().candidacy))
             except LeaderLockError as error:
-                _log.warning("the campaign for %r cannot start and is repeated: %s", self._name, error)
-                self._seek_in(self._engine.terms.timing.ttl / 3)
+                if is_repeated:  # the first time, the client may be closing, and there is no second one
+                    _log.warning("the campaign for %r cannot start and is repeated: %s", self._name, error)
+                self._seek_in(self._engine.terms.timing.ttl / 3, is_repeated=True)
 
         self._engine.later(pause, seek)
 

@@ -8,6 +8,7 @@ import threading
 import pytest
 
 from leaderlock import BackendRefused, BackendUnavailable, NotLeader, UsageError, current, only_on_leader
+from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
 # -- who runs
@@ -131,6 +132,23 @@ def test_it_is_elected_again_after_a_loss_with_a_new_token(client, clock, eventu
         tokens.append(job())
 
     assert tokens == sorted(set(tokens))
+
+
+def test_a_campaign_that_cannot_start_is_warned_of_the_second_time(client, clock, eventually, monkeypatch, caplog):
+    """The first time, the client may be closing: then there is no second one."""
+    to_come = []
+    monkeypatch.setattr(engine_of(client), "later", lambda _, campaign: to_come.append(campaign))
+    only_on_leader("a", client=client)(lambda: "ran")()
+    clock.advance(60)
+    eventually(lambda: to_come)
+
+    with client.election("a"):
+        to_come[0]()
+        at_first = caplog.text
+        to_come[1]()
+
+    assert "cannot start" not in at_first
+    assert "'a' cannot start and is repeated: this client already leads" in caplog.text
 
 
 def test_a_callback_that_never_returns_does_not_keep_it_from_being_elected_again(client, clock, eventually):
