@@ -5,14 +5,17 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
-from leaderlock import Client
+from leaderlock import BackendUnavailable, Client, LeaderLockError
 from leaderlock._connect import default_client
 from leaderlock.integrations._naming import job_name
 
 __all__ = ["enqueue_once"]
+
+_log: Final = logging.getLogger("leaderlock")
 
 
 def enqueue_once(huey: Any, *, client: Client | None = None) -> None:
@@ -27,7 +30,18 @@ def enqueue_once(huey: Any, *, client: Client | None = None) -> None:
         now = (client or default_client()).now() if timestamp is None else _aware(timestamp, huey.utc)
         # huey asks once a minute, at any second of it, which tasks are meant by this minute.
         minute = now.replace(second=0, microsecond=0)
-        return [task for task in read(timestamp) if _is_ours(client or default_client(), task, minute)]
+        ours: list[Any] = []
+        for task in read(timestamp):
+            # huey's scheduler would end at an error, and what is marked by now would be enqueued by nobody.
+            try:
+                if _is_ours(client or default_client(), task, minute):
+                    ours.append(task)
+            except BackendUnavailable as error:  # after a ttl, which the other tasks would wait for as well
+                _log.warning("from %r on no periodic task of %s is enqueued here: %s", task.name, minute, error)
+                break
+            except LeaderLockError as error:
+                _log.warning("the periodic task %r of %s is not enqueued here: %s", task.name, minute, error)
+        return ours
 
     huey.read_periodic = read_periodic
 

@@ -13,6 +13,7 @@ from itertools import pairwise
 import pytest
 
 from leaderlock import Client, Schedule, connect, current_tick
+from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 
 
 @pytest.fixture
@@ -225,6 +226,27 @@ def test_one_of_several_consumers_enqueues_a_periodic_task(clients):
 
     # What is five minutes old is not begun any more; a minute is enqueued once, by whoever came first.
     assert [task.name for huey, _ in consumers for task in huey.pending()] == ["reports"] * 2
+
+
+@pytest.mark.parametrize(("fault", "enqueued"), [("NEVER_SENT", ["first"]), ("REFUSE", ["first", "third"])])
+def test_a_consumer_outlives_its_store_and_enqueues_what_it_has_marked(fault, enqueued, caplog):
+    from huey import MemoryHuey, crontab
+    from huey.consumer import Scheduler
+
+    from leaderlock.integrations.huey import enqueue_once
+
+    faulty = FaultyBackend(MemoryBackend())
+    huey = MemoryHuey("app")
+    for name in ("first", "second", "third"):
+        huey.periodic_task(crontab(), name=name)(lambda: None)
+    with connect(faulty, ttl=1) as client:
+        enqueue_once(huey, client=client)
+
+        with faulty.inject(Fault[fault], op="any", times=None, when=lambda keys: "second" in str(keys)):
+            Scheduler(huey, threading.Event(), 1, True).enqueue_periodic_tasks(datetime.now(UTC).replace(tzinfo=None))
+
+    assert [task.name for task in huey.pending()] == enqueued
+    assert "enqueued here" in caplog.text
 
 
 # -- Django
