@@ -20,6 +20,8 @@ class TickTrigger(BaseTrigger):  # type: ignore[misc]  # it has no types
     """Fires at the ticks of a :class:`leaderlock.Schedule`, so that firing and identity are one."""
 
     def __init__(self, schedule: Schedule) -> None:
+        if not isinstance(schedule, Schedule):
+            raise TypeError(f"a trigger fires by a leaderlock.Schedule: write Schedule({schedule!r})")
         self.schedule = schedule
 
     def __str__(self) -> str:

@@ -85,6 +85,15 @@ def test_apscheduler_fires_when_the_schedule_says(clients):
     assert str(trigger) == "30 2 * * * (Europe/Berlin)"
 
 
+def test_apscheduler_is_told_when_by_a_schedule(clients):
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    from leaderlock.integrations.apscheduler import add_job
+
+    with pytest.raises(TypeError, match=r"write Schedule\('0 3 \* \* \*'\)"):  # and not when the scheduler starts
+        add_job(BackgroundScheduler(), print, "0 3 * * *", name="job", client=clients())
+
+
 # -- Celery
 
 
