@@ -196,8 +196,13 @@ class _Keeper:
                 signal.pthread_sigmask(signal.SIG_SETMASK, ())
                 os.execvpe(argv[0], argv, env)
         except (FileNotFoundError, NotADirectoryError):
-            code = 127
-            self.tell(kind="failed", detail=f"{argv[0]}: command not found")
+            from shutil import which
+
+            if which(argv[0], path=env.get("PATH")):  # the kernel says the same of what a script's first line names
+                what = "cannot execute: what it is to be run with (its line #!) is not there"
+            else:
+                code, what = 127, "command not found"
+            self.tell(kind="failed", detail=f"{argv[0]}: {what}")
         except (OSError, ValueError) as error:
             self.tell(kind="failed", detail=f"{argv[0]}: cannot execute: {getattr(error, 'strerror', None) or error}")
         finally:

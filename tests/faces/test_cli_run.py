@@ -113,6 +113,18 @@ def test_a_command_that_cannot_be_executed_is_126(cli, tmp_path):
     assert cli("run", "x", "--", str(tmp_path / "plain")).returncode == 126
 
 
+@pytest.mark.parametrize("word", ["{folder}/made-elsewhere", "made-elsewhere"])
+def test_a_script_whose_interpreter_is_not_there_is_not_called_missing(cli, tmp_path, word):
+    script = tmp_path / "made-elsewhere"
+    script.write_text("#!/bin/sh\r\necho\r\n")  # as some editors save it
+    script.chmod(0o755)
+
+    ended = cli("run", "x", "--", word.format(folder=tmp_path), PATH=f"{tmp_path}:{os.environ['PATH']}")
+
+    assert ended.returncode == 126
+    assert "made-elsewhere: cannot execute: what it is to be run with (its line #!) is not there" in ended.stderr
+
+
 def test_stdout_belongs_to_the_command_and_success_is_silent(cli):
     ended = cli("run", "x", "--", "echo", "--ttl", "a  b")
 
