@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import time
 from pathlib import Path
 from typing import Final
@@ -56,6 +57,8 @@ def check_place(path: Path) -> None:
         raise BackendRefused(
             f"{path}: this user may not look there; let it search the directories above, or name another path"
         ) from error
+    except OSError as error:
+        raise BackendRefused(f"{path}: this path leads nowhere ({error.strerror}); name another") from error
     kind = network_file_system(path)
     if kind is not None:
         raise BackendRefused(
@@ -67,9 +70,15 @@ def check_place(path: Path) -> None:
 def _check_path(path: Path) -> None:
     if not path.parent.is_dir():
         raise BackendRefused(f"{path}: there is no directory {path.parent}; create it, or name another path")
-    if path.is_dir():
+    try:
+        mode = os.stat(
+            path
+        ).st_mode  # pathlib's own questions say of a path that leads in a circle that nothing is there
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(mode):
         raise BackendRefused(f"{path}: this is a directory; name a file in it")
-    if path.exists() and not path.is_file():
+    if not stat.S_ISREG(mode):
         raise BackendRefused(f"{path}: this is not an ordinary file; name another")
 
 

@@ -7,13 +7,15 @@ absolute (the convention of SQLAlchemy), and bare ``sqlite:`` is one file per us
 from __future__ import annotations
 
 import os
+import pwd
 import re
 from pathlib import Path
 from urllib.parse import unquote
 
 __all__ = ["names_no_file", "path_of_url"]
 
-_FORMS = "use sqlite:///relative/path.db, sqlite:////absolute/path.db, or sqlite: for this user's own file"
+_NAMED = "sqlite:///relative/path.db or sqlite:////absolute/path.db"
+_FORMS = f"use {_NAMED}, or sqlite: for this user's own file"
 
 
 def names_no_file(url: str) -> bool:
@@ -53,10 +55,16 @@ def _first_part(rest: str) -> str:
 
 
 def _state_file() -> Path:
-    # The XDG rule: a relative path in the variable is to be ignored.
+    # The XDG rule: a relative path in the variable is to be ignored. And one that is empty is not set: a process that
+    # believed it would have a file of its own, and lead alone.
     configured = os.environ.get("XDG_STATE_HOME", "")
-    try:
-        base = Path(configured) if os.path.isabs(configured) else Path.home() / ".local" / "state"
-    except RuntimeError as error:
-        raise ValueError(f"this user has no home directory to keep the file of 'sqlite:' in; {_FORMS}") from error
+    base = Path(configured) if os.path.isabs(configured) else _home() / ".local" / "state"
     return base / "leaderlock" / "leaderlock.db"
+
+
+def _home() -> Path:
+    home = os.environ.get("HOME", "")
+    try:
+        return Path(home) if os.path.isabs(home) else Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError as error:
+        raise ValueError(f"this user has no home directory to keep the file of 'sqlite:' in; use {_NAMED}") from error

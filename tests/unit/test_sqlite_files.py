@@ -93,6 +93,14 @@ def test_a_directory_is_not_a_database(tmp_path):
         open_backend(f"sqlite:///{tmp_path}", namespace="n")
 
 
+@pytest.mark.parametrize("name", ["loop.db", "n" * 300], ids=["links in a circle", "a name too long"])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, name):
+    (tmp_path / "loop.db").symlink_to("loop.db")
+
+    with pytest.raises(BackendRefused, match=r"this path leads nowhere.*; name another"):
+        open_backend(f"sqlite:///{tmp_path}/{name}", namespace="n")
+
+
 def test_a_pipe_is_not_a_database(path):
     os.mkfifo(path)
 

@@ -1,6 +1,7 @@
 """Which file a sqlite URL means."""
 
 import os
+import pwd
 from pathlib import Path
 from urllib.parse import quote
 
@@ -118,12 +119,23 @@ def test_the_state_directory_is_made_for_its_user_alone(tmp_path, monkeypatch):
 
 
 def test_a_user_without_a_home_needs_no_home_to_name_a_file(tmp_path, monkeypatch):
-    def no_home():
-        raise RuntimeError("Could not determine home directory.")
-
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_242_424)
 
     open_backend(f"sqlite:///{tmp_path}/x.db", namespace="n").close()
-    with pytest.raises(ValueError, match="no home directory"):
+    with pytest.raises(ValueError, match=r"no home directory.*; use sqlite:///relative/path.db or sqlite:////absolute"):
         open_backend("sqlite:", namespace="n")
+
+
+@pytest.mark.parametrize("value", [None, "", "relative"])
+def test_who_has_no_home_in_his_environment_has_the_file_of_who_has(value, monkeypatch):
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    expected = path_of_url("sqlite:")
+    if value is None:
+        monkeypatch.delenv("HOME")
+    else:
+        monkeypatch.setenv("HOME", value)
+
+    assert path_of_url("sqlite:") == expected
