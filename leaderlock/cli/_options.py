@@ -120,6 +120,9 @@ def parse(words: list[str]) -> Options:
     if options.chosen == "cron":
         strangers = _late_schedule(options, strangers, chosen)
     if strangers:
+        # Where an option is misspelt its value was read as something else, which made strangers of words that are none.
+        if strangers[0].startswith("-"):
+            chosen.error(f"unrecognized arguments: {strangers[0]}")
         way_out = "; a command to run stands behind --" if options.chosen in RUNNING else ""
         chosen.error(f"unrecognized arguments: {' '.join(strangers)}{way_out}")
     if split < len(words) and options.chosen not in RUNNING:

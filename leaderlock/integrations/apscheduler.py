@@ -9,9 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from apscheduler.triggers.base import BaseTrigger
-
 from leaderlock import Client, Schedule, once_per_tick
+
+try:
+    from apscheduler.triggers.base import BaseTrigger
+except ImportError as error:
+    raise ImportError(
+        f"leaderlock.integrations.apscheduler needs APScheduler 3 ({error}); `pip install 'leaderlock[apscheduler]'`"
+    ) from error
 
 __all__ = ["TickTrigger", "add_job"]
 

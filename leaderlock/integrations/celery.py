@@ -13,12 +13,17 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from celery.beat import PersistentScheduler
-from celery.schedules import crontab, schedule, solar
-
 from leaderlock import Client, connect
 from leaderlock._tenure import Tenure, tenure_of
 from leaderlock.integrations._naming import job_name
+
+try:
+    from celery.beat import PersistentScheduler
+    from celery.schedules import crontab, schedule, solar
+except ImportError as error:
+    raise ImportError(
+        f"leaderlock.integrations.celery needs Celery 5.3 or later ({error}); `pip install 'leaderlock[celery]'`"
+    ) from error
 
 __all__ = ["LeaderScheduler"]
 

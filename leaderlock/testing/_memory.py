@@ -250,9 +250,16 @@ class MemoryBackend(Backend):
 
 
 def open_backend(
-    url: str, *, namespace: str = "default", durability: str = "memory", keeps_memory: bool | None = None
+    url: str,
+    *,
+    namespace: str = "default",
+    durability: str = "memory",
+    keeps_memory: bool | None = None,
+    **options: object,
 ) -> MemoryBackend:
     """Open ``memory:`` (a store of its own) or ``memory:NAME`` (this process's store of that name)."""
+    if options:
+        raise TypeError(f"memory has no option {sorted(options)[0]!r}; it has durability and keeps_memory")
     scheme, colon, name = url.partition(":")
     if scheme != "memory" or not colon:
         raise ValueError(f"not a memory store's URL: {url!r}; write memory: or memory:NAME")

@@ -119,6 +119,7 @@ def test_what_stands_behind_the_dashes_is_the_commands(cli):
         (["cron", "x", "--tolerance", "1h", "--", "true"], "'1h' is not a number of seconds"),
         (["cron", "x", "--ttl", "10", "--grace", "6", "--", "true"], "Use at most 5 s"),
         (["status", "--tt", "3"], "--tt"),
+        (["run", "--tmeout", "3", "x", "--", "true"], "unrecognized arguments: --tmeout\n"),
         (["resign"], "NAME"),
     ],
 )

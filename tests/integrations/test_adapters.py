@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -14,6 +16,15 @@ import pytest
 
 from leaderlock import Client, Schedule, connect, current_tick
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
+
+
+@pytest.mark.parametrize("library", ["apscheduler", "celery"])
+def test_without_the_library_the_error_says_what_to_install(library):
+    program = f"import sys; sys.modules[{library!r}] = None; import leaderlock.integrations.{library}"
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+
+    assert f"pip install 'leaderlock[{library}]'" in done.stderr
 
 
 @pytest.fixture

@@ -120,6 +120,8 @@ def test_a_url_with_a_name_is_one_store_in_this_process(url, same):
 
 @pytest.mark.parametrize("url", ["memory", "redis:x", ""])
 def test_another_url_is_refused(url):
+    with pytest.raises(TypeError, match="no option 'mode'; it has durability and keeps_memory"):
+        open_backend("memory:", mode="ro")
     with pytest.raises(ValueError, match="memory:NAME"):
         open_backend(url)
 
