@@ -201,7 +201,7 @@ class Machine:
         self._rivals.forget_all()
         self._cleaning.forget_all()
         self._names.memory_changed()
-        self._sessions.memory_changed()
+        self._sessions.memory_changed(self._holding.claimed)
 
     def _unread(self, event: Unread, now: Instant) -> None:
         self._ours.unread(event.keys)

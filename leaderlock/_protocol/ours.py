@@ -148,7 +148,7 @@ class Ours:
     def verify(self, seen: Mapping[str, Seen], now: Instant) -> None:
         """Rule 17: tick off what was read of the present memory."""
         mine = self._sessions.current
-        if mine is None or not mine.to_verify:
+        if mine is None or mine.stands_on == self._memory.epoch:
             return
         lost = self._sessions.verified(seen, seen.get(session_key(mine.id)), now)
         if lost is not None:

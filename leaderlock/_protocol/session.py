@@ -237,7 +237,7 @@ class Sessions:
 
     # -- another memory
 
-    def memory_changed(self) -> None:
+    def memory_changed(self, claimed: Iterable[str]) -> None:
         """Rule 17: nothing is renewed on the new memory before everything was looked at there."""
         for session, gone in list(self.retired.items()):
             if not gone.opened:
@@ -249,7 +249,8 @@ class Sessions:
         if not mine.opened:
             self.give_up(known_ended=True)
             return
-        mine.to_verify = {session_key(mine.id), *map(name_key, mine.tried)}
+        # What is claimed and not remembered any more may have been forgotten by the store, and then no scan finds it.
+        mine.to_verify = {session_key(mine.id), *map(name_key, (*mine.tried, *claimed))}
         if mine.tried_more:
             mine.to_verify.add(SCAN)
         self.verify()

@@ -28,7 +28,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "a change of memory survived without looking at the names",
-        Change("session.py", "{session_key(mine.id), *map(name_key, mine.tried)}", "{session_key(mine.id)}"),
+        Change("session.py", ", *map(name_key, (*mine.tried, *claimed))}", "}"),
         profiles="blind",
         budget=100,
         seen_by="overlap",

@@ -309,3 +309,19 @@ def test_a_take_that_was_seen_before_it_was_in_doubt_and_given_back_is_not_belie
 
     assert theirs.leads
     assert not candidacy.leads
+
+
+def test_what_is_claimed_and_no_scan_finds_is_looked_at_before_the_first_renewal_on_another_memory(
+    store, client, monkeypatch
+):
+    """Else who leads more names than are remembered renewed his claim to one that the store had forgotten."""
+    monkeypatch.setattr(session_module, "REMEMBERED", 1)
+    client.do(Resign(client.campaign("opened")))
+    snapshot = store.snapshot()
+    held = [client.campaign(name) for name in ("a", "b", "c")]
+    store.restore(snapshot)
+
+    client.look(SETTLED)
+
+    assert client.sent[-1] == (Kind.RENEW,)
+    assert [one.reason for one in held] == [LossReason.STORE_FORGOT] * 3
