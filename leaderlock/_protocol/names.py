@@ -193,7 +193,7 @@ class Names:
             return
         known = 0 < name.epoch == self._memory.epoch
         if name.is_claimed:
-            if name.notes:
+            if name.notes and known:
                 self._holding.put_note(name, now)
         elif known and self._sessions.is_mine(name.shown_session):
             # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.

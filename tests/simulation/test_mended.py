@@ -325,3 +325,16 @@ def test_what_is_claimed_and_no_scan_finds_is_looked_at_before_the_first_renewal
 
     assert client.sent[-1] == (Kind.RENEW,)
     assert [one.reason for one in held] == [LossReason.STORE_FORGOT] * 3
+
+
+def test_no_note_is_sent_by_a_stamp_that_was_read_on_another_memory(store, client):
+    """In some stores stamps come back: it would overwrite whatever has that one now."""
+    held = client.campaign()
+    store.forget(wipe=False)
+    client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    early = puts(client.machine.handle(SaveNote(held, b"note", 1), client.now), Kind.NOTE)
+    client.look(SETTLED, "name/n", f"session/{own_session(client)}")
+
+    assert early == []
+    assert client.told(NoteSaved) == [NoteSaved(1, b"note")]
