@@ -174,7 +174,8 @@ class Ours:
         self._names.close(now)
         mine = self._sessions.current
         if mine is not None:
-            self._sessions.give_up(known_ended=False, delete=delete and mine.opened)
+            delete = delete and self._sessions.stands(mine.id, self._memory.epoch, now)
+            self._sessions.give_up(known_ended=False, delete=delete)
             self._sessions.close_retired(mine.id, now)
         self._names.session_abandoned(now)
 

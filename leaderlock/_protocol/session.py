@@ -240,6 +240,7 @@ class Sessions:
     def memory_changed(self, claimed: Iterable[str]) -> None:
         """Rule 17: nothing is renewed on the new memory before everything was looked at there."""
         for session, gone in list(self.retired.items()):
+            gone.delete = False  # what was given back may show it again
             if not gone.opened:
                 del self.retired[session]  # its late open stands on the old memory, and cannot be applied any more
         mine = self.current

@@ -12,6 +12,7 @@ from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
+    Close,
     Failure,
     Fired,
     Kind,
@@ -27,12 +28,12 @@ from leaderlock._protocol.events import (
     Withdraw,
     Woken,
 )
-from leaderlock._protocol.records import SETTLED, NameRecord, SessionRecord, SettledRecord
+from leaderlock._protocol.records import SETTLED, Ending, NameRecord, SessionRecord, SettledRecord
 from leaderlock._protocol.session import VERIFY
 from leaderlock.backend import Conflict, Seen, View
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 
-from .by_hand import Client, name_in, overwrite, own_session, register
+from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, register, session_of
 
 
 def puts(effects, kind):
@@ -338,3 +339,20 @@ def test_no_note_is_sent_by_a_stamp_that_was_read_on_another_memory(store, clien
 
     assert early == []
     assert client.told(NoteSaved) == [NoteSaved(1, b"note")]
+
+
+@pytest.mark.parametrize("knows", [False, True], ids=["unnoticed", "noticed"])
+def test_who_closes_while_the_memory_changes_leaves_no_name_to_a_session_that_is_not_there(store, client, knows):
+    """An absent session is no proof of anything: the next candidate would wait for the longest ttl."""
+    held = client.campaign()
+    session, snapshot = own_session(client), store.snapshot()
+    client.do(Resign(held))
+    store.restore(snapshot)
+    if knows:
+        client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    client.do(Close())
+    client.do(Fired(("close", session)))
+
+    assert name_in(store).session == session
+    assert session_of(store, "a")[1].ended is Ending.CLOSED
