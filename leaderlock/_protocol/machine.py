@@ -83,6 +83,8 @@ class Machine:
             case Unanswered():
                 for put in event.puts:
                     self._unanswered(put, event.failure, event.error, now)
+                if event.failure is Failure.MEMORY_GONE:
+                    self._say(Ask((SETTLED,), lane=event.puts[0].lane))
             case Fired():
                 self._fired(event, now)
             case Woken():
@@ -269,7 +271,7 @@ class Machine:
             case Kind.OPEN | Kind.RENEW:
                 self._ours.unanswered(put, failure, error, now)
             case Kind.CLOSE:
-                self._sessions.not_closed(put, failure)
+                self._sessions.not_closed(put)
             case Kind.BURY:
                 self._rivals.unanswered(put)
                 for name in self._taking.waiting_for(put.owner):

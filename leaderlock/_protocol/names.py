@@ -173,7 +173,6 @@ class Names:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
         if failure is Failure.MEMORY_GONE:
             name.is_stranded = True
-            self._taking.ask(name)
             self._again(name, None)
         else:
             self._again(name, error)

@@ -186,8 +186,6 @@ class Sessions:
         mine.failures += 1
         if failure is Failure.REFUSED:
             self._setting.say(Warn(f"the store refused to renew the session: {error}"))
-        if failure is Failure.MEMORY_GONE:
-            self._setting.say(Ask((SETTLED,), lane=Lane.SESSION))
         self._setting.say(Retry(RENEW, mine.failures))
         return None
 
@@ -226,13 +224,11 @@ class Sessions:
                 return
         del self.retired[put.owner]
 
-    def not_closed(self, put: Put, failure: Failure) -> None:
+    def not_closed(self, put: Put) -> None:
         gone = self.retired.get(put.owner)
         if gone is None:
             return
         gone.failures += 1
-        if failure is Failure.MEMORY_GONE:
-            self._setting.say(Ask((SETTLED,), lane=Lane.SESSION))
         self._setting.say(Retry(("close", put.owner), gone.failures))
 
     # -- another memory

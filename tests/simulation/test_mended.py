@@ -356,3 +356,14 @@ def test_who_closes_while_the_memory_changes_leaves_no_name_to_a_session_that_is
 
     assert name_in(store).session == session
     assert session_of(store, "a")[1].ended is Ending.CLOSED
+
+
+def test_who_buries_on_a_memory_that_is_gone_looks_for_the_present_one(store, client, rival):
+    client.campaign()
+    rival.campaign()
+    store.forget(wipe=False)
+
+    rival.do(Fired(("name", "n")), at=TTL * (1 + RHO) + 0.1)
+
+    assert rival.sent[-1] == (Kind.BURY,)
+    assert rival.machine.memory[0] == rival.backend.read([], timeout=1).memory
