@@ -170,6 +170,10 @@ class Machine:
         if admission is Admission.STALE:
             self._say(Ask(tuple(view.seen)))
             return
+        if admission is Admission.BEHIND:
+            behind = OutcomeUnknown("the store showed what it was before it changed its memory: a replica stays behind")
+            self._unread(Unread(tuple(view.seen), Failure.UNKNOWN, behind), now)
+            return
         if admission is Admission.CHANGED:
             self._memory_changed(now)
         was_settled = self._memory.settled

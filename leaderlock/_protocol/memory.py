@@ -18,6 +18,10 @@ __all__ = ["SETTLE", "Admission", "Memory"]
 SETTLE: Final = ("settle",)
 """The timer that ends the wait of rule 16."""
 
+RETURNS: Final = 0.1
+"""The share of a ttl for which a memory that was left is not taken up again: of two replicas, one of them behind, each
+would else be asked because of what the other said, without end."""
+
 
 class Admission(Enum):
     """What an answer's memory means."""
@@ -26,6 +30,8 @@ class Admission(Enum):
     CHANGED = auto()
     STALE = auto()
     """It left before the present memory was seen, and names another: nobody can tell which of the two is newer."""
+    BEHIND = auto()
+    """It names a memory that was left, and the present one was seen only just now: of two replicas one stays behind."""
 
 
 class Memory:
@@ -44,6 +50,8 @@ class Memory:
         self._seen: Seen | None = None
         self._flight = False
         self._is_watched = False
+        self._left: set[str] = set()
+        """The memories that were seen before."""
 
     def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
         """Take note of the memory and the floor that an answer came with."""
@@ -54,6 +62,9 @@ class Memory:
             return Admission.SAME
         if self.epoch and sent.boot < self._since.boot:
             return Admission.STALE
+        if view.memory in self._left and Deadline.after(self._since, RETURNS * self._setting.timing.ttl).is_ahead(now):
+            return Admission.BEHIND
+        self._left.add(self.id)
         self.id, self.floor, self._since = view.memory, view.floor, now
         self.epoch += 1
         self.settled, self._seen, self._flight, self.refusal = False, None, False, None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from leaderlock._protocol.events import (
     Failure,
     Fired,
     Kind,
+    Lane,
     Put,
     RenewNow,
     Resign,
@@ -367,3 +369,56 @@ def test_who_buries_on_a_memory_that_is_gone_looks_for_the_present_one(store, cl
 
     assert rival.sent[-1] == (Kind.BURY,)
     assert rival.machine.memory[0] == rival.backend.read([], timeout=1).memory
+
+
+def test_two_replicas_of_which_one_stays_behind_are_not_asked_in_turn_without_a_pause(store, client, rival):
+    """The lanes have a connection each: after a failover one may still lead to the old master."""
+    rival.campaign()
+    held, candidacy = client.campaign("held"), client.campaign()
+    old = client.backend.read([SETTLED, "name/n", "name/held", f"session/{own_session(rival)}"], timeout=1)
+    store.forget(wipe=False)
+    effects, calls = client.machine.handle(RenewNow(), client.now), 0
+
+    while calls < 50 and (asked := [effect for effect in effects if isinstance(effect, Put | Ask)]):
+        effects = []
+        for call in asked:
+            calls += 1
+            client.now = client.now.plus(0.001)
+            effects += client.machine.handle(answer(client, call, old), client.now)
+
+    assert calls < 20
+    assert held.leads
+    assert candidacy.campaigns
+
+
+def answer(client, call, old):
+    """What the store says; but the names' lane reads what there was before it changed its memory."""
+    if isinstance(call, Ask):
+        there = old if call.lane is Lane.NAMES else client.backend.read(call.keys, timeout=1)
+        return Viewed(there._replace(seen={key: there.seen[key] for key in call.keys}), client.now)
+    try:
+        return Answered([call], client.arrives_late(call))
+    except MemoryGone as gone:
+        return Unanswered([call], Failure.MEMORY_GONE, gone)
+
+
+def test_who_only_waits_does_not_ask_them_in_turn_without_a_pause_either(store, client, rival):
+    for name in ("m", "n"):
+        client.campaign(name)
+        rival.campaign(name)
+    everything = [SETTLED, "name/m", "name/n", f"session/{own_session(client)}"]
+    old = rival.backend.read(everything, timeout=1)
+    store.forget(wipe=False)
+    views, asked = itertools.cycle([rival.backend.read(everything, timeout=1), old]), 0
+    effects = rival.machine.handle(Woken("name/n"), rival.now)
+
+    while asked < 50 and (asks := [effect for effect in effects if isinstance(effect, Ask)]):
+        effects = []
+        for ask in asks:
+            asked += 1
+            rival.now = rival.now.plus(0.001)
+            view = next(views)
+            view = view._replace(seen={key: view.seen[key] for key in ask.keys})
+            effects += rival.machine.handle(Viewed(view, rival.now), rival.now)
+
+    assert asked < 20
