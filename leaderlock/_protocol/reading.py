@@ -6,8 +6,7 @@ Nothing is taken for granted, since anybody may write into a store by hand.
 from __future__ import annotations
 
 import json
-import math
-from typing import Any
+from typing import Any, Final
 
 from leaderlock._protocol.records import (
     FORMAT,
@@ -23,6 +22,9 @@ from leaderlock._protocol.records import (
 
 __all__ = ["read_name", "read_session", "read_settled"]
 
+_ENDLESS: Final = 1e300
+"""JSON knows whole numbers that no float can hold: adding one to a clock's reading would raise."""
+
 
 def _fields(value: bytes) -> dict[str, Any] | Foreign:
     try:
@@ -32,7 +34,7 @@ def _fields(value: bytes) -> dict[str, Any] | Foreign:
         if (needed := fields.pop("r")) > FORMAT:
             return Foreign(f"it needs a reader of format {needed}; this one knows {FORMAT}: upgrade leaderlock here")
         del fields["v"]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return Foreign("it is not a record of leaderlock's: somebody else wrote this register")
     return fields  # type: ignore[no-any-return]
 
@@ -44,10 +46,14 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int | float:
-    """A finite number that is not negative: anything else, from whatever hand, would make a wait endless."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    """A number that is not negative and can be reckoned with; any other, from whatever hand, made a wait endless."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _ENDLESS:
         raise TypeError
     return value
+
+
+def _request(name: Any, token: Any, by: Any, at: Any) -> Request:
+    return Request(_text(name), int(_number(token)), _text(by), _number(at))
 
 
 def _damaged(what: str) -> Foreign:
@@ -68,7 +74,7 @@ def read_session(value: bytes) -> SessionRecord | Foreign:
             holder=Holder(host, pid, program, label),
             at=_number(fields.pop("at")),
             boot=None if boot is None else Boot(_text(boot[0]), _text(boot[1]), _number(boot[2])),
-            requests=tuple(Request(*request) for request in fields.pop("requests")),
+            requests=tuple(_request(*request) for request in fields.pop("requests")),
             extra=fields,
         )
     except (ValueError, KeyError, TypeError, IndexError):

@@ -264,9 +264,7 @@ class SettledRecord(NamedTuple):
 
 
 _quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
-_dumps_text: Final[Callable[[Any], str]] = json.JSONEncoder(
-    separators=(",", ":"), ensure_ascii=False, allow_nan=False
-).encode
+_dumps_text: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
 def _dumps(fields: Mapping[str, Any]) -> bytes:

@@ -112,6 +112,29 @@ def test_a_damaged_field_makes_the_record_foreign_and_never_raises(kind, data):
         found.encode()
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"[" * 60_000,
+        SessionRecord("w", 15.0).encode().replace(b"15.0", b"1" + b"0" * 400),
+        SessionRecord("w", 15.0).encode().replace(b'"requests":[]', b'"requests":[[["n"],1,"me",0]]'),
+    ],
+    ids=["nested without end", "more seconds than a float can hold", "a request for a list of names"],
+)
+def test_what_would_break_whoever_reckons_with_it_is_foreign(value):
+    for read in READERS:
+        assert isinstance(read(value), Foreign)
+
+
+@pytest.mark.parametrize("odd", ["NaN", "1e999"])
+def test_an_unknown_field_that_json_should_not_hold_does_not_keep_a_record_from_being_written(odd):
+    name = NameRecord("w", None, 7).encode().replace(b"{", b'{"odd":%s,' % odd.encode(), 1)
+    session = SessionRecord("w", 15.0).encode().replace(b"{", b'{"odd":%s,' % odd.encode(), 1)
+
+    for found in (read_name(name), read_session(session)):
+        assert b'"odd":' in found.encode()
+
+
 def test_fields_of_a_later_version_are_kept_when_an_older_one_writes():
     fields = json.loads(NameRecord("w", None, 7).encode()) | {"v": 2, "colour": "green"}
     record = read_name(json.dumps(fields).encode() + b"\nnote")
