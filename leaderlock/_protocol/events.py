@@ -6,7 +6,7 @@ from collections.abc import Hashable, Sequence
 from enum import Enum, auto
 from typing import NamedTuple, TypeAlias
 
-from leaderlock._protocol.candidacy import Candidacy, News
+from leaderlock._protocol.candidacy import Candidacy, Errand, News
 from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.records import NameRecord
 from leaderlock.backend import Answer, Seen, View, Write
@@ -97,6 +97,8 @@ class Put(NamedTuple):
     """What the register held under the stamp that it expects (``None``: nothing, with ``floor``): rule 10's touch
     writes just that again, whatever was read meanwhile."""
     floor: int = 0
+    errand: Errand | None = None
+    """Whose note it carries: nobody else is elected by it."""
 
 
 class Ask(NamedTuple):

@@ -77,7 +77,7 @@ class Showing:
         """Rule 10: our take in doubt, found in the register, counts while its session has been valid without a gap
         since sending and no more than a ttl has passed. (A session that was ever given up has another id.)"""
         put = name.recognise(record, Kind.TAKE)
-        if put is None or not name.is_wanted:
+        if put is None or not self._elects(name, put):
             return False
         fresh = not self._setting.timing.wait_out(put.sent, self._setting.timing.ttl).has_passed(now)
         return fresh and put.epoch == self._memory.epoch and self._sessions.stands(put.session, put.epoch, now)
@@ -89,14 +89,21 @@ class Showing:
             case Kind.TAKE:
                 # Rule 8: held iff at this moment the session that the record names is valid and stands on the memory
                 # that the take was sent on. Else the name shows a session of ours that claims nothing: given back.
-                candidacy = name.candidacy
-                if name.is_wanted and candidacy is not None and self._sessions.stands(put.session, put.epoch, now):
+                if self._elects(name, put) and self._sessions.stands(put.session, put.epoch, now):
+                    assert name.candidacy is not None
                     assert put.record is not None
-                    self._elect(name, candidacy, put.record)
+                    self._elect(name, name.candidacy, put.record)
             case Kind.NOTE if name.notes and name.is_claimed:
                 self._holding.note_saved(name)
             case _:
                 pass
+
+    @staticmethod
+    def _elects(name: Name, take: Put) -> bool:
+        """Whether somebody wants the name whom that take may elect: it may be of a campaign that was withdrawn, and
+        another one's since. What an errand wrote in the note is nobody else's (rule 12)."""
+        candidacy = name.candidacy
+        return candidacy is not None and candidacy.campaigns and candidacy.errand is take.errand
 
     def matters(self, name: Name, put: Put) -> bool:
         """Whether its outcome has to be found out. A take for a session that was given up meanwhile is not: closing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why, Wish
+from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Errand, Failed, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
@@ -231,7 +231,17 @@ class Taking:
             note=note,
         )
         mine.try_name(name.name)
-        self._put(Kind.TAKE, name, name.stamp, record, now, session=mine.id, base=base, floor=name.floor)
+        self._put(
+            Kind.TAKE,
+            name,
+            name.stamp,
+            record,
+            now,
+            session=mine.id,
+            base=base,
+            floor=name.floor,
+            errand=candidacy.errand,
+        )
 
     def touch(self, name: Name, now: Instant) -> None:
         """Rule 10: move the stamp that a take in doubt expects, so that it can never be applied late.
@@ -258,6 +268,7 @@ class Taking:
         session: str,
         base: NameRecord | None = None,
         floor: int = 0,
+        errand: Errand | None = None,
     ) -> None:
         write = Write(name.key, expected, record.encode())
         memory = self._memory
@@ -273,6 +284,7 @@ class Taking:
             record=record,
             base=base,
             floor=floor,
+            errand=errand,
         )
         name.flight = put
         self._setting.say(put)

@@ -243,6 +243,20 @@ WITHOUT_LOSSES: Final = (
         seen_by="overlap",
     ),
     broken(
+        "an errand is won by a take that carries another's note",
+        Change("showing.py", "candidacy.campaigns and candidacy.errand is take.errand", "candidacy.campaigns"),
+        profiles="errands",
+        budget=40,
+        seen_by="notes",
+    ),
+    broken(
+        "an errand's note is not made from the one that its take replaces",
+        Change("taking.py", 'base.note if base is not None else b"", token, now', 'b"", token, now'),
+        profiles="errands",
+        budget=5,
+        seen_by="notes",
+    ),
+    broken(
         "a note that is tried again is answered twice",
         Change(
             "showing.py", "if name.notes and name.flight is None and name.recognise", "if name.notes and name.recognise"

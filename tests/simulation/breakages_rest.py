@@ -67,8 +67,8 @@ OF_MEMORY_AND_PROGRESS: Final = (
         ),
         Change(
             "showing.py",
-            "candidacy is not None and self._sessions.stands(put.session, put.epoch, now):",
-            "candidacy is not None and self._sessions.stands(put.session, self._memory.epoch, now):",
+            "if self._elects(name, put) and self._sessions.stands(put.session, put.epoch, now):",
+            "if self._elects(name, put) and self._sessions.stands(put.session, self._memory.epoch, now):",
         ),
         Change(
             "showing.py",

@@ -56,6 +56,8 @@ class Checks:
         self._tokens: dict[str, int] = {}
         self._notes: defaultdict[str, _Notes] = defaultdict(_Notes)
         self._written_on: dict[bytes, int] = {}
+        self._composed: dict[bytes, bytes] = {}
+        """What was found under it, for notes that a take carries."""
         self._losses = 0
         self._abandoned: dict[str, float] = {}
         store.applied = self._applied
@@ -105,6 +107,11 @@ class Checks:
         """The application saves a note: from now on the next leader may find it."""
         self._notes[name].possible.append(note)
 
+    def composed(self, name: str, note: bytes, before: bytes) -> None:
+        """A candidate makes a note from what it found: its take, if it wins, must replace that very one."""
+        self.noted(name, note)
+        self._composed[note] = before
+
     def _elected(self, process: Process, candidacy: Any, news: Any, fate: Fate) -> None:
         name = candidacy.name
         self._require(not fate.answered, "elected after an answer", process, candidacy)
@@ -121,6 +128,13 @@ class Checks:
         notes = self._notes[name]
         if not notes.any and news.note not in notes.possible:
             raise Violation("notes", f"{process.label} found {news.note!r} at {name} instead of {notes.possible}")
+        if candidacy.errand is not None and news.note not in candidacy.errand.composed:
+            raise Violation("notes", f"{process.label} won {name} with {news.note!r}, which its errand did not make")
+        before = self._composed.pop(news.note, None)
+        if before is not None:
+            self.counts["errands"] += 1
+            if not notes.any and before not in notes.possible:
+                raise Violation("notes", f"{process.label} made {news.note!r} from {before!r}, not {notes.possible}")
         notes.possible = [news.note]
         # A take that was acknowledged just before the store forgot says nothing of what is there now.
         notes.any = self._world.now - self._store.lost_at < JUST

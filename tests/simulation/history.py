@@ -43,6 +43,7 @@ class History:
         self.profile = profile
         self.store = Store(world, counts_by_key=world.chance(profile.counts_by_key))
         self.network = Network(world, self.store, profile)
+        self.network.forgets = self._forget
         self.checks = Checks(world, self.store)
         self.keeps_memory = world.chance(profile.keeps_memory)
         self.watchers: defaultdict[str, set[Process]] = defaultdict(set)
@@ -52,7 +53,15 @@ class History:
         self.hosts = self._hosts()
         self.names = tuple(f"n{number}" for number in range(profile.names))
         self.seats = [
-            Seat(world, profile, names=self.names, host=host, ttl=random.choice(profile.ttls), start=self._start)
+            Seat(
+                world,
+                profile,
+                self.checks,
+                names=self.names,
+                host=host,
+                ttl=random.choice(profile.ttls),
+                start=self._start,
+            )
             for host in self.hosts
         ]
 

@@ -31,6 +31,8 @@ class Network:
         self._profile = profile
         self.calm = False
         """Nothing more goes wrong: the end of a history, at which everything has to come right."""
+        self.forgets: Callable[[], None] = lambda: None
+        """Makes the store forget."""
         self.faults: Counter[str] = Counter()
         total = 0.0
         self._fates: list[tuple[float, str]] = []
@@ -129,6 +131,10 @@ class Network:
     def _execute(
         self, writes: Sequence[Write], memory: str, back: float, done: Callable[[Sequence[Answer] | str], None]
     ) -> None:
+        if not self.calm and self._world.chance(self._profile.losses_midway):
+            self._deliver(writes[: self._world.random.randrange(len(writes) + 1)], memory)
+            self.forgets()
+            self.faults["losses midway"] += 1
         try:
             self._world.after(back, done, self._store.swap(writes, memory))
         except Gone:

@@ -75,6 +75,7 @@ class Process:
         self._watchers = watchers
         self._lanes = {lane: _Lane() for lane in core.events.Lane}
         self._flying = 0
+        self._one_lane = world.chance(profile.one_lane)
         self._names_unread = profile.names_unread if world.chance(0.5) else 0.0
         self._pauses = 0
         self._inbox: list[tuple[Callable[..., None], tuple[Any, ...]]] = []
@@ -276,7 +277,8 @@ class Process:
         def done(outcome: View | str) -> None:
             self._reach(self._was_read, lane, keys, sent, outcome)
 
-        stale = self._world.now < self.stale_until
+        is_current = self._one_lane and lane is self._lanes[self._events.Lane.SESSION]
+        stale = self._world.now < self.stale_until and not is_current
         self._network.read(
             keys,
             patience=self._patience,

@@ -54,6 +54,8 @@ class Profile:
     patient: float = 0.7
     withdraws: float = 0.25
     notes: float = 0.15
+    errands: float = 0.0
+    """The share of campaigns that are decided by the name's note, and whose take carries one (rule 12)."""
     crashes: float = 0.15
     closes: float = 0.1
     again_at_once: float = 0.2
@@ -96,6 +98,10 @@ class Profile:
     left_behind: float = 0.1
     """The share of processes that go on reading what a store showed before it forgot, for a while."""
     staleness: float = 10.0
+    one_lane: float = 0.0
+    """The share of processes of which only the names' lane is left behind."""
+    losses_midway: float = 0.0
+    """The share of swaps in the middle of which the store forgets: some of the writes were applied before."""
     rollback: float = 12.0
     """How far back at most."""
     losses_seen: tuple[str, ...] = ("rollback", "rollback", "rollback", "wipe", "wipe", "failover")
@@ -251,6 +257,19 @@ PROFILES: Final = {
             losses_seen=("rollback",),
             partitions=0.0,
             hold=3.0,
+        ),
+        replace(_MIXED, name="errands", errands=0.6, late=0.1, reply_lost=0.1, cut=0.05, think=3.0, on_own_thread=0.6),
+        replace(
+            _FORGETFUL,
+            name="torn",
+            errands=0.2,
+            losses=0.01,
+            losses_midway=0.02,
+            left_behind=0.5,
+            one_lane=0.7,
+            longest=6.0,
+            ttls=(3.0, 6.0),
+            on_own_thread=0.5,
         ),
         replace(
             _MIXED,

@@ -5,12 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .checks import Fate
+from .checks import Checks, Fate
 from .process import Process
 from .profiles import Profile
 from .world import Host, World
 
 __all__ = ["Seat"]
+
+
+class Errand:
+    """Something to be done once in a while: the name's note decides whether, and the take says so in it."""
+
+    def __init__(self, world: World, checks: Checks, name: str) -> None:
+        self._world, self._checks, self._name = world, checks, name
+        self.composed: set[bytes] = set()
+
+    def wish(self, note: bytes, now: Any) -> Any:
+        wish = self._world.core.candidacy.Wish
+        return self._world.random.choice((wish.WAIT, wish.WAIT, wish.TRY, wish.TRY, wish.LEAVE))
+
+    def compose(self, note: bytes, token: int, now: Any) -> bytes | None:
+        if self._world.chance(0.1):
+            return None
+        composed = f"{self._world.new_id()}".encode()
+        self.composed.add(composed)
+        self._checks.composed(self._name, composed, note)
+        return composed
 
 
 class Seat:
@@ -20,13 +40,14 @@ class Seat:
         self,
         world: World,
         profile: Profile,
+        checks: Checks,
         *,
         names: tuple[str, ...],
         host: Host,
         ttl: float,
         start: Callable[[Seat], Process],
     ) -> None:
-        self._world, self._profile = world, profile
+        self._world, self._profile, self._checks = world, profile, checks
         self._start = start
         self.names, self.host, self.ttl = names, host, ttl
         self.wants = True
@@ -45,7 +66,10 @@ class Seat:
         before = self.tried.get(name)
         if before is not None and not before.audience.ended:
             return None
-        candidacy = self._world.core.candidacy.Candidacy(name, patient=patient, audience=Fate(self._world.now))
+        has_errand = self.wants and self._world.chance(self._profile.errands)
+        errand = Errand(self._world, self._checks, name) if has_errand else None
+        fate = Fate(self._world.now)
+        candidacy = self._world.core.candidacy.Candidacy(name, patient=patient, audience=fate, errand=errand)
         candidacy.yields = self._world.chance(0.7)
         self.tried[name] = candidacy
         self.process.call(self._event("Campaign", candidacy))

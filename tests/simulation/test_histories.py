@@ -29,6 +29,13 @@ def test_a_history_is_the_same_whenever_it_is_asked_for():
     assert first.counts == second.counts
 
 
+def test_takes_carry_notes_and_stores_forget_in_the_middle_of_a_call():
+    counts = run("torn", 0).counts
+
+    assert counts["errands"] > 3
+    assert counts["losses midway"] > 3
+
+
 @pytest.mark.parametrize("profile", ["mixed", "forgetful", "jobs"])
 def test_histories_are_eventful(profile: str):
     counts = sum((run(profile, seed).counts for seed in range(5)), start=run(profile, 5).counts)

@@ -8,7 +8,17 @@ from dataclasses import replace
 import pytest
 
 from leaderlock._protocol import session as session_module
-from leaderlock._protocol.candidacy import Candidacy, Denied, LossReason, NoteLost, NoteSaved, Released, State
+from leaderlock._protocol.candidacy import (
+    Candidacy,
+    Denied,
+    Elected,
+    LossReason,
+    NoteLost,
+    NoteSaved,
+    Released,
+    State,
+    Wish,
+)
 from leaderlock._protocol.events import (
     Answered,
     Ask,
@@ -422,3 +432,36 @@ def test_who_only_waits_does_not_ask_them_in_turn_without_a_pause_either(store, 
             effects += rival.machine.handle(Viewed(view, rival.now), rival.now)
 
     assert asked < 20
+
+
+class Errand:
+    """Writes its own name into the note."""
+
+    def __init__(self, note):
+        self.note = note
+
+    def wish(self, note, now):
+        return Wish.WAIT
+
+    def compose(self, note, token, now):
+        return self.note
+
+
+@pytest.mark.parametrize("answered", [True, False], ids=["under way", "in doubt"])
+@pytest.mark.parametrize("first", [Errand(b"first"), None], ids=["an errand's", "no errand's"])
+def test_nobody_is_elected_by_a_take_whose_note_another_errand_made(store, client, answered, first):
+    """A tick that was given up left its take behind: whoever called for the next tick ran the one before."""
+    client.do(Resign(client.campaign()))
+    given_up = Candidacy("n", patient=True, errand=first)
+    [take] = puts(client.machine.handle(Campaign(given_up), client.now), Kind.TAKE)
+    client.do(Withdraw(given_up))
+    second = Candidacy("n", patient=True, errand=Errand(b"second"))
+    client.machine.handle(Campaign(second), client.now)
+
+    answers = client.arrives_late(take)
+    client.do(Answered([take], answers) if answered else Unanswered([take], Failure.UNKNOWN, OutcomeUnknown("lost")))
+    client.do(Fired(("name", "n")))
+
+    assert second.leads
+    assert name_in(store).note == b"second"
+    assert [news.note for news in client.told(Elected)][1:] == [b"second"]
