@@ -42,4 +42,5 @@ def test_histories_are_eventful(profile: str):
 
     assert counts["claims"] > 50
     assert counts["takeovers"] > 5
+    assert counts["resignations followed"] > 0
     assert min(counts[fault] for fault in ("lost", "reply_lost", "late", "doubled", "pauses")) > 5
