@@ -48,7 +48,9 @@ class Calls:
         self.backend = backend
         self._clock = clock
         self._at_once = max(1, backend.traits.max_batch)
-        self._scans: dict[Scan, Iterator[tuple[str, Seen]]] = {}
+        self._scans: dict[str, tuple[Scan, Iterator[tuple[str, Seen]]]] = {}
+        """By prefix, the scan that was under way last, and what is left of it. Nothing is kept of an earlier one: most
+        belong to a memory that is gone, and one that goes on after all begins anew."""
 
     def carry(self, effects: Iterable[Put | Ask | Scan], timeout: float, post: Callable[[Event], None]) -> None:
         """Send what these effects ask for: all writes first, in their order, then all reads as one."""
@@ -109,14 +111,16 @@ class Calls:
     def _scan(self, scan: Scan, timeout: float, post: Callable[[Event], None]) -> None:
         sent: Instant = self._clock.now()
         try:
-            rest = self._scans.pop(scan, None) or self.backend.scan(scan.prefix, timeout=timeout)
+            last, rest = self._scans.pop(scan.prefix, (None, iter(())))
+            if last != scan:
+                rest = self.backend.scan(scan.prefix, timeout=timeout)
             items = tuple(islice(rest, SLICE))
         except Exception as error:  # as above; the next scan begins anew
             post(Unread((scan.prefix,), *_classify(error)))
             return
         finished = len(items) < SLICE
         if not finished:
-            self._scans[scan] = rest
+            self._scans[scan.prefix] = scan, rest
         post(Scanned(scan, items, finished, sent))
 
 

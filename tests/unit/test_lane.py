@@ -13,7 +13,7 @@ from leaderlock._lane import Lane
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Ask, Kind, Put, Scan, Unread, Viewed, Woken
 from leaderlock._thread import OwnThread
-from leaderlock.backend import ABSENT, Conflict, Swapped, Write
+from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 
 
@@ -159,3 +159,58 @@ def test_a_scan_that_failed_is_told(backend, heard):
     Calls(backend, SteadyClock()).carry([Scan("name/")], 1.0, heard.put)
 
     assert heard.get_nowait().keys == ("name/",)
+
+
+class Listing(MemoryBackend):
+    """A thousand and one registers, and how many listings of them are held by anybody."""
+
+    def __init__(self):
+        super().__init__()
+        self.begun = self.held = 0
+
+    def scan(self, prefix, *, timeout):
+        return self._list(prefix)
+
+    def _list(self, prefix):
+        self.begun += 1
+        self.held += 1
+        try:
+            for number in range(1001):
+                yield f"{prefix}{number}", Seen(None, ABSENT)
+        finally:
+            self.held -= 1
+
+
+def keys_of(event):
+    return [int(key.rpartition("/")[2]) for key, _ in event.items]
+
+
+def test_of_the_scans_that_each_new_memory_begins_anew_one_is_kept_and_goes_on_where_it_stopped(heard):
+    backend = Listing()
+    calls = Calls(backend, SteadyClock())
+
+    for run in range(1, 101):
+        calls.carry([Scan("name/", run), Scan("session/", run)], 1.0, heard.put)
+    assert backend.held == 2
+
+    while not heard.empty():
+        heard.get_nowait()
+    for _ in range(2):
+        calls.carry([Scan("name/", 100)], 1.0, heard.put)
+    second, third = heard.get_nowait(), heard.get_nowait()
+
+    assert (keys_of(second), second.finished) == (list(range(500, 1000)), False)
+    assert (keys_of(third), third.finished) == ([1000], True)
+    assert backend.held == 1
+
+
+def test_a_scan_that_another_one_has_overtaken_begins_anew(heard):
+    backend = Listing()
+    calls = Calls(backend, SteadyClock())
+
+    for run in (1, -1, 1):
+        calls.carry([Scan("name/", run)], 1.0, heard.put)
+    heard.get_nowait(), heard.get_nowait()
+
+    assert keys_of(heard.get_nowait()) == list(range(500))
+    assert (backend.begun, backend.held) == (3, 1)
