@@ -134,8 +134,8 @@ def fail(
                 post(Unanswered((effect,), failure, error))
             case Ask(keys):
                 post(Unread(keys, failure, error))
-            case Scan():
-                pass
+            case Scan(prefix):
+                post(Unread((prefix,), failure, error))
 
 
 def _classify(error: Exception) -> tuple[Failure, Exception]:

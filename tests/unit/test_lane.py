@@ -161,6 +161,19 @@ def test_a_scan_that_failed_is_told(backend, heard):
     assert heard.get_nowait().keys == ("name/",)
 
 
+def test_a_scan_that_a_driver_s_panic_cut_short_is_told(lane, backend, heard):
+    """Or a session that looks for its names on a new memory would wait for it until its deadline (rule 17)."""
+
+    def panic():
+        raise Panic
+
+    backend.before(panic, op="scan", times=1)
+
+    lane.push(Scan("name/"))
+
+    assert heard.get(timeout=10).keys == ("name/",)
+
+
 class Listing(MemoryBackend):
     """A thousand and one registers, and how many listings of them are held by anybody."""
 
