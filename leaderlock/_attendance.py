@@ -43,14 +43,14 @@ class Attendance:
     def __len__(self) -> int:
         return len(self._by_key)
 
-    def begin(self, key: str, bell: Bell) -> Attending | None:
-        """Attend from now on; ``None``: somebody else does."""
-        mine = Attending(bell)
-        return mine if self._by_key.setdefault(key, mine) is mine else None
+    def begin(self, key: str, mine: Attending) -> bool:
+        """Attend from now on, unless somebody else does."""
+        return self._by_key.setdefault(key, mine) is mine
 
     def end(self, key: str, mine: Attending) -> None:
-        """Attend no longer."""
-        del self._by_key[key]
+        """Attend no longer, if one did; may be called again."""
+        if self._by_key.get(key) is mine:
+            del self._by_key[key]
         self._leave_rest(mine)
 
     def woken(self, key: str, shown: View | None) -> None:

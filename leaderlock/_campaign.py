@@ -15,6 +15,7 @@ from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
+from leaderlock._thread import apart, hand_over
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
 __all__ = ["Campaigning", "Campaigns", "campaign_all", "describe"]
@@ -45,11 +46,15 @@ class Campaigning:
         course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
-            self._engine.drive(Campaign(course.candidacy), course.name, timeout)
+            self._engine.here.drive(Campaign(course.candidacy), course.name, timeout)
             course.wait_for(self.is_over, until, attending=True)
             return Lease(self.conclude(timeout))
         except BaseException:
-            self.withdraw()
+            try:
+                self.withdraw()
+            except BaseException:  # Ctrl-C again
+                hand_over(apart, (self.withdraw,))
+                raise
             raise
 
     def conclude(self, timeout: float | None) -> Course:
@@ -135,11 +140,15 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
     campaigns = Campaigns(engine, names, patient=patient, over=over)
     until = None if timeout is None else engine.clock.boot() + timeout
     try:
-        engine.drive(campaigns.event, EVERYTHING, timeout)
-        engine.wait_for(over, campaigns.is_over, until)
+        engine.here.drive(campaigns.event, EVERYTHING, timeout)
+        engine.here.wait_for(over, campaigns.is_over, until)
         return {name: Lease(course) for name, course in campaigns.conclude().items()}
     except BaseException:
-        campaigns.withdraw()
+        try:
+            campaigns.withdraw()
+        except BaseException:  # Ctrl-C again
+            hand_over(apart, (campaigns.withdraw,))
+            raise
         raise
 
 

@@ -163,7 +163,7 @@ class Course:
     def wait_for(self, done: Callable[[], bool], until: float | None, *, attending: bool = False) -> bool:
         """Wait until the news make it ``done()``, or until that instant of the first clock; returns whether they did.
 
-        ``attending``: as :meth:`Engine.attend` says.
+        ``attending``: as :meth:`Here.attend` says.
         """
         if done():
             return True
@@ -175,7 +175,7 @@ class Course:
         self.listen(hear)
         try:
             if attending:
-                return self.engine.attend(self.name, bell, done, until) or done()
-            return self.engine.wait_for(bell, done, until) or done()
+                return self.engine.here.attend(self.name, bell, done, until) or done()
+            return self.engine.here.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)

@@ -12,6 +12,7 @@ from leaderlock._campaign import Campaigning
 from leaderlock._current import current, enter, leave
 from leaderlock._lease import Lease
 from leaderlock._observe import Term
+from leaderlock._thread import apart, hand_over
 from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost, UsageError
 
@@ -92,8 +93,12 @@ class Election:
         lease = self.campaign()
         try:
             self._entered.append((lease, enter(lease)))
-        except BaseException:
-            lease.resign(timeout=0)  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
+        except BaseException:  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
+            try:
+                lease.resign(timeout=0)
+            except BaseException:  # and again
+                hand_over(apart, (lease.resign,), {"timeout": 0})
+                raise
             raise
         return lease
 
@@ -127,6 +132,10 @@ class Election:
                 raise
             if not isinstance(error, LeaseLost):
                 error.add_note(f"besides, {lost}")
-        except BaseException:
-            lease.resign(timeout=0)  # Ctrl-C on the way out
+        except BaseException:  # Ctrl-C on the way out
+            try:
+                lease.resign(timeout=0)
+            except BaseException:  # and again
+                hand_over(apart, (lease.resign,), {"timeout": 0})
+                raise
             raise

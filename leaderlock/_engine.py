@@ -1,15 +1,14 @@
 """The engine: the one thread behind a client, and the one door to time, threads and I/O.
 
-It holds the protocol's machine behind a lock, keeps its timers, and carries its effects: calls to the store go to two
-lanes, so that a hung read never delays a renewal, or are made on the caller's own thread, where he waits for them
-anyway.
+It puts together what is around the protocol's machine: the lock behind which that takes its steps, the thread that
+keeps its timers, the two lanes that carry calls to the store, so that a hung read never delays a renewal, and callers'
+own threads, which make their calls themselves where they wait for them anyway.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import threading
 import weakref
 from collections.abc import Callable, Hashable
 from contextlib import AbstractContextManager, suppress
@@ -19,10 +18,11 @@ from leaderlock._attendance import Attendance
 from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
 from leaderlock._callbacks import Callbacks
-from leaderlock._calls import INTERRUPTED, Calls, fail
+from leaderlock._calls import Calls
 from leaderlock._clock import Clock
 from leaderlock._clockwork import Clockwork
 from leaderlock._handed import EVERYTHING, Handed
+from leaderlock._here import AT_LEAST, Here
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
 from leaderlock._outward import Outward
@@ -32,7 +32,6 @@ from leaderlock._protocol.events import (
     Answered,
     Close,
     Event,
-    Failure,
     Fired,
     RenewNow,
     Unanswered,
@@ -40,12 +39,13 @@ from leaderlock._protocol.events import (
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
-from leaderlock._protocol.records import name_key
 from leaderlock._renewals import Renewals
+from leaderlock._steps import Steps
 from leaderlock._terms import Terms
+from leaderlock._thread import apart, hand_over
 from leaderlock._watchlist import Watchlist
 from leaderlock.backend import Backend
-from leaderlock.errors import LeaderLockError, OutcomeUnknown, UsageError
+from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Engine"]
 
@@ -53,15 +53,6 @@ _log: Final = logging.getLogger("leaderlock")
 
 JUMP: Final = 1.0
 """A wall clock that runs ahead of the steady ones by more than this, in seconds, makes the lease suspect."""
-
-PAUSE: Final = 0.05
-"""Seconds between two attempts of a caller who waits for a renewal, where no answer comes earlier."""
-
-IMPATIENCE: Final = 10
-"""How many interruptions of one call are borne."""
-
-AT_LEAST: Final = 0.05
-"""Seconds that a call may take even where the caller's budget is spent: what a look at a healthy store needs."""
 
 
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
@@ -87,8 +78,6 @@ class Engine:
         self._journal = Journal(self.callbacks)
         self._backend = backend
         self._calls = Calls(backend, clock)
-        self._lock = threading.RLock()
-        self._is_busy = False
         self._is_abandoned = False
         self._clockwork = Clockwork(
             clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, at_end=self._bury
@@ -112,7 +101,17 @@ class Engine:
             ended=self._ended,
         )
         self.setting = terms.setting(backend.traits)
-        self._machine = Machine(self.setting)
+        self._steps = Steps(self.setting, clock, self._outward)
+        self.here = Here(
+            self._handle,
+            self._calls,
+            clock,
+            attempt=attempt,
+            attendance=self._attendance,
+            renewals=self._renewals,
+            is_over=lambda: self.is_closed,
+        )
+        """What a caller does on the thread on which he calls."""
         _engines.add(self)
 
     @property
@@ -121,7 +120,11 @@ class Engine:
 
     def locked(self) -> AbstractContextManager[bool]:
         """The lock under which news are told: whoever holds it misses none."""
-        return self._lock
+        return self._steps.lock
+
+    @property
+    def _machine(self) -> Machine:
+        return self._steps.machine
 
     # -- events in
 
@@ -138,62 +141,13 @@ class Engine:
         """
         self._handle(event, None)
 
-    def drive(self, event: Event, name: str, budget: float | None = None) -> None:
-        """Tell the machine, and make the calls that follow from it for ``name`` on this very thread.
-
-        A free name is taken without a hop to another thread. Interrupted (Ctrl-C), the machine is told that whatever
-        was under way is unknown, and the lanes see to it.
-        """
-        attempt = self.terms.timing.attempt
-        started = self.clock.boot()
-        mine = Handed(name)
-        try:
-            self._handle(event, mine)
-            while calls := mine.next_calls():
-                left = attempt if budget is None else budget - (self.clock.boot() - started)
-                self._calls.carry(calls, min(attempt, max(AT_LEAST, left)), lambda answer: self._handle(answer, mine))
-        except BaseException as error:
-            # Whatever was handed to this thread is unknown now, or answered already, which the machine knows.
-            unknown = OutcomeUnknown(f"{INTERRUPTED} by {type(error).__name__}")
-            for _ in range(IMPATIENCE):
-                try:
-                    fail(mine.calls, Failure.UNKNOWN, unknown, self.post)
-                    break
-                except BaseException:  # Ctrl-C again: it must not leave a call of which nothing is heard any more
-                    continue
-            raise
-
-    def attend(self, name: str, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
-        """Like :meth:`wait_for`, and meanwhile do on this thread what follows when a watch tells of ``name``.
-
-        So a name that was released is taken without a hop to another thread, once for each name: whoever comes second
-        only waits. What the clock brings is left to the lanes, which see to many names at once.
-        """
-        key = name_key(name)
-        mine = self._attendance.begin(key, bell)
-        if mine is None:
-            return self.wait_for(bell, done, until)
-        try:
-            while self.wait_for(bell, lambda: done() or bool(mine.woken), until) and not done():
-                with suppress(LeaderLockError):  # told as news, to whom it belongs
-                    self.drive(mine.take(), name, None if until is None else until - self.clock.boot())
-            return done()
-        finally:
-            self._attendance.end(key, mine)
-
     def _handle(self, event: Event, mine: Handed | None) -> None:
-        # Asked of the lock, as an interruption can leave the mark of a step behind, but not the lock.
-        is_nested: bool = self._lock._is_owned()  # type: ignore[attr-defined]
-        with self._lock:
+        with self._steps.lock:
             if self.is_closed:
                 if mine is None:
                     return  # an answer that nobody waits for any more
                 self.refuse()
-            if self._is_busy and is_nested:
-                raise UsageError(
-                    "a signal handler called leaderlock while it had interrupted leaderlock: let the handler set a flag"
-                )
-            self._step(event, mine)
+            self._steps.take(event, mine)
         match event:
             case Answered(puts):
                 self._journal.store_answered()
@@ -205,32 +159,6 @@ class Engine:
             case _:
                 pass
 
-    def _step(self, event: Event, mine: Handed | None) -> None:
-        """One step of the machine, with the lock held: all of it, or none of this machine ever again."""
-        self._is_busy = True
-        try:
-            self._outward.carry_out(self._machine.handle(event, self.clock.now()), mine)
-        except UsageError:
-            self._outward.carry_out(self._machine.drain(), None)
-            raise
-        except BaseException as error:
-            self._collapse(error)
-            if isinstance(error, Exception):
-                raise LeaderLockError(f"leaderlock failed and gave up its leases: {error!r}") from error
-            raise
-        finally:
-            self._is_busy = False
-
-    def _collapse(self, error: BaseException) -> None:
-        """An interruption in the middle of a step, or a mistake of ours: the machine may be half-way between two
-        states. It is never used again; no claim survives it, and everybody is told (ADR 0008)."""
-        _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
-        effects = self._machine.collapse(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
-        self._clockwork.cancel_timers()
-        self._watches.unwatch_all()
-        self._machine = Machine(self.setting)
-        self._outward.carry_out(effects, None)
-
     def refuse(self) -> None:
         """Raise what the caller of a dead engine is owed."""
         if self.is_forked:
@@ -241,14 +169,14 @@ class Engine:
 
     def _fire(self, timer: Hashable) -> None:
         with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
-            self._step(Fired(timer), None)
+            self._steps.take(Fired(timer), None)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
         """For leaderlock's faces: call back then, with the lock held, outside of any step; it must not block.
 
         Not on the callbacks' thread: a user's callback that never returns must not end a candidacy.
         """
-        with self._lock:
+        with self._steps.lock:
             if not self.is_closed:
                 self._clockwork.call_in(seconds, callback)
 
@@ -259,32 +187,7 @@ class Engine:
         if offset - before > JUMP:
             self._journal.warn("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
             with suppress(LeaderLockError):  # as above
-                self._step(RenewNow(suspect=True), None)
-
-    # -- waiting
-
-    def renew(self, enough: Callable[[], bool], budget: float) -> bool:
-        """Renew now and wait until ``enough()``, at most ``budget`` seconds; returns whether it came to that."""
-        until = self.clock.boot() + budget
-        with self._renewals.heard() as bell:
-            while not enough():
-                left = until - self.clock.boot()
-                if left <= 0 or self.is_closed:
-                    return False
-                # Again if need be: one that was under way was sent too long ago to leave as much as is asked for.
-                self.drive(RenewNow(), EVERYTHING, left)
-                if not enough():
-                    self.clock.wait(bell, min(left, PAUSE))
-            return True
-
-    def wait_for(self, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
-        """Wait until ``done()``, looking whenever ``bell`` rings, or until that instant of the first clock."""
-        while not done():
-            left = 3600.0 if until is None else until - self.clock.boot()
-            if left <= 0 or self.is_closed:
-                return False
-            self.clock.wait(bell, left)
-        return True
+                self._steps.take(RenewNow(suspect=True), None)
 
     def floor_seen(self) -> tuple[int, Instant, Instant] | None:
         """The store's highest floor so far, and when the read that brought it left and was answered."""
@@ -292,7 +195,7 @@ class Engine:
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""
-        with self._lock:
+        with self._steps.lock:
             if not self.is_closed:
                 self._look_at_wall(self.clock.now())
         return self._machine.is_suspect
@@ -306,18 +209,23 @@ class Engine:
         until = self.clock.boot() + timeout
         try:
             with suppress(UsageError):  # somebody else has closed it just now
-                self.drive(Close(), EVERYTHING, timeout)
+                self.here.drive(Close(), EVERYTHING, timeout)
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))
                 self._ended.ring()  # for whoever else closes this client now
             acknowledged = self._machine.has_closed
         finally:
-            self._stop(until)
+            try:
+                self._stop(until)
+            except BaseException:  # Ctrl-C: what was left would lead on
+                hand_over(apart, (self._stop, until))
+                raise
         return acknowledged
 
     def _stop(self, until: float) -> None:
-        with self._lock:
+        self.post(Close())  # interrupted before it came to that, everybody is told all the same
+        with self._steps.lock:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._clockwork.cancel_all()
@@ -353,19 +261,17 @@ class Engine:
         """On the engine's own thread: what an abandoned engine still owes is news, and the end of its threads."""
         if not self._is_abandoned:
             return
-        with self._lock:
+        with self._steps.lock:
+            self._journal.collected(self._outward.leading())
             ended = UsageError("this client was not closed, and nobody holds it any more")
-            effects = self._machine.collapse(LossReason.CLOSED, ended)
-            self._journal.collected(effects)
-            self._outward.carry_out(effects, None)
+            self._outward.give_up(LossReason.CLOSED, ended)
         self._let_go_of_store()
         self.callbacks.stop(0.0)
 
     def disown(self) -> None:
         """In a forked child: nothing is held here, nothing is touched, whatever the parent's threads were doing."""
         self.is_forked = self.is_closed = True
-        self._lock = threading.RLock()
-        self._machine.standing.until = PAST
+        self._steps.disown()
 
 
 def _disown_all() -> None:

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import INTERRUPTED
 from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, Waiting, Why
-from leaderlock._protocol.events import Effect, Tell
 
 __all__ = ["Journal"]
 
@@ -58,11 +57,8 @@ class Journal:
             case _:
                 pass
 
-    def collected(self, effects: Iterable[Effect]) -> None:
+    def collected(self, names: Sequence[str]) -> None:
         """Whoever led on a client that nobody held meant to go on, and must be told that he does not."""
-        names = [
-            effect.candidacy.name for effect in effects if isinstance(effect, Tell) and isinstance(effect.news, Lost)
-        ]
         if names:
             self.warn(
                 "the client that led %s was garbage-collected: its leases are over, and others may lead. Keep the "

@@ -11,6 +11,7 @@ from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
+from leaderlock._thread import apart, hand_over
 from leaderlock._timeouts import check_timeout
 
 __all__ = ["BaseLease", "Lease", "course_of"]
@@ -117,7 +118,7 @@ class Lease(BaseLease):
         course = self._course
         enough = course.leaves(seconds)
         if not enough():
-            course.engine.renew(enough, course.engine.terms.timing.attempt)
+            course.engine.here.renew(enough, course.engine.terms.timing.attempt)
         course.check_leaves(seconds, enough)
 
     def save_note(self, note: bytes, *, timeout: float | None = None) -> None:
@@ -139,7 +140,7 @@ class Lease(BaseLease):
         until = engine.clock.boot() + budget
         course.listen(saving.hear)
         try:
-            engine.drive(saving.event, self.name, timeout)
+            engine.here.drive(saving.event, self.name, timeout)
             course.wait_for(saving.is_over, until)
         finally:
             course.unlisten(saving.hear)
@@ -164,10 +165,14 @@ class Lease(BaseLease):
         budget = engine.terms.timing.ttl if timeout is None else timeout
         until = engine.clock.boot() + budget
         try:
-            engine.drive(farewell, self.name, budget)
+            engine.here.drive(farewell, self.name, budget)
             return course.wait_for(lambda: course.is_released, until)
-        except BaseException:
-            engine.post(farewell)  # Ctrl-C before it came to that: a lease nobody holds any more
+        except BaseException:  # Ctrl-C before it came to that: a lease nobody holds any more
+            try:
+                engine.post(farewell)
+            except BaseException:  # and again
+                hand_over(apart, (engine.post, farewell))
+                raise
             raise
 
     def wait_lost(self, timeout: float | None = None) -> LossReason | None:

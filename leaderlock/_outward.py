@@ -12,7 +12,18 @@ from leaderlock._clockwork import Clockwork
 from leaderlock._handed import Handed
 from leaderlock._journal import Journal
 from leaderlock._lane import Lane
-from leaderlock._protocol.candidacy import Candidacy, News
+from leaderlock._protocol.candidacy import (
+    Candidacy,
+    Denied,
+    Elected,
+    Failed,
+    LossReason,
+    Lost,
+    News,
+    Released,
+    State,
+    Withdrawn,
+)
 from leaderlock._protocol.events import Arm, Ask, Closed, Disarm, Effect, Put, Retry, Scan, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._terms import Audience
@@ -42,6 +53,9 @@ class Outward:
         self._journal = journal
         self._back_off = back_off
         self._ended = ended
+        self._owed: dict[Candidacy, bool] = {}
+        """Everybody who has not been told his end, and whether he was told that he was elected: what the machine
+        knows of them is not to be relied upon when it breaks."""
 
     def carry_out(self, effects: Iterable[Effect], mine: Handed | None) -> None:
         """All of these. A call to the store is the caller's own if he takes it, else its lane's."""
@@ -67,12 +81,44 @@ class Outward:
                 case Closed():
                     self._ended.ring()
 
+    def expect(self, candidacies: Iterable[Candidacy]) -> None:
+        """These are candidates from now on."""
+        for candidacy in candidacies:
+            self._owed[candidacy] = False
+
+    def expect_no_more(self, candidacies: Iterable[Candidacy]) -> None:
+        """These have not become candidates."""
+        for candidacy in candidacies:
+            self._owed.pop(candidacy, None)
+
+    def leading(self) -> list[str]:
+        """The names that are led."""
+        return [candidacy.name for candidacy, was_elected in self._owed.items() if was_elected and candidacy.leads]
+
+    def give_up(self, reason: LossReason, error: Exception) -> None:
+        """Tell everybody that it is over, and forget timers and watches. May be done again, if it was interrupted."""
+        self._clockwork.cancel_timers()
+        self._watches.unwatch_all()
+        for candidacy, was_elected in tuple(self._owed.items()):
+            if candidacy.state is State.IDLE:
+                self.expect_no_more((candidacy,))
+                continue
+            news = candidacy.give_up(reason, error)
+            # Whoever has not heard of his election yet waits for that, and for no loss.
+            self._tell(candidacy, Failed(error) if isinstance(news, Lost) and not was_elected else news)
+
     def _tell(self, candidacy: Candidacy, news: News) -> None:
-        self._journal.news(candidacy, news)
         audience = cast("Audience | None", candidacy.audience)
-        if audience is None:
-            return
         try:
-            audience.tell(news)
+            self._journal.news(candidacy, news)
+            if audience is not None:
+                audience.tell(news)
         except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
             _log.exception("the news of %r could not be told", candidacy.name)
+        match news:
+            case Elected():
+                self._owed[candidacy] = True
+            case Denied() | Failed() | Withdrawn() | Lost() | Released():
+                self._owed.pop(candidacy, None)
+            case _:
+                pass

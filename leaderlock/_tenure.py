@@ -69,7 +69,7 @@ class Tenure:
             if not self._seeks:
                 candidacy = self._candidate().candidacy
                 try:
-                    self._engine.drive(Campaign(candidacy), self._name)
+                    self._engine.here.drive(Campaign(candidacy), self._name)
                 finally:
                     # A caller who was interrupted leaves the campaign behind him: it is not started a second time.
                     self._seeks = candidacy.state is not State.IDLE

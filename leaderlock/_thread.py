@@ -7,11 +7,24 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
-__all__ = ["OwnThread"]
+__all__ = ["OwnThread", "apart", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
+
+hand_over: Final = _thread.start_new_thread
+"""``hand_over(apart, (work, argument))``: have it done on another thread, where no signal is handled.
+
+For what must be done although whoever deals with an interruption is interrupted again. No signal handler runs within a
+call of C, nor between an exception and the first call in its ``except``: so this one, whose arguments are at hand, is
+made whatever comes. What is written in Python may be interrupted before it has begun.
+"""
+
+
+def apart(work: Callable[..., object], *arguments: object, **options: object) -> None:
+    """Do this on a thread of leaderlock's, with a name."""
+    threading.Thread(target=work, args=arguments, kwargs=options, name="leaderlock-apart", daemon=True).start()
 
 
 class OwnThread:

@@ -202,6 +202,23 @@ class Candidacy:
             # The claim ends here and now, before any request says so to the store (rules 5 and 11).
             self.standing = NOBODY
 
+    def give_up(self, reason: LossReason, error: Exception) -> Lost | Failed | Released:
+        """End it wherever it stands, and if need be in the middle of a move; returns the news. May be done twice."""
+        if self.campaigns:
+            self.move(Cause.FAILED)
+        elif self.leads:
+            self.reason = reason
+            self.move(Cause.LOSE)
+        self.standing = NOBODY
+        match self.state:
+            case State.LOST:
+                self.reason = self.reason or reason
+                return Lost(self.reason)
+            case State.RESIGNED:
+                return Released()
+            case _:
+                return Failed(error)
+
     @property
     def leads(self) -> bool:
         return self.state is State.LEADING or self.state is State.JEOPARDY

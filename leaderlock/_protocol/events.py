@@ -27,6 +27,7 @@ __all__ = [
     "Kind",
     "Lane",
     "Put",
+    "Refused",
     "RenewNow",
     "Resign",
     "Retry",
@@ -65,6 +66,10 @@ class Kind(Enum):
     NOTE = auto()
     SETTLE = auto()
     CLEAN = auto()
+
+
+class Refused(Exception):
+    """The machine does not take this event as things are, and nothing was changed; it says what to do instead."""
 
 
 class Failure(Enum):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from leaderlock._protocol.candidacy import NOBODY, Candidacy, LossReason, Standing
+from leaderlock._protocol.candidacy import NOBODY, Candidacy, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import (
@@ -25,6 +25,7 @@ from leaderlock._protocol.events import (
     Fired,
     Kind,
     Put,
+    Refused,
     RenewNow,
     Resign,
     Retry,
@@ -46,7 +47,7 @@ from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock._protocol.taking import Taking
 from leaderlock.backend import Answer, Conflict, Seen
-from leaderlock.errors import OutcomeUnknown, UsageError
+from leaderlock.errors import OutcomeUnknown
 
 __all__ = ["Machine"]
 
@@ -72,7 +73,11 @@ class Machine:
         )
 
     def handle(self, event: Event, now: Instant) -> list[Effect]:
-        """What follows from this event at this moment, in the order in which it is to be done."""
+        """What follows from this event at this moment, in the order in which it is to be done.
+
+        Raises:
+            Refused: the event is not taken; what follows from the moment alone is left for :meth:`drain`.
+        """
         self._ours.let_go(now)
         match event:
             case Viewed():
@@ -105,15 +110,6 @@ class Machine:
         self._setting.effects.clear()
         return effects
 
-    def collapse(self, reason: LossReason, error: Exception) -> list[Effect]:
-        """Give everything up at once, without asking any chapter: the last resort when one of them broke.
-
-        No claim survives, everybody is told, and this machine must not be used again.
-        """
-        self._setting.effects.clear()
-        self._ours.collapse(reason, error)
-        return self.drain()
-
     def _asked(self, event: Event, now: Instant) -> None:
         match event:
             case Campaign(candidacy):
@@ -135,7 +131,7 @@ class Machine:
 
     def _campaign(self, candidacies: Sequence[Candidacy], now: Instant) -> None:
         if self._ours.is_closing:
-            raise UsageError("this client is closed: open another with connect()")
+            raise Refused("this client is closed: open another with connect()")
         for candidacy in candidacies:
             self._names.campaign(candidacy, now)
 

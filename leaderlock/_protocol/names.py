@@ -23,7 +23,7 @@ from leaderlock._protocol.candidacy import (
     Withdrawn,
 )
 from leaderlock._protocol.clocks import Instant
-from leaderlock._protocol.events import Disarm, Failure, Kind, Put, Retry, SaveNote, Tell, Unwatch, Warn
+from leaderlock._protocol.events import Disarm, Failure, Kind, Put, Refused, Retry, SaveNote, Tell, Unwatch, Warn
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
@@ -33,7 +33,6 @@ from leaderlock._protocol.setting import Setting
 from leaderlock._protocol.showing import Showing
 from leaderlock._protocol.taking import Taking
 from leaderlock.backend import Answer, Conflict, Seen
-from leaderlock.errors import UsageError
 
 __all__ = ["Names"]
 
@@ -60,7 +59,7 @@ class Names:
         name = self._get(candidacy.name)
         if name.candidacy is not None:
             doing = "leads" if name.candidacy.leads else "campaigns for"
-            raise UsageError(
+            raise Refused(
                 f"this client already {doing} {candidacy.name!r}: use that lease, wait for its end, "
                 "or give the second candidate a client of its own"
             )
@@ -272,10 +271,6 @@ class Names:
             name.is_stranded = False
             if name.leaving is not None:
                 self._taking.ask(name)
-
-    def everybody(self) -> list[Candidacy]:
-        """Whoever campaigns, leads, or waits to be told that it has left."""
-        return [one for name in self._busy.values() for one in (name.candidacy, name.leaving) if one is not None]
 
     def is_quiet(self) -> bool:
         """Whether no name can show the present session any more (rule 5: then it may be deleted)."""

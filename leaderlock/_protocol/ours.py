@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from leaderlock._protocol.candidacy import Cause, Failed, LossReason, Lost, Released
+from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.cleaning import Cleaning
-from leaderlock._protocol.clocks import PAST, Instant
-from leaderlock._protocol.events import Failure, Put, RenewNow, Retry, Tell
+from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.events import Failure, Put, RenewNow, Retry
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.names import Names
@@ -72,22 +72,6 @@ class Ours:
             self._sessions.close_retired(mine.id, now)
         self._names.session_lost(reason, now)
         self._names.advance_wanted(now)
-
-    def collapse(self, reason: LossReason, error: Exception) -> None:
-        """Give everything up, and tell everybody; of the chapters only the names are asked, for who they are."""
-        mine = self._sessions.current
-        if mine is not None:
-            mine.standing.until = PAST
-        for candidacy in self._names.everybody():
-            if candidacy.leads:
-                candidacy.move(Cause.LOSE)
-                candidacy.reason = reason
-                self._setting.say(Tell(candidacy, Lost(reason)))
-            elif candidacy.campaigns:
-                candidacy.move(Cause.FAILED)
-                self._setting.say(Tell(candidacy, Failed(error)))
-            else:
-                self._setting.say(Tell(candidacy, Released()))
 
     # -- answers
 

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from leaderlock import UsageError, connect, only_on_leader
+from leaderlock import LeaderLockError, UsageError, connect, only_on_leader
 from leaderlock._client import engine_of
 from leaderlock._engine import Engine
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
@@ -203,7 +203,30 @@ def test_a_signal_handler_that_calls_leaderlock_in_the_middle_of_leaderlock_is_r
 
     assert "signal handler" in refused[0]
     lease.check()
-    assert not engine._is_busy
+    assert not engine._steps._is_busy
+
+
+def test_a_signal_handler_that_lets_the_refusal_go_on_into_what_it_has_interrupted_breaks_it(client, eventually):
+    """The machine, which was in the middle of a step, has not refused anything."""
+    engine, told = engine_of(client), []
+    client.election("b").campaign().on_lost(told.append)
+    broken = engine._machine
+
+    def trace(frame, event, _):
+        if frame.f_code.co_name == "pursue":
+            sys.settrace(None)
+            client.election("c").campaign()
+
+    sys.settrace(trace)
+    try:
+        with pytest.raises(LeaderLockError, match="gave up its leases"):
+            client.election("a").campaign()
+    finally:
+        sys.settrace(None)
+
+    assert engine._machine is not broken
+    eventually(lambda: told)
+    assert client.election("c").campaign(timeout=5).is_held
 
 
 def test_a_signal_handler_that_calls_the_function_it_has_interrupted_is_refused_and_nothing_hangs(client, backend):

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from leaderlock.backend import View
-from leaderlock.errors import UsageError
 
 from .checks import Checks
 from .network import Network
@@ -192,7 +191,7 @@ class Process:
         lapsed = self._checks.before(self, now)
         try:
             effects = self.machine.handle(event, now)
-        except UsageError:
+        except self._events.Refused:
             world.note(self.label, "is closed already")
             return
         except Exception as error:
