@@ -150,12 +150,12 @@ class Engine:
             self._steps.take(event, mine)
         match event:
             case Answered(puts):
-                self._journal.store_answered()
+                self._journal.store_answered(a_write=True)
                 self._renewals.answered(puts)
             case Unanswered(puts):
                 self._renewals.answered(puts)
             case Viewed():
-                self._journal.store_answered()
+                self._journal.store_answered(a_write=False)
             case _:
                 pass
 

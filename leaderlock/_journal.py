@@ -21,6 +21,8 @@ __all__ = ["Journal"]
 _log: Final = logging.getLogger("leaderlock")
 _MEANT: Final = (LossReason.YIELDED, LossReason.CLOSED)
 """Leases that somebody ended on purpose."""
+TROUBLES_KEPT: Final = 100
+"""How many are remembered as said; some contain what changes, and must not pile up."""
 
 
 class Journal:
@@ -30,11 +32,21 @@ class Journal:
         self._callbacks = callbacks
         self._is_store_away = False
         """Whether it was said: once for all names, until the store has answered again."""
+        self._troubles: set[str] = set()
+        """What was said of writes that cannot be made: once each, until the store has taken one."""
 
     def warn(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
         if _log.isEnabledFor(logging.WARNING):
             say = functools.partial(_log.warning, message, *arguments, exc_info=exc_info)
             self._callbacks.call(say)
+
+    def trouble(self, text: str) -> None:
+        """What the protocol has met, and meets again with every attempt."""
+        if text not in self._troubles:
+            if len(self._troubles) >= TROUBLES_KEPT:
+                self._troubles.clear()
+            self._troubles.add(text)
+            self.warn("%s", text)
 
     def news(self, candidacy: Candidacy, news: News) -> None:
         """Record the turns of a term, each with the name and the token as fields of the log record."""
@@ -66,8 +78,10 @@ class Journal:
                 ", ".join(map(repr, names)),
             )
 
-    def store_answered(self) -> None:
+    def store_answered(self, *, a_write: bool) -> None:
         self._is_store_away = False
+        if a_write:
+            self._troubles.clear()
 
     def _record(self, level: int, candidacy: Candidacy, message: str, *arguments: object) -> None:
         if _log.isEnabledFor(level):

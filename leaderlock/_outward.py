@@ -77,7 +77,7 @@ class Outward:
                 case Unwatch(key):
                     self._watches.unwatch(key)
                 case Warn(message):
-                    self._journal.warn("%s", message)
+                    self._journal.trouble(message)
                 case Closed():
                     self._ended.ring()
 

@@ -80,6 +80,24 @@ def test_a_loss_and_a_store_that_does_not_answer_are_warned_of(
     assert sum("does not answer" in record.message for record in warned) == 1, "once for all names"
 
 
+def test_what_the_store_refuses_is_warned_of_once_until_it_takes_a_write_again(
+    lease, backend, clock, eventually, caplog
+):
+    def refused():
+        return sum("refused to renew" in record.message for record in caplog.records)
+
+    def refuse(times):
+        refusals = backend.inject(Fault.REFUSE, op="swap", times=times)
+        clock.advance(4.9)
+        eventually(lambda: clock.advance(0.02) or refusals.hits == times)
+        eventually(lambda: clock.advance(0.02) or lease.state == "leading")
+
+    refuse(3)
+    eventually(refused)
+    refuse(1)
+    eventually(lambda: refused() == 2)
+
+
 def test_what_ended_on_purpose_is_not_called_lost_in_the_log(client, lease, caplog):
     with caplog.at_level(logging.INFO, "leaderlock"):
         client.close()
