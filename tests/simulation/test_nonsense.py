@@ -20,6 +20,7 @@ from leaderlock._protocol.events import (
     Failure,
     Fired,
     Put,
+    Refused,
     RenewNow,
     Resign,
     Retry,
@@ -45,7 +46,7 @@ from leaderlock._protocol.records import (
 )
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, View
-from leaderlock.errors import OutcomeUnknown, UsageError
+from leaderlock.errors import OutcomeUnknown
 
 from .by_hand import START
 
@@ -83,7 +84,7 @@ class Nonsense:
         event = Close() if self.chance.random() < 0.003 else pick(begins + goes_on + acts)()
         try:
             effects = self.machine.handle(event, self.now)
-        except UsageError:
+        except Refused:
             effects = self.machine.drain()
         for effect in effects:
             match effect:

@@ -16,6 +16,7 @@ from leaderlock._protocol.events import (
     Fired,
     Lane,
     Put,
+    Refused,
     RenewNow,
     Resign,
     Scan,
@@ -26,7 +27,7 @@ from leaderlock._protocol.events import (
     Woken,
 )
 from leaderlock.backend import ABSENT, Seen, View
-from leaderlock.errors import MemoryGone, UsageError
+from leaderlock.errors import MemoryGone
 from leaderlock.testing import MemoryStore
 
 from .by_hand import Client
@@ -50,7 +51,7 @@ class Walk:
             client, name, drawn = self.random.choice(self.clients), self.random.choice(NAMES), self.random.random()
             for other in self.clients:
                 other.now = other.now.plus(self.random.choice((0.1, 1.0)))
-            with suppress(UsageError):
+            with suppress(Refused):
                 if drawn < 0.5:
                     held[client, name] = client.campaign(name)
                 elif drawn < 0.7 and (client, name) in held:
