@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write, check_count, check_writes
 from leaderlock.errors import BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
-from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, new_client
+from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, is_client, new_client
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._marks import Mark, Marks
 from leaderlock_zookeeper._paths import Layout, is_life, unescape
@@ -56,7 +56,7 @@ def from_client(client: object, *, namespace: str = "default", root: str = DEFAU
     ``root`` lies below the client's own chroot. New nodes get the client's ``default_acl``.
     """
     lent = cast(Client, client)
-    if not all(hasattr(client, name) for name in ("_call", "add_listener", "handler", "last_zxid")):
+    if not is_client(client):
         raise TypeError(f"from_client takes a kazoo.client.KazooClient, not {type(client).__name__}")
     link = Link(lambda: lent, place="the client that was handed in", is_lent=True)
     return ZooKeeperBackend(link, Layout(check_root(root), namespace))

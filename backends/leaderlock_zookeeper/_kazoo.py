@@ -6,10 +6,12 @@ the connection is away.
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from inspect import signature
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, cast
 
 from leaderlock.errors import BackendNotInstalled
 
@@ -25,7 +27,11 @@ __all__ = [
     "check_version",
     "digest_acl",
     "exceptions",
+    "hang_up",
+    "is_client",
     "new_client",
+    "oldest_request",
+    "patience",
     "rights",
     "send",
     "timed_out",
@@ -135,6 +141,12 @@ class Client(Protocol):
     def transaction(self) -> Transaction: ...
 
 
+def is_client(client: object) -> bool:
+    """Whether it has what is used below of a ``KazooClient``, the private part included."""
+    used = ("_call", "_connection", "_pending", "_session_timeout", "add_listener", "handler")
+    return all(hasattr(client, name) for name in used)
+
+
 def new_client(hosts: str, **settings: object) -> Client:
     """A client of our own, not started."""
     client: Client = _module("kazoo.client").KazooClient(hosts=hosts, **settings)
@@ -147,6 +159,30 @@ def send(client: Client, request: Request) -> Result:
     result: Result = internals.handler.async_result()
     internals._call(request, result)
     return result
+
+
+def oldest_request(client: Client) -> object | None:
+    """What was sent, and waits for its answer the longest."""
+    internals: Any = client
+    try:
+        return cast(object, internals._pending[0])
+    except IndexError:
+        return None
+
+
+def patience(client: Client) -> float:
+    """For how many seconds kazoo lets a server be silent: two thirds of the session that it asks for."""
+    internals: Any = client
+    return float(internals._session_timeout) / 1000 * 2 / 3
+
+
+def hang_up(client: Client) -> None:
+    """Have kazoo's thread find the connection ended, and look for another server; the session goes on there."""
+    internals: Any = client
+    link: socket.socket | None = internals._connection._socket
+    with contextlib.suppress(OSError):
+        if link is not None:
+            link.shutdown(socket.SHUT_RDWR)
 
 
 def rights(client: Client) -> Sequence[Acl]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
-from leaderlock_zookeeper._kazoo import Client, exceptions
+from leaderlock_zookeeper._kazoo import Client, exceptions, hang_up, oldest_request, patience
 
 __all__ = ["Link"]
 
@@ -41,6 +41,7 @@ class Link:
         self._made_at = 0.0
         self._was_denied = False
         self._is_closed = False
+        self._oldest: tuple[object | None, float] = None, 0.0
         self._pid = os.getpid()
         self.on_connected: Callable[[], None] = _nothing
         """Called from kazoo's own thread at each new connection; must not block."""
@@ -87,12 +88,16 @@ class Link:
     def now(self) -> Client:
         """The client, if it is connected; else ``ConnectionLoss``, as kazoo itself would say a moment later.
 
-        Asked before every single request, since kazoo counts requests in a socket that nobody empties while the
-        connection is away: some 280 of them fill it, and the next one blocks for as long as that lasts.
+        A server that has fallen silent is left here. Asked before every single request, since kazoo counts requests in
+        a socket that nobody empties while the connection is away: some 280 of them fill it, and the next one blocks for
+        as long as that lasts.
         """
         client = self._client
         if client is None or not self._ready.is_set():
             raise exceptions.ConnectionLoss("the connection went away")
+        if self._is_silent(client):
+            hang_up(client)
+            raise exceptions.ConnectionLoss("the server has fallen silent")
         return client
 
     def wait(self, deadline: float) -> None:
@@ -110,6 +115,19 @@ class Link:
         self._ready.set()  # lets go whoever waits
         if client is not None:
             self._end(client)
+
+    def _is_silent(self, client: Client) -> bool:
+        """Whether one request has been the oldest for as long as kazoo lets a ping go unanswered.
+
+        kazoo takes whatever is sent for a ping: while something is sent every second it sends none, misses no answer,
+        and would never leave a server that is silent.
+        """
+        request, seen_at = self._oldest
+        oldest, now = oldest_request(client), time.monotonic()
+        if oldest is not request:
+            self._oldest = oldest, now
+            return False
+        return oldest is not None and now - seen_at > patience(client)
 
     def _begin(self) -> None:
         client = self._make()

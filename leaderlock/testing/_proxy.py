@@ -108,9 +108,9 @@ class TcpProxy:
 
     @contextmanager
     def black_hole(self, *directions: Towards) -> Generator[None]:
-        """Meanwhile lose all bytes in these directions (none named: both) without a word.
+        """Meanwhile lose all bytes in these directions (none named: both) without a word, and ends of connections.
 
-        Connections that have lost some are ended afterwards: their two sides would not understand each other.
+        Connections that have lost any are ended afterwards: their two sides would not understand each other.
         """
         with self._lock:
             self._swallowed = frozenset(directions or Towards)
@@ -205,20 +205,31 @@ class TcpProxy:
                         self._is_closed.wait(self._delay)
                     piece, is_last = self._admitted(link, towards, piece)
                     sink.sendall(piece)
-            # The end of one direction is carried, too; the other may go on.
-            sink.shutdown(socket.SHUT_WR)
         except OSError:
             is_last = True
-        if is_last:
-            link.cut()
+        if not self._is_swallowed(link, towards):
+            self._pass_end(link, towards, is_last)
         self._leave(link)
+
+    def _pass_end(self, link: _Link, towards: Towards, is_last: bool) -> None:
+        if not is_last:
+            # The end of one direction is carried, too; the other may go on.
+            with contextlib.suppress(OSError):
+                link.ends[towards].shutdown(socket.SHUT_WR)
+                return
+        link.cut()
+
+    def _is_swallowed(self, link: _Link, towards: Towards) -> bool:
+        """Whether a black hole takes what goes in that direction now; for the link that is a loss."""
+        with self._lock:
+            link.has_lost_bytes |= towards in self._swallowed
+            return towards in self._swallowed
 
     def _admitted(self, link: _Link, towards: Towards, data: bytes) -> tuple[bytes, bool]:
         """What is to be carried of ``data``, and whether that is the connection's end."""
+        if self._is_swallowed(link, towards):
+            return b"", False
         with self._lock:
-            if towards in self._swallowed:
-                link.has_lost_bytes = True
-                return b"", False
             left = self._left.get(towards)
             is_last = left is not None and len(data) >= left
             if left is not None and is_last:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import socket
+import struct
 import threading
 import time
 from contextlib import closing
@@ -193,6 +194,26 @@ def test_a_black_hole_swallows_in_silence_and_ends_what_lost_bytes(proxy, echo, 
         link.settimeout(PATIENCE)
         assert is_over(link)
     assert bool(echo.heard) == is_heard
+
+
+@pytest.mark.parametrize("is_reset", [False, True])
+def test_a_black_hole_swallows_the_end_that_the_server_puts_to_a_connection(is_reset):
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        TcpProxy("127.0.0.1", server.getsockname()[1]) as proxy,
+        socket.create_connection((proxy.host, proxy.port)) as client,
+        server.accept()[0] as served,
+    ):
+        client.settimeout(0.2)
+        with proxy.black_hole():
+            if is_reset:
+                served.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            served.close()
+            with pytest.raises(TimeoutError):
+                client.recv(1)
+
+        client.settimeout(PATIENCE)
+        assert is_over(client)
 
 
 def test_a_connection_that_lost_nothing_in_a_black_hole_goes_on(proxy, connect):
