@@ -9,13 +9,15 @@ BIN := .venv/bin
 MINUTES ?= 10
 ARGS ?=
 
-# Tests that put load on everything, and judge how late something came, run alone; those of the faces watch the clock, a
-# file on each core; those of servers mostly wait for them; all others share the cores.
-ALONE := $(wildcard tests/chaos)
+# Tests that put load on everything, and judge how late something came, run alone, but for the campaigns, which judge
+# order and not lateness; those of the faces watch the clock, a file on each core; those of servers mostly wait for them;
+# all others share the cores.
+CAMPAIGNS := tests/chaos/test_campaigns.py
+ALONE := $(filter-out $(CAMPAIGNS),$(wildcard tests/chaos/test_*.py))
 FACES := $(wildcard tests/faces)
 FAULTS := $(wildcard tests/stores)
 STORES := tests/contract tests/containers
-TOGETHER := $(filter-out $(ALONE) $(FACES) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
+TOGETHER := $(filter-out tests/chaos $(FACES) $(FAULTS) $(STORES) tests/servers tests/__pycache__,$(patsubst %/,%,$(wildcard tests/*/)))
 ON_STORES := -n 4 --dist loadfile -p leaderlock.testing.summary $(STORES)
 COMPOSE := tests/containers/compose
 # Where an engine answers, the tests take containers (docs/testing.md), whose images are made before any test's time runs.
@@ -52,6 +54,7 @@ pytest: .venv/dev
 	$(IMAGES_IF_ENGINE); \
 	$(BIN)/pytest -n auto --dist worksteal $(TOGETHER) || failed=1; \
 	$(BIN)/pytest $(ALONE) || failed=1; \
+	$(BIN)/pytest -n 3 --dist worksteal $(CAMPAIGNS) || failed=1; \
 	$(BIN)/pytest -n auto --dist loadfile $(FACES) || failed=1; \
 	$(BIN)/pytest -n 3 --dist loadfile $(FAULTS) || failed=1; \
 	$(BIN)/pytest $(ON_STORES) || failed=1; \

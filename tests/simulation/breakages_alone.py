@@ -90,6 +90,7 @@ WITHOUT_LOSSES: Final = (
         ),
         profiles="eager",
         budget=400,
+        first=13,
         seen_by="overlap",
     ),
     # -- the session
@@ -134,6 +135,7 @@ WITHOUT_LOSSES: Final = (
         ),
         profiles="eager",
         budget=100,
+        first=21,
         seen_by="overlap",
     ),
     # -- names

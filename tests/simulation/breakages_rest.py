@@ -17,6 +17,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         Change("taking.py", "elif not self._memory.settled:", "elif False:"),
         profiles="forgetful",
         budget=50,
+        first=44,
         seen_by="overlap",
     ),
     broken(
@@ -42,6 +43,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         ),
         profiles="repeating",
         budget=150,
+        first=12,
         seen_by="overlap tokens notes",
     ),
     broken(
@@ -77,6 +79,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         ),
         profiles="overtaken",
         budget=400,
+        first=15,
         seen_by="overlap",
     ),
     broken(
@@ -84,6 +87,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         Change("cleaning.py", "if not Deadline.after(known.since, DAY).has_passed(now):", "if False:"),
         profiles="tidy",
         budget=150,
+        first=30,
         seen_by="overlap tokens liveness notes",
     ),
     broken(
@@ -103,6 +107,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         Change("names.py", "            self._taking.touch(name, now)\n", "            name.doubts = ()\n"),
         profiles="rough",
         budget=120,
+        first=42,
         seen_by="liveness",
     ),
     broken(

@@ -27,6 +27,8 @@ class Profile:
     """Rates are per second of true time, shares are probabilities, everything else is in seconds."""
 
     name: str
+    share: float = 1.0
+    """Of the histories that each profile gets in a run of the tests; less where one takes several times as long."""
     seconds: float = 400.0
     constants: tuple[Change, ...] = QUICK_CLEANING
 
@@ -197,6 +199,7 @@ PROFILES: Final = {
         replace(
             _TUNED,
             name="overtaken",
+            share=0.25,
             keeps_memory=0.0,
             slow=0.5,
             slow_reads=False,

@@ -17,7 +17,7 @@ PIECES = 4
 @pytest.mark.parametrize("piece", range(PIECES))
 @pytest.mark.parametrize("profile", sorted(PROFILES))
 def test_no_history_violates_anything(profile: str, piece: int):
-    for seed in range(piece, HISTORIES, PIECES):
+    for seed in range(piece, round(HISTORIES * PROFILES[profile].share), PIECES):
         outcome = run(profile, seed)
 
         assert outcome.violation is None, str(outcome)
