@@ -229,6 +229,7 @@ class Engine:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._clockwork.cancel_all()
+        self._ended.ring()  # for whoever else closes this client now: no answer is carried any more
         self._clockwork.stop()
         self._let_go_of_store()
         for lane in self._lanes.values():

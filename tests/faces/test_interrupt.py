@@ -12,6 +12,7 @@ import time
 import pytest
 
 from leaderlock import LeaderLockError, UsageError, connect, only_on_leader
+from leaderlock._bell import Bell
 from leaderlock._client import engine_of
 from leaderlock._engine import Engine
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
@@ -287,6 +288,26 @@ def test_closing_interrupted_still_stops_every_thread():
     assert not [one for one in threading.enumerate() if one.name.startswith("leaderlock")]
     with pytest.raises(UsageError):
         client.names()
+
+
+def test_whoever_else_closes_a_client_waits_for_no_answer_that_an_interrupted_close_has_given_up(
+    client, backend, eventually
+):
+    others = []
+
+    def interrupt():
+        others.append(threading.Thread(target=client.close))
+        others[0].start()
+        eventually(lambda: sys._current_frames()[others[0].ident].f_code is Bell.wait.__code__)
+        raise KeyboardInterrupt
+
+    client.election("a").campaign()
+    backend.before(interrupt, when=lambda keys: keys[0].startswith("session/"))
+    with pytest.raises(KeyboardInterrupt):
+        client.close()
+    others[0].join(2)
+
+    assert not others[0].is_alive()
 
 
 def test_a_client_whose_close_was_interrupted_before_it_began_can_be_closed(monkeypatch):

@@ -195,6 +195,23 @@ def test_resigning_twice_and_what_is_lost_does_nothing(client, clock, eventually
     assert lost.lost_reason is LossReason.EXPIRED
 
 
+def test_resigning_while_another_thread_closes_the_client_does_nothing(client, clock):
+    """The client ends between the look whether it has, and the request."""
+    lease, boot = client.election("a").campaign(), clock.boot
+
+    def closed_meanwhile():
+        clock.boot = boot
+        closing = threading.Thread(target=client.close)
+        closing.start()
+        closing.join()
+        return boot()
+
+    clock.boot = closed_meanwhile
+
+    assert lease.resign() is False
+    assert lease.lost_reason is LossReason.CLOSED
+
+
 # -- the news
 
 
