@@ -144,9 +144,7 @@ class Engine:
     def _handle(self, event: Event, mine: Handed | None) -> None:
         with self._steps.lock:
             if self.is_closed:
-                if mine is None:
-                    return  # an answer that nobody waits for any more
-                self.refuse()
+                return  # everybody was told; who asks for something finds that it is over before he waits
             self._steps.take(event, mine)
         match event:
             case Answered(puts):
@@ -208,8 +206,7 @@ class Engine:
             return True
         until = self.clock.boot() + timeout
         try:
-            with suppress(UsageError):  # somebody else has closed it just now
-                self.here.drive(Close(), EVERYTHING, timeout)
+            self.here.drive(Close(), EVERYTHING, timeout)
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))

@@ -13,7 +13,6 @@ from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
 from leaderlock._thread import apart, hand_over
 from leaderlock._timeouts import check_timeout
-from leaderlock.errors import UsageError
 
 __all__ = ["BaseLease", "Lease", "course_of"]
 
@@ -168,14 +167,12 @@ class Lease(BaseLease):
         try:
             engine.here.drive(farewell, self.name, budget)
             return course.wait_for(lambda: course.is_released, until)
-        except BaseException as error:  # Ctrl-C before it came to that: a lease nobody holds any more
+        except BaseException:  # Ctrl-C before it came to that: a lease nobody holds any more
             try:
                 engine.post(farewell)
             except BaseException:  # and again
                 hand_over(apart, (engine.post, farewell))
                 raise
-            if engine.is_closed and isinstance(error, UsageError):  # another thread has closed the client meanwhile
-                return self.state == "resigned"
             raise
 
     def wait_lost(self, timeout: float | None = None) -> LossReason | None:

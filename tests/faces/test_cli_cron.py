@@ -191,11 +191,19 @@ def test_who_waits_to_pause_a_job_that_runs_is_told_so(cli):
     running.stdout.readline()
 
     shown = cli("pause", "job", "--timeout", "0.3").stderr
-    told = events(cli("resume", "job", "--timeout", "0.3", "--json").stderr)
 
     assert "waiting for 'job': somebody else leads" in shown
     assert "'job' is led by sh (" in shown
     assert "'job' was not paused: not elected for 'job' within 0.3 s" in shown
+
+
+def test_who_waits_to_resume_a_job_that_runs_is_told_so(cli):
+    cli("pause", "job")
+    running = cli.start("cron", "job", *DAY, "--now", "--", "sh", "-c", "echo begun; sleep 60")
+    running.stdout.readline()
+
+    told = events(cli("resume", "job", "--timeout", "0.3", "--json").stderr)
+
     assert "somebody else leads" in told["waiting"]["why"]
     assert told["error"]["message"].startswith("'job' was not resumed: ")
 

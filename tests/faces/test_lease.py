@@ -195,20 +195,34 @@ def test_resigning_twice_and_what_is_lost_does_nothing(client, clock, eventually
     assert lost.lost_reason is LossReason.EXPIRED
 
 
-def test_resigning_while_another_thread_closes_the_client_does_nothing(client, clock):
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (lambda lease: lease.resign(), False),
+        (lambda lease: lease.ensure(14.9), LeaseLost),
+        (lambda lease: lease.save_note(b"x"), LeaseLost),
+    ],
+)
+def test_what_is_asked_of_a_lease_while_another_thread_closes_the_client_is_answered_as_after_it(
+    client, clock, monkeypatch, ask, answer
+):
     """The client ends between the look whether it has, and the request."""
-    lease, boot = client.election("a").campaign(), clock.boot
+    lease, here = client.election("a").campaign(), engine_of(client).here
+    clock.advance(1)
+    drive = here.drive
 
-    def closed_meanwhile():
-        clock.boot = boot
-        closing = threading.Thread(target=client.close)
-        closing.start()
-        closing.join()
-        return boot()
+    def closed_meanwhile(*request):
+        monkeypatch.undo()
+        client.close()
+        drive(*request)
 
-    clock.boot = closed_meanwhile
+    monkeypatch.setattr(here, "drive", closed_meanwhile)
+    try:
+        outcome = ask(lease)
+    except LeaseLost:
+        outcome = LeaseLost
 
-    assert lease.resign() is False
+    assert outcome is answer
     assert lease.lost_reason is LossReason.CLOSED
 
 
