@@ -102,6 +102,9 @@ class Links:
             replies = link.wire.ask(requests, deadline)
         except (OSError, Garbled) as error:
             link.close()
+            # The idle ones stand since before, and lead to the same: each would cost a time-out of its own.
+            self._close_idle()
+            self._master.failed(link.settings)
             detail = str(error) or type(error).__name__
             raise OutcomeUnknown(f"{self.place}: the answer did not come ({detail}); look what is there") from error
         except BaseException:
