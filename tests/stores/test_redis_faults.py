@@ -17,7 +17,7 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 from leaderlock.testing import TcpProxy
-from leaderlock_redis import from_client, open_backend
+from leaderlock_redis import _links, from_client, open_backend
 from leaderlock_redis._errors import ACL
 from leaderlock_redis._links import Links
 from tests.servers.redis import RedisServer, free_port, open_several, until
@@ -545,4 +545,18 @@ def test_connections_that_have_all_fallen_silent_cost_one_time_out_and_not_one_e
             with pytest.raises(OutcomeUnknown):
                 backend.read([], timeout=0.3)
 
+            assert backend.read([], timeout=TIMEOUT).memory
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server, namespace, monkeypatch):
+    monkeypatch.setattr(_links, "_IDLE_FOR", 0.0)
+    with (
+        TcpProxy("127.0.0.1", server.port) as old,
+        closing(redis.Redis(port=old.port)) as theirs,
+        closing(from_client(theirs, namespace=namespace)) as backend,
+    ):
+        backend.read([], timeout=TIMEOUT)
+        theirs.connection_pool.connection_kwargs["port"] = server.port
+
+        with old.black_hole():
             assert backend.read([], timeout=TIMEOUT).memory
