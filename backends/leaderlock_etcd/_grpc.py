@@ -28,9 +28,11 @@ _OPTIONS: Final = (
     ("grpc.enable_http_proxy", 0),
     # An answer over the default of 4 MiB is thrown away after the write was done. How great one may get, we ask for.
     ("grpc.max_receive_message_length", -1),
-    # A watch on a server that fell silent notices after 15 s; etcd refuses pings more often than every 5 s.
+    # A watch on a server that fell silent notices after 15 s; etcd refuses pings more often than every 5 s. Later cores
+    # take the time for an answer from the third, where it is a minute unless told otherwise.
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A channel that waits is only the watch's: a call that fails leaves its channel.
     ("grpc.min_reconnect_backoff_ms", 1_000),

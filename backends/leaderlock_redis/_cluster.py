@@ -44,10 +44,10 @@ class InCluster(Master):
         return self._keeper is not None and settings.address != self._keeper
 
     def failed(self, settings: Settings) -> None:
-        if self._keeper is None:
-            self._turn += 1
-        elif settings.address == self._keeper:
+        if settings.address == self._keeper:
             self._keeper = None
+        if settings.address == self._nodes[self._turn % len(self._nodes)]:
+            self._turn += 1
 
     def follow(self, reply: Reply, settings: Settings) -> bool:
         if not (isinstance(reply, ServerError) and str(reply).startswith("MOVED ")):

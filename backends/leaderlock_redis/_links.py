@@ -20,6 +20,9 @@ from leaderlock_redis._wire import Garbled, Reply, ServerError, Wire, pack
 __all__ = ["Link", "Links"]
 
 _MOST_IDLE: Final = 4
+_IDLE_FOR: Final = 60.0
+"""Seconds after which an idle connection is not used again: in a burst the second and third come to use, which may have
+been idle for hours; firewalls and balancers forget such after minutes, and tell nobody."""
 _MOST_HOPS: Final = 8
 _LEAVE: Final = ("READONLY ", "MOVED ", "ASK ", "CLUSTERDOWN ")
 """Errors of a server that no longer is the one to ask."""
@@ -32,7 +35,7 @@ _all: Final[weakref.WeakSet[Links]] = weakref.WeakSet()
 class Link:
     """One connection to a server that has been found fit."""
 
-    __slots__ = ("_connection", "has_waitaof", "settings", "wire")
+    __slots__ = ("_connection", "has_waitaof", "idle_since", "settings", "wire")
 
     def __init__(self, connection: Any, settings: Settings) -> None:
         self._connection = connection
@@ -40,6 +43,7 @@ class Link:
         # There is no public way to the socket, in any version; both ends of our range have it under this name.
         self.wire = Wire(connection._sock)
         self.has_waitaof = False
+        self.idle_since = time.monotonic()
 
     def close(self) -> None:
         """Close the connection, which also ends a wait on it in another thread."""
@@ -102,6 +106,9 @@ class Links:
             replies = link.wire.ask(requests, deadline)
         except (OSError, Garbled) as error:
             link.close()
+            # The idle ones stand since before, and lead to the same: each would cost a time-out of its own.
+            self._close_idle()
+            self._master.failed(link.settings)
             detail = str(error) or type(error).__name__
             raise OutcomeUnknown(f"{self.place}: the answer did not come ({detail}); look what is there") from error
         except BaseException:
@@ -130,7 +137,8 @@ class Links:
                 link = self._idle.pop()
             except IndexError:
                 return self.connect(deadline)
-            if not link.wire.is_quiet() or self.has_moved(link, deadline):
+            is_old = time.monotonic() - link.idle_since > _IDLE_FOR
+            if is_old or not link.wire.is_quiet() or self.has_moved(link, deadline):
                 link.close()
                 continue
             return link
@@ -139,6 +147,7 @@ class Links:
         if len(self._idle) >= _MOST_IDLE:
             link.close()
             return
+        link.idle_since = time.monotonic()
         self._idle.append(link)
         # After the append, not before: a close meanwhile either finds the connection or is seen here.
         if self._gone:

@@ -33,7 +33,7 @@ class Master(ABC):
         return False
 
     def failed(self, settings: Settings) -> None:
-        """No connection to a master could be made with ``settings``: look elsewhere next time."""
+        """No connection to a master could be made with ``settings``, or it did not answer: look elsewhere next time."""
         return
 
     def follow(self, reply: Reply, settings: Settings) -> bool:

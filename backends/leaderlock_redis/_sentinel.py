@@ -17,7 +17,7 @@ __all__ = ["BySentinel"]
 _ASK_AGAIN: Final = 1.0
 """Seconds for which Sentinel's last word is believed. A renewal comes every ttl/3, so that nearly each one asks."""
 _ONE_ANSWER: Final = 0.3
-"""Seconds that one Sentinel has for its answer, as long as there are others."""
+"""Seconds that one Sentinel has for its answer, as long as there are others, or none is needed."""
 _LEFT_ALONE: Final = 10.0
 """Seconds for which a Sentinel that did not answer is asked after all others."""
 _TOLD_TO_ALL: Final = 10.0
@@ -54,14 +54,14 @@ class BySentinel(Master):
         return f"{self._settings.scheme}+sentinel://{hosts}/{self._name}/{self._settings.database}"
 
     def settings(self, deadline: float) -> Settings:
-        self._ask(deadline)
+        self._ask(deadline, is_needed=True)
         assert self._address is not None
         return self._settings.at(self._address)
 
     def has_moved(self, settings: Settings, deadline: float) -> bool:
         if time.monotonic() - self._asked_at > _ASK_AGAIN:
             try:
-                self._ask(deadline)
+                self._ask(deadline, is_needed=False)
             except BackendError:
                 # A master that answers is worth more than Sentinels that do not.
                 self._asked_at = time.monotonic()
@@ -70,26 +70,36 @@ class BySentinel(Master):
     def failed(self, settings: Settings) -> None:
         self._asked_at = float("-inf")
 
-    def _ask(self, deadline: float) -> None:
-        """Learn from the next Sentinel that answers where the master is."""
+    def _order(self, *, is_needed: bool) -> Sequence[Settings]:
+        """Whom to ask, one after the other; of those that did not answer just now one, unless the answer is needed."""
         self._turn += 1
         first = self._turn % len(self._sentinels)
         in_turn = self._sentinels[first:] + self._sentinels[:first]
         now = time.monotonic()
+        answering = [one for one in in_turn if self._silent_until[one] <= now]
+        silent = [one for one in in_turn if self._silent_until[one] > now]
+        return answering + silent if is_needed else answering or silent[:1]
+
+    def _ask(self, deadline: float, *, is_needed: bool) -> None:
+        """Learn from the next Sentinel that answers where the master is."""
+        order = self._order(is_needed=is_needed)
         troubles: list[str] = []
         unknown = 0
         lower: list[tuple[int, Address]] = []
-        for sentinel in sorted(in_turn, key=lambda one: self._silent_until[one] > now):
+        for sentinel in order:
             remaining = deadline - time.monotonic()
             # The master must be reached in what is left.
             if remaining <= 0:
                 break
+            is_last_hope = is_needed and sentinel is order[-1]
+            patience = remaining / 2 if is_last_hope else min(_ONE_ANSWER, remaining / 2)
             try:
-                found = _asked(sentinel, self._name, min(_ONE_ANSWER, remaining / 2))
+                found = _asked(sentinel, self._name, patience)
             except BackendError as error:
                 self._silent_until[sentinel] = time.monotonic() + _LEFT_ALONE
                 troubles.append(str(error))
                 continue
+            self._silent_until[sentinel] = 0.0
             if found is None:
                 unknown += 1
                 continue

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -16,7 +17,16 @@ from tests.servers.containers import Nodes
 from tests.servers.launching import Launch, Running, as_process
 from tests.servers.loopback import PATIENCE, free_port, until
 
-__all__ = ["PATIENCE", "RedisContainer", "RedisGiven", "RedisServer", "find_server", "free_port", "until"]
+__all__ = [
+    "PATIENCE",
+    "RedisContainer",
+    "RedisGiven",
+    "RedisServer",
+    "find_server",
+    "free_port",
+    "open_several",
+    "until",
+]
 
 TIMEOUT = 15.0
 """Seconds for one command, and for a server to end."""
@@ -48,6 +58,13 @@ def is_serving(port: int) -> bool:
         return ask(port, "PING").startswith((b"+PONG", b"-NOAUTH"))
     except OSError:
         return False
+
+
+def open_several(backend, server: RedisServer, count: int = 4) -> None:
+    """Have a backend ask a server on several connections at once, which are idle from then on."""
+    server.do("CLIENT", "PAUSE", "300")
+    with ThreadPoolExecutor(count) as threads:
+        list(threads.map(lambda _: backend.read([], timeout=TIMEOUT), range(count)))
 
 
 class RedisServer:

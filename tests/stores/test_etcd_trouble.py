@@ -12,6 +12,7 @@ import pytest
 import leaderlock
 from leaderlock import Swapped, Write
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown
+from leaderlock.testing import TcpProxy
 from leaderlock_etcd import _caller, _grpc, _lines, from_client, open_backend
 from leaderlock_etcd._messages import RANGE, TXN
 from tests.servers.etcd import EtcdServer, free_ports
@@ -221,6 +222,20 @@ def test_a_watch_comes_along_when_the_owner_of_a_client_takes_another_channel(se
 
         assert heard.wait(TIMEOUT), "it stands on the other channel"
         backend.close()
+
+
+def test_a_watch_beside_which_nothing_is_asked_leaves_a_server_that_falls_silent(opened, server, monkeypatch):
+    # Looks for signs of life ten times as often as it does, and waits for them as long.
+    monkeypatch.setattr(_grpc, "_OPTIONS", (*_grpc._OPTIONS, ("grpc.keepalive_time_ms", 1_000)))
+    with TcpProxy("127.0.0.1", server.port) as first, TcpProxy("127.0.0.1", server.port) as second:
+        backend, heard = opened(f"etcd://127.0.0.1:{first.port},127.0.0.1:{second.port}"), threading.Event()
+        backend.read([], timeout=TIMEOUT)  # lays the birth mark, of which a watch would tell
+        backend.watch(["name/a"], lambda _: heard.set())
+        assert heard.wait(TIMEOUT)
+        heard.clear()
+
+        with first.black_hole():
+            assert heard.wait(TIMEOUT), "it stands where nothing comes from"
 
 
 class Resting:

@@ -12,7 +12,7 @@ from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_redis import from_client, open_backend
-from tests.servers.redis import PATIENCE, RedisServer, free_port, until
+from tests.servers.redis import PATIENCE, RedisServer, free_port, open_several, until
 from tests.stores.redis_groups import Cluster
 
 TTL = 4.0
@@ -192,6 +192,22 @@ def test_who_knew_one_node_knows_all_when_that_one_is_gone(tmp_path, opened, nam
         keeper.kill()
 
         assert again(lambda: one.read([], timeout=TIMEOUT).memory) != before
+
+
+def test_a_keeper_that_falls_silent_costs_one_time_out_once_another_has_taken_over(tmp_path, opened, namespace):
+    with Cluster(tmp_path, masters=3, replicas=3) as cluster:
+        keeper = cluster.keeper(namespace)
+        one = opened(f"redis+cluster://127.0.0.1:{keeper.port}")
+        before = one.read([], timeout=TIMEOUT).memory
+        open_several(one, keeper)
+        cluster.nodes.remove(keeper)
+
+        with keeper.frozen():
+            until(lambda: cluster.keeper(namespace) in cluster.nodes, "a replica took over")
+            with pytest.raises(BackendUnavailable):
+                one.read([], timeout=0.5)
+
+            assert one.read([], timeout=TIMEOUT).memory != before
 
 
 def test_a_server_without_a_cluster_is_refused(tmp_path, opened):

@@ -16,10 +16,11 @@ import valkey
 from leaderlock import CampaignTimeout, connect
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
-from leaderlock_redis import from_client, open_backend
+from leaderlock.testing import TcpProxy
+from leaderlock_redis import _links, from_client, open_backend
 from leaderlock_redis._errors import ACL
 from leaderlock_redis._links import Links
-from tests.servers.redis import RedisServer, free_port, until
+from tests.servers.redis import RedisServer, free_port, open_several, until
 
 TTL = 0.6
 LONGEST = 1.0
@@ -528,3 +529,34 @@ def test_a_port_where_nobody_answers_is_unavailable_in_time(backend, impostor):
         backend(impostor(lambda connection: connection.recv(1))).read([], timeout=0.3)
 
     assert time.monotonic() - began < TIMEOUT
+
+
+def test_connections_that_have_all_fallen_silent_cost_one_time_out_and_not_one_each(server, namespace):
+    with (
+        TcpProxy("127.0.0.1", server.port) as old,
+        closing(redis.Redis(port=old.port)) as theirs,
+        closing(from_client(theirs, namespace=namespace)) as backend,
+    ):
+        open_several(backend, server)
+        # A name that leads elsewhere from now on; a firewall that has forgotten what stood is the same to us.
+        theirs.connection_pool.connection_kwargs["port"] = server.port
+
+        with old.black_hole():
+            with pytest.raises(OutcomeUnknown):
+                backend.read([], timeout=0.3)
+
+            assert backend.read([], timeout=TIMEOUT).memory
+
+
+def test_a_connection_that_was_idle_for_long_is_not_used_again(server, namespace, monkeypatch):
+    monkeypatch.setattr(_links, "_IDLE_FOR", 0.0)
+    with (
+        TcpProxy("127.0.0.1", server.port) as old,
+        closing(redis.Redis(port=old.port)) as theirs,
+        closing(from_client(theirs, namespace=namespace)) as backend,
+    ):
+        backend.read([], timeout=TIMEOUT)
+        theirs.connection_pool.connection_kwargs["port"] = server.port
+
+        with old.black_hole():
+            assert backend.read([], timeout=TIMEOUT).memory

@@ -22,6 +22,7 @@ class Watched:
         self.sentinels = [Settings(pool, (f"s{number}", 26379)) for number in range(3)]
         self.master = BySentinel("main", Settings(pool), self.sentinels)
         self.now = 1000.0
+        self.slowness = 0.0
         self.says(*[(5, OLD)] * 3)
 
     def says(self, *answers):
@@ -29,7 +30,8 @@ class Watched:
 
     def asked(self, sentinel, name, timeout):
         answer = self._answers[sentinel]
-        if answer is None:
+        if answer is None or self.slowness > timeout:
+            self.now += timeout
             raise BackendUnavailable(f"{sentinel.place}: silent")
         return answer
 
@@ -80,3 +82,40 @@ def test_one_sentinel_that_knows_the_latest_is_believed_against_two_that_say_les
     watched.now += LONG
 
     assert {watched.address() for _ in range(3)} == {OLD}
+
+
+def test_sentinels_far_away_are_waited_for_where_there_is_no_other(watched):
+    watched.slowness = 0.5
+
+    assert watched.address() == OLD
+
+
+def test_while_all_sentinels_are_silent_a_master_that_answers_is_held_up_for_one_of_them(watched):
+    watched.address()
+    settings = watched.master.settings(watched.now + SOON)
+    watched.says(None, None, None)
+    watched.now += SOON
+    watched.master.has_moved(settings, watched.now + SOON)  # finds out
+
+    watched.now += SOON
+    began = watched.now
+    has_moved = watched.master.has_moved(settings, watched.now + SOON)
+
+    assert not has_moved
+    assert watched.now - began == pytest.approx(0.3)
+
+
+def test_a_sentinel_that_answers_again_is_believed_though_the_others_are_silent(watched):
+    watched.address()
+    settings = watched.master.settings(watched.now + SOON)
+    watched.says(None, None, None)
+    watched.now += SOON
+    watched.master.has_moved(settings, watched.now + SOON)
+
+    watched.says(None, (6, NEW), None)
+
+    def moved():
+        watched.now += 1.1
+        return watched.master.has_moved(settings, watched.now + SOON)
+
+    assert any(moved() for _ in range(3))
