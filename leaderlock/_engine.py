@@ -30,6 +30,8 @@ from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.clocks import PAST, Instant
 from leaderlock._protocol.events import (
     Answered,
+    Campaign,
+    CampaignAll,
     Close,
     Event,
     Fired,
@@ -144,9 +146,9 @@ class Engine:
     def _handle(self, event: Event, mine: Handed | None) -> None:
         with self._steps.lock:
             if self.is_closed:
-                if mine is None:
-                    return  # an answer that nobody waits for any more
-                self.refuse()
+                if mine is not None and isinstance(event, Campaign | CampaignAll):
+                    self.refuse()
+                return  # an answer that nobody waits for any more, or about a lease that has ended with the client
             self._steps.take(event, mine)
         match event:
             case Answered(puts):

@@ -22,7 +22,7 @@ from leaderlock._protocol.records import (
     session_key,
 )
 from leaderlock.backend import Seen, View
-from leaderlock.errors import BackendRefused, BackendUnavailable
+from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
 
 __all__ = [
     "Looking",
@@ -199,7 +199,12 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     stop = engine.backend.watch([name_key(name)], lambda _: bell.ring())
     try:
         while not engine.is_closed:
-            sighting = looking.look()
+            try:
+                sighting = looking.look()
+            except UsageError:
+                if engine.is_closed:
+                    return  # during the look
+                raise
             if sighting is not None:
                 yield sighting
             left = looking.pause()

@@ -1,0 +1,78 @@
+"""Threads of one client in each other's way, each stopped at the one line where it matters."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from leaderlock import LeaseLost
+
+USES = [
+    pytest.param(lambda lease: lease.resign(), id="resign"),
+    pytest.param(lambda lease: lease.save_note(b"x"), id="save_note"),
+    pytest.param(lambda lease: lease.ensure(14.9), id="ensure"),
+]
+
+
+def check_ended_as_documented(outcome):
+    """Whoever resigns has what he wants, or is told that the store has not said so; anybody else has lost it."""
+    assert outcome is False or (isinstance(outcome, LeaseLost) and outcome.reason == "closed")
+
+
+def outcome_of(use, lease):
+    try:
+        return use(lease)
+    except Exception as error:
+        return error
+
+
+# -- a client that is closed meanwhile
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_lease_that_is_used_while_its_client_is_closed_is_over_and_no_usage_error(
+    client, backend, clock, in_background, eventually, use
+):
+    lease = client.election("a").campaign()
+    clock.advance(1)
+    at_store, closed = threading.Event(), threading.Event()
+
+    def wait_at_store():
+        at_store.set()
+        assert closed.wait(20)
+
+    backend.before(wait_at_store)
+    used = in_background(lambda: use(lease))
+    assert at_store.wait(20)
+
+    client.close()
+    closed.set()
+
+    eventually(lambda: used)
+    check_ended_as_documented(used[0])
+
+
+@pytest.mark.parametrize("use", USES)
+def test_a_lease_whose_client_is_closed_just_before_the_call_reaches_it_is_over_and_no_usage_error(
+    client, clock, monkeypatch, use
+):
+    lease = client.election("a").campaign()
+    clock.advance(1)
+    boot = clock.boot
+
+    def close_first():
+        monkeypatch.setattr(clock, "boot", boot)
+        client.close()
+        return boot()
+
+    monkeypatch.setattr(clock, "boot", close_first)
+    lease._boot = boot
+
+    check_ended_as_documented(outcome_of(use, lease))
+
+
+def test_an_observer_whose_client_is_closed_during_a_look_has_seen_the_end(client, backend):
+    backend.before(client.close, op="read")
+
+    assert list(client.election("a").observe()) == []
