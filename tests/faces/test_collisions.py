@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from leaderlock import LeaseLost
+from leaderlock import LeaseLost, UsageError, aio
+from leaderlock._aio.client import access_of
 
 USES = [
     pytest.param(lambda lease: lease.resign(), id="resign"),
@@ -76,3 +77,59 @@ def test_an_observer_whose_client_is_closed_during_a_look_has_seen_the_end(clien
     backend.before(client.close, op="read")
 
     assert list(client.election("a").observe()) == []
+
+
+def test_a_store_that_is_opened_while_its_client_is_being_closed_is_not_left_open(in_loop):
+    client = aio.connect("memory:")
+    access = access_of(client)
+    end = access.off.end
+
+    def open_behind(last):
+        ended = end(last)
+        ended.result(20)
+        with pytest.raises(UsageError, match="closed"):
+            access.open()
+        return ended
+
+    access.off.end = open_behind
+    in_loop(client.close)
+
+    assert access.client is None
+
+
+def test_a_child_forked_while_its_parent_closes_the_client_can_close_it_too(run_program):
+    program = """
+import asyncio, os, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+from leaderlock import aio
+from leaderlock._aio.client import access_of
+client = aio.connect("memory:")
+access = access_of(client)
+access.open()
+closes, go_on = threading.Event(), threading.Event()
+close = access.client.close
+
+def close_slowly():
+    closes.set()
+    go_on.wait(30)
+    close()
+
+access.client.close = close_slowly
+closing = access.close()
+assert closes.wait(30)
+pid = os.fork()
+if pid == 0:
+    access.client.close = close
+    code = 1
+    try:
+        asyncio.run(asyncio.wait_for(client.close(), 10))
+        code = 0
+    finally:
+        os._exit(code)
+assert os.waitpid(pid, 0)[1] == 0, "the child hangs"
+go_on.set()
+closing.result(30)
+"""
+    done = run_program(program)
+
+    assert (done.returncode, done.stderr) == (0, "")
