@@ -8,6 +8,8 @@ import pytest
 
 from leaderlock import LeaseLost, UsageError, aio
 from leaderlock._aio.client import access_of
+from leaderlock._client import engine_of
+from leaderlock.testing import Fault
 
 USES = [
     pytest.param(lambda lease: lease.resign(), id="resign"),
@@ -133,3 +135,37 @@ closing.result(30)
     done = run_program(program)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# -- two campaigns at once
+
+
+def test_a_take_is_sent_with_the_open_of_its_session_whoever_opens_it(
+    client, rival, backend, clock, in_background, eventually
+):
+    """The thread that settles the store opens the session, and the name that is taken first is another thread's. A
+    session that was never opened is never closed: whatever was taken for it would be nobody's, for a whole ttl."""
+    asked, may_read = threading.Event(), threading.Event()
+
+    def wait_to_read():
+        asked.set()
+        assert may_read.wait(20)
+
+    def have_it_read():
+        may_read.set()
+        eventually(lambda: engine_of(client)._machine._names._busy["a"].epoch)
+
+    backend.before(wait_to_read, op="read", when=lambda keys: "name/a" in keys)
+    backend.before(have_it_read, when=lambda keys: keys == ("settled",))
+    never_sent = backend.inject(Fault.NEVER_SENT, when=lambda keys: keys[0].startswith("session/"))
+    sessions = engine_of(client)._machine._sessions
+    backend.before(
+        lambda: eventually(lambda: never_sent.hits and sessions.current is None), when=lambda keys: keys == ("name/a",)
+    )
+
+    first = in_background(lambda: client.election("a").campaign(timeout=5))
+    assert asked.wait(20)
+    second = in_background(lambda: client.election("b").campaign(timeout=5))
+    eventually(lambda: clock.advance(0.01) or (first and second))
+
+    assert all(lease.is_held for lease in (*first, *second))
