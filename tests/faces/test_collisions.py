@@ -9,6 +9,7 @@ import pytest
 from leaderlock import LeaseLost, UsageError, aio
 from leaderlock._aio.client import access_of
 from leaderlock._client import engine_of
+from leaderlock._protocol.events import Kind, Lane, Put
 from leaderlock.testing import Fault
 
 USES = [
@@ -169,3 +170,25 @@ def test_a_take_is_sent_with_the_open_of_its_session_whoever_opens_it(
     eventually(lambda: clock.advance(0.01) or (first and second))
 
     assert all(lease.is_held for lease in (*first, *second))
+
+
+def test_a_lane_that_is_quick_carries_a_take_with_the_open_of_its_session(
+    client, backend, clock, monkeypatch, in_background, eventually
+):
+    """The second attempt, which a timer brings: the lane's thread wakes with the first call that is left to it."""
+    lane = engine_of(client)._lanes[Lane.NAMES]
+    push = lane.push
+
+    def push_and_let_it_run(*errands):
+        before = len(backend.calls)
+        push(*errands)
+        if any(isinstance(one, Put) and one.kind is Kind.OPEN for one in errands):
+            eventually(lambda: len(backend.calls) > before)
+
+    monkeypatch.setattr(lane, "push", push_and_let_it_run)
+    backend.inject(Fault.NEVER_SENT, times=2, when=lambda keys: keys[0].startswith("session/"))
+
+    campaign = in_background(lambda: client.election("a").campaign(timeout=5))
+    eventually(lambda: clock.advance(0.01) or campaign)
+
+    assert campaign[0].is_held
