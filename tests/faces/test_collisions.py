@@ -82,6 +82,21 @@ def test_an_observer_whose_client_is_closed_during_a_look_has_seen_the_end(clien
     assert list(client.election("a").observe()) == []
 
 
+def test_an_observer_that_is_collected_stops_its_watch_on_a_thread_that_holds_no_lock_of_the_drivers(
+    client, backend, monkeypatch, eventually
+):
+    """Garbage is collected anywhere: also in the middle of the driver's own books, on the thread that keeps them."""
+    stopped_on = []
+    monkeypatch.setattr(backend, "watch", lambda *_: lambda: stopped_on.append(threading.current_thread()))
+    terms = client.election("a").observe()
+    next(terms)
+
+    del terms
+
+    eventually(lambda: stopped_on)
+    assert threading.current_thread() not in stopped_on
+
+
 def test_a_store_that_is_opened_while_its_client_is_being_closed_is_not_left_open(in_loop):
     client = aio.connect("memory:")
     access = access_of(client)
