@@ -41,4 +41,16 @@ class Handed:
             return True
         if isinstance(call, Scan) or call.lane is Lane.SESSION:
             return False
-        return call.owner == self._name or (isinstance(call, Put) and call.kind in (Kind.OPEN, Kind.SETTLE))
+        return (
+            call.owner == self._name
+            or (isinstance(call, Put) and call.kind in (Kind.OPEN, Kind.SETTLE))
+            or self._goes_with_open(call)
+        )
+
+    def _goes_with_open(self, call: Put | Ask) -> bool:
+        """Whether it is a take, of any name, behind the open of the session that it names.
+
+        They travel as one call: a session that was never opened is never closed, and would keep what was taken for it.
+        """
+        last = self.calls[-1] if self.calls else None
+        return isinstance(call, Put) and isinstance(last, Put) and last.kind is Kind.OPEN and last.owner == call.session

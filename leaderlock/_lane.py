@@ -23,20 +23,21 @@ class Lane:
         self._calls = calls
         self._timeout = timeout
         self._post = post
-        self._waiting: SimpleQueue[Errand | None] = SimpleQueue()
+        self._waiting: SimpleQueue[tuple[Errand | None, ...]] = SimpleQueue()
         self._thread = OwnThread(name, self._run)
         self._stopped = False
 
-    def push(self, errand: Errand) -> None:
-        """Have this carried soon. Never blocks; may be called from a driver's own threads."""
-        self._waiting.put(errand)
+    def push(self, *errands: Errand) -> None:
+        """Have these carried soon, none of them before the others are at hand. Never blocks; may be called from a
+        driver's own threads."""
+        self._waiting.put(errands)
         if not self._stopped:
             self._thread.start()
 
     def stop(self) -> None:
         """Carry nothing more; the call under way ends by its own time-out."""
         self._stopped = True
-        self._waiting.put(None)
+        self._waiting.put((None,))
 
     def join(self, timeout: float) -> None:
         self._thread.join(timeout)
@@ -62,9 +63,9 @@ class Lane:
 
     def _next(self) -> list[Errand | None]:
         """Wait for something to carry, and take all of it."""
-        errands = [self._waiting.get()]
+        errands = [*self._waiting.get()]
         try:
             while True:
-                errands.append(self._waiting.get_nowait())
+                errands.extend(self._waiting.get_nowait())
         except Empty:
             return errands

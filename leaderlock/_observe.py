@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from leaderlock._bell import Bell
@@ -21,8 +22,9 @@ from leaderlock._protocol.records import (
     name_key,
     session_key,
 )
+from leaderlock._thread import apart, hand_over
 from leaderlock.backend import Seen, View
-from leaderlock.errors import BackendRefused, BackendUnavailable
+from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
 
 __all__ = [
     "Looking",
@@ -196,18 +198,33 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     """
     bell = Bell()
     looking = Looking(engine, name, timeout)
+    is_left = False
     stop = engine.backend.watch([name_key(name)], lambda _: bell.ring())
     try:
         while not engine.is_closed:
-            sighting = looking.look()
+            try:
+                sighting = looking.look()
+            except UsageError:
+                if engine.is_closed:
+                    return  # during the look
+                raise
             if sighting is not None:
                 yield sighting
             left = looking.pause()
             if left <= 0:
                 return
             engine.clock.wait(bell, left)
+    except GeneratorExit:
+        is_left = True
+        raise
     finally:
-        stop()
+        if is_left:
+            # Perhaps collected as garbage, which happens in the middle of anything: also where this very thread holds
+            # the driver's own lock. At the interpreter's end no thread can be started, and nobody is woken any more.
+            with suppress(RuntimeError):
+                hand_over(apart, (stop,))
+        else:
+            stop()
 
 
 class Looking:

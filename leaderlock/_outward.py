@@ -59,11 +59,12 @@ class Outward:
 
     def carry_out(self, effects: Iterable[Effect], mine: Handed | None) -> None:
         """All of these. A call to the store is the caller's own if he takes it, else its lane's."""
+        left: dict[LaneName, list[Put | Ask | Scan]] = {}
         for effect in effects:
             match effect:
                 case Put() | Ask() | Scan():
                     if mine is None or not mine.takes(effect):
-                        self._lanes[effect.lane].push(effect)
+                        left.setdefault(effect.lane, []).append(effect)
                 case Tell(candidacy, news):
                     self._tell(candidacy, news)
                 case Arm(timer, until, patiently):
@@ -80,6 +81,9 @@ class Outward:
                     self._journal.trouble(message)
                 case Closed():
                     self._ended.ring()
+        for lane, calls in left.items():
+            # At once: an open that has failed already must not be followed by the take that stands on it.
+            self._lanes[lane].push(*calls)
 
     def expect(self, candidacies: Iterable[Candidacy]) -> None:
         """These are candidates from now on."""

@@ -39,7 +39,7 @@ class Saving:
         """Return if it was saved; raise what the caller is owed if not."""
         match self._answer:
             case None:
-                self._course.check()
+                self._course.check()  # the client was closed just before it came to that
                 name = self._course.name
                 raise BackendUnavailable(f"the store has not acknowledged the note of {name!r} within {budget:g} s")
             case NoteLost(_, None):

@@ -30,6 +30,7 @@ class Access:
         self._opening = opening
         self._lock = threading.Lock()
         self._engine: Engine | None = None
+        self._is_closing = False
         self._closing: Future[None] | None = None
         self.client: Client | None = None
         """``None``: it was not opened yet."""
@@ -40,7 +41,7 @@ class Access:
     def open(self) -> Client:
         """The client. Never in an event loop, as it may do I/O."""
         with self._lock:
-            if self._closing is not None:
+            if self._is_closing:
                 raise UsageError("this client is closed: open another with connect()")
             if self.client is None:
                 self.client = self._opening.open()
@@ -49,7 +50,7 @@ class Access:
     async def engine(self) -> Engine:
         """The engine, which is another one in a forked child."""
         engine = self._engine
-        if engine is None or engine.is_forked or self._closing is not None:
+        if engine is None or engine.is_forked or self._is_closing:
             engine = self._engine = await self.off(lambda: engine_of(self.open()))
         return engine
 
@@ -67,6 +68,8 @@ class Access:
 
     def close(self) -> Future[None]:
         """Begin to close what was opened, if anything was: once, whoever waits for it."""
+        # Before the thread that closes has begun: whoever opens the store after it has looked is refused.
+        self._is_closing = True
         if self._closing is None:
             self._closing = self.off.end(self._close)
         return self._closing
@@ -80,6 +83,7 @@ class Access:
     def disown(self) -> None:
         """In a forked child: what the parent's threads held or did is not waited for."""
         self._lock = threading.Lock()
+        self._closing = None
         self.off = OffLoop()
 
 
