@@ -57,7 +57,7 @@ class Client:
         self._lock = threading.Lock()
         self._engine = Engine(open_backend(), terms, clock)
         self._is_closed = False  # last: what could not be opened has nothing to close
-        _clients.add(self)
+        _clients.add(weakref.ref(self, _clients.discard))
 
     def __repr__(self) -> str:
         return f"<Client of {self.traits.store}, namespace {self._namespace!r}, ttl {self.ttl:g} s>"
@@ -266,16 +266,21 @@ def engine_of(client: Client) -> Engine:
     return client._own_engine()  # pyright: ignore[reportPrivateUsage] - this is the one way in
 
 
-_clients: Final[weakref.WeakSet[Client]] = weakref.WeakSet()
+# No WeakSet: to look through one fails where another thread opens a client just then.
+_clients: Final[set[weakref.ref[Client]]] = set()
+
+
+def _all_clients() -> list[Client]:
+    return [client for one in tuple(_clients) if (client := one()) is not None]
 
 
 def _disown_all() -> None:
-    for client in _clients:
+    for client in _all_clients():
         client._disown()  # pyright: ignore[reportPrivateUsage] - of this very module
 
 
 def _close_all() -> None:
-    for client in tuple(_clients):
+    for client in _all_clients():
         with suppress(Exception):  # the interpreter is going: what cannot be said now, the ttl says
             client.close()
 

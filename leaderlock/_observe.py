@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final, NamedTuple
@@ -197,11 +198,18 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     A look that fails is no look: who watches a leader is not told that there is none because the store did not answer.
     """
     bell = Bell()
+    hints: deque[object] = deque(maxlen=1)
     looking = Looking(engine, name, timeout)
     is_left = False
-    stop = engine.backend.watch([name_key(name)], lambda _: bell.ring())
+
+    def hint(told: object) -> None:
+        hints.append(told)
+        bell.ring()
+
+    stop = engine.backend.watch([name_key(name)], hint)
     try:
         while not engine.is_closed:
+            hints.clear()
             try:
                 sighting = looking.look()
             except UsageError:
@@ -213,7 +221,7 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
             left = looking.pause()
             if left <= 0:
                 return
-            engine.clock.wait(bell, left)
+            engine.here.wait_for(bell, lambda: bool(hints), engine.clock.boot() + left)
     except GeneratorExit:
         is_left = True
         raise

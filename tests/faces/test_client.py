@@ -13,6 +13,7 @@ import pytest
 
 from leaderlock import BackendRefused, LossReason, UsageError, aio, connect, only_on_leader
 from leaderlock._client import engine_of
+from leaderlock._observe import looks
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 
@@ -237,6 +238,21 @@ def test_a_client_that_led_nothing_is_collected_without_that_warning(eventually,
 
     eventually(lambda: not own_threads())
     assert "garbage-collected" not in caplog.text
+
+
+def test_an_observer_that_wakes_for_nothing_does_not_look(client, backend, clock, monkeypatch):
+    """Whoever waits with the machine's own clocks wakes once a second, to see whether the client was closed."""
+    sightings, wakes = looks(engine_of(client), "a"), []
+
+    def wake_early(_, seconds):
+        wakes.append(seconds)
+        clock.advance(1)
+
+    monkeypatch.setattr(clock, "wait", wake_early)
+    next(sightings)
+    next(sightings)
+
+    assert len(wakes) == round(wakes[0])
 
 
 def test_who_observes_holds_the_client(store):

@@ -48,6 +48,22 @@ def test_exit_frees_names_without_close(run_program, url, is_free, end):
     assert "ResourceWarning" not in done.stderr
 
 
+def test_exit_frees_names_though_other_threads_open_clients_meanwhile(run_program, url, is_free):
+    """As if a thread did, between any two of the first functions that are called at the end."""
+    done = run_program(f"""{HEAD}
+client = connect({url!r})
+lease = client.election("a").campaign()
+opened = []
+def open_another(frame, event, _):
+    if event == "call" and len(opened) < 50 and (opened or frame.f_code.co_name == "_close_all"):
+        opened.append(connect("memory:"))
+sys.setprofile(open_another)
+""")
+
+    assert is_free()
+    assert done.stderr == ""
+
+
 def test_sys_exit_inside_a_body_resigns(run_program, url, is_free):
     done = run_program(f"{HEAD}\nwith connect({url!r}) as client, client.election('a'):\n    sys.exit(3)")
 

@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ class Signals:
         gc.disable()  # what is collected may run code anywhere, and loses what is raised there
         sys.setprofile(self._profile)
         try:
-            return action()
+            return copy_context().run(action)  # what `current()` is left to be is not the next test's
         except (KeyboardInterrupt, SystemExit) as error:
             return error.with_traceback(None)
         finally:

@@ -195,37 +195,6 @@ def test_resigning_twice_and_what_is_lost_does_nothing(client, clock, eventually
     assert lost.lost_reason is LossReason.EXPIRED
 
 
-@pytest.mark.parametrize(
-    ("ask", "answer"),
-    [
-        (lambda lease: lease.resign(), False),
-        (lambda lease: lease.ensure(14.9), LeaseLost),
-        (lambda lease: lease.save_note(b"x"), LeaseLost),
-    ],
-)
-def test_what_is_asked_of_a_lease_while_another_thread_closes_the_client_is_answered_as_after_it(
-    client, clock, monkeypatch, ask, answer
-):
-    """The client ends between the look whether it has, and the request."""
-    lease, here = client.election("a").campaign(), engine_of(client).here
-    clock.advance(1)
-    drive = here.drive
-
-    def closed_meanwhile(*request):
-        monkeypatch.undo()
-        client.close()
-        drive(*request)
-
-    monkeypatch.setattr(here, "drive", closed_meanwhile)
-    try:
-        outcome = ask(lease)
-    except LeaseLost:
-        outcome = LeaseLost
-
-    assert outcome is answer
-    assert lease.lost_reason is LossReason.CLOSED
-
-
 # -- the news
 
 
