@@ -283,7 +283,8 @@ def test_every_guard_against_a_second_signal_is_met_by_one():
         if {"hand_over", "apart"} <= {*code.co_names}
     }
 
-    assert found - {"<module>"} == {guard for *_, guard in SWEEPS}
+    # `looks` hands over what must not be done where garbage is collected.
+    assert found - {"<module>", "looks"} == {guard for *_, guard in SWEEPS}
 
 
 def codes_in(code):
