@@ -210,7 +210,6 @@ class Engine:
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))
-                self._ended.ring()  # for whoever else closes this client now
             acknowledged = self._machine.has_closed
         finally:
             try:
@@ -226,7 +225,7 @@ class Engine:
             self.is_closed = True
             self._machine.standing.until = PAST
             self._clockwork.cancel_all()
-        self._ended.ring()  # for whoever else closes this client now: no answer is carried any more
+        self._ended.ring()  # for whoever else closes this client now: nothing more will come
         self._clockwork.stop()
         self._let_go_of_store()
         for lane in self._lanes.values():

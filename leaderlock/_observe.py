@@ -210,12 +210,7 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     try:
         while not engine.is_closed:
             hints.clear()
-            try:
-                sighting = looking.look()
-            except UsageError:
-                if engine.is_closed:
-                    return  # during the look
-                raise
+            sighting = looking.look()
             if sighting is not None:
                 yield sighting
             left = looking.pause()
@@ -245,9 +240,13 @@ class Looking:
         self._failures = 0
 
     def look(self) -> Sighting | None:
-        """``None``: the store did not answer, which is warned of once."""
+        """``None``: the store did not answer, which is warned of once; or the client was closed meanwhile."""
         try:
             sighting = look(self._engine, self.name)
+        except UsageError:
+            if not self._engine.is_closed:
+                raise
+            return None
         except BackendUnavailable as error:
             if self._failures == 0:
                 _log.warning("cannot see who leads %r, and look again: %s", self.name, error)

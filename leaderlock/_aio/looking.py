@@ -38,7 +38,7 @@ class AsyncLooking:
                 sighting = await self._off(self._looking.look)
             except UsageError:
                 if self._engine.is_closed:
-                    return None
+                    return None  # before the look began
                 raise
             if sighting is not None:
                 return sighting
