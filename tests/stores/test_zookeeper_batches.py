@@ -24,14 +24,6 @@ WRITE_ALL = 14
 names = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
 def namespace():
     return f"batches-{next(names)}"
@@ -62,8 +54,8 @@ def started(client):
 
 
 @pytest.fixture
-def lent(server):
-    with started(Observed(server.hosts)) as client:
+def lent(zookeeper):
+    with started(Observed(zookeeper.hosts)) as client:
         yield client
 
 
@@ -153,11 +145,11 @@ def test_every_kind_of_write_in_a_failing_batch_is_answered_on_its_own(backend):
 
 
 def test_what_somebody_writes_between_the_look_and_the_second_attempt_is_not_overwritten(
-    server, backend, lent, namespace
+    zookeeper, backend, lent, namespace
 ):
     stamps = created(backend)
     group = KEYS[:50]
-    with closing(open_backend(server.url, namespace=namespace)) as rival:
+    with closing(open_backend(zookeeper.url, namespace=namespace)) as rival:
         swap(rival, [Write(group[0], stamps[group[0]], b"rival")])
         attempts = itertools.count()
 
@@ -188,7 +180,7 @@ def test_a_look_of_another_session_decides_nothing(backend, lent, monkeypatch):
     assert lent.sent.count(WRITE_ALL) == 1  # all others went singly
 
 
-def test_a_batch_for_a_memory_that_is_gone_is_told_so(server, backend, lent, namespace):
+def test_a_batch_for_a_memory_that_is_gone_is_told_so(zookeeper, backend, lent, namespace):
     created(backend)
     memory = backend.read((), timeout=PATIENCE).memory
     lent.delete(Layout("/leaderlock", namespace).pointer, recursive=True)
@@ -209,10 +201,12 @@ def test_directories_that_were_removed_are_made_again(backend, lent, namespace):
     assert all(isinstance(answer, Swapped) for answer in answers)
 
 
-def test_clients_that_make_the_same_directories_at_once_all_succeed(server, namespace):
+def test_clients_that_make_the_same_directories_at_once_all_succeed(zookeeper, namespace):
     crowd = 4
     with ExitStack() as stack, ThreadPoolExecutor(crowd) as threads:
-        backends = [stack.enter_context(closing(open_backend(server.url, namespace=namespace))) for _ in range(crowd)]
+        backends = [
+            stack.enter_context(closing(open_backend(zookeeper.url, namespace=namespace))) for _ in range(crowd)
+        ]
         for backend in backends:
             backend.read((), timeout=PATIENCE)
         together = threading.Barrier(crowd)
@@ -237,11 +231,11 @@ def test_a_batch_of_which_a_write_was_applied_is_in_doubt_where_a_directory_is_r
     assert backend.read(KEYS[:1], timeout=PATIENCE).seen[KEYS[0]].value == b"second"
 
 
-def test_a_hundred_writes_of_long_names_do_not_make_the_server_hang_up(server):
+def test_a_hundred_writes_of_long_names_do_not_make_the_server_hang_up(zookeeper):
     long = "\N{UNICORN FACE}" * 195
     writes = [Write(f"name/{long}{number:05}", ABSENT, b"x" * 6_900) for number in range(100)]
 
-    with closing(open_backend(server.url, namespace="\N{UNICORN FACE}" * 200)) as backend:
+    with closing(open_backend(zookeeper.url, namespace="\N{UNICORN FACE}" * 200)) as backend:
         answers = swap(backend, writes)
 
     assert all(isinstance(answer, Swapped) for answer in answers)
@@ -269,8 +263,8 @@ def test_writes_over_a_quota_that_is_enforced_are_refused_with_words(tmp_path, n
 
 
 @pytest.fixture
-def old(server):
-    with closing(Before36(server.port)) as old:
+def old(zookeeper):
+    with closing(Before36(zookeeper.port)) as old:
         yield old
 
 

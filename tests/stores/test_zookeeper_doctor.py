@@ -23,14 +23,6 @@ pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Process(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
-
-
-@pytest.fixture(scope="module")
 def ensemble(tmp_path_factory):
     ensemble = Ensemble(tmp_path_factory.mktemp("ensemble"))
     try:
@@ -49,8 +41,8 @@ def look(url, namespace, **terms):
     return diagnosis(open_backend(url, namespace=namespace), **terms)
 
 
-def test_one_server_alone_is_a_warning(server, namespace):
-    found = look(f"zk://{server.address}", namespace)
+def test_one_server_alone_is_a_warning(zookeeper, namespace):
+    found = look(f"zk://{zookeeper.address}", namespace)
 
     assert worst(found) == {"standalone"}
     assert exceptions(found) == {"P3", "P5"}
@@ -128,16 +120,16 @@ def test_nobody_there_is_an_error(namespace):
     assert found.level is Level.ERROR
 
 
-def test_nodes_open_to_everybody_under_a_user_are_a_warning(server, namespace):
-    look(f"zk://{server.address}", namespace)
+def test_nodes_open_to_everybody_under_a_user_are_a_warning(zookeeper, namespace):
+    look(f"zk://{zookeeper.address}", namespace)
 
-    found = look(f"zk://ann:secret@{server.address}", namespace)
+    found = look(f"zk://ann:secret@{zookeeper.address}", namespace)
 
     assert worst(found) == {"standalone", "open-nodes"}
 
 
-def test_nodes_of_this_user_alone_are_well(server, namespace):
-    url = f"zk://ann:secret@{server.address}/{namespace}"
+def test_nodes_of_this_user_alone_are_well(zookeeper, namespace):
+    url = f"zk://ann:secret@{zookeeper.address}/{namespace}"
     look(url, namespace)
 
     found = look(url, namespace)
@@ -146,31 +138,31 @@ def test_nodes_of_this_user_alone_are_well(server, namespace):
     assert not {"no-auth", "open-nodes"} & set(by_code(found))
 
 
-def test_nodes_of_another_user_are_an_error(server, namespace):
-    look(f"zk://ann:secret@{server.address}/{namespace}", namespace)
+def test_nodes_of_another_user_are_an_error(zookeeper, namespace):
+    look(f"zk://ann:secret@{zookeeper.address}/{namespace}", namespace)
 
-    found = look(f"zk://bob:secret@{server.address}/{namespace}", namespace)
+    found = look(f"zk://bob:secret@{zookeeper.address}/{namespace}", namespace)
 
     assert worst(found) >= {"refused"}
     assert "may not do that" in by_code(found)["refused"].text
 
 
-def test_tokens_drawn_from_a_clock_that_was_ahead_are_a_warning(server, namespace):
-    look(f"zk://{server.address}", namespace)
-    shell = KazooClient(server.address)
+def test_tokens_drawn_from_a_clock_that_was_ahead_are_a_warning(zookeeper, namespace):
+    look(f"zk://{zookeeper.address}", namespace)
+    shell = KazooClient(zookeeper.address)
     shell.start(timeout=20)
     with closing(shell):
         pointer = f"/leaderlock/{namespace}"
         shell.set(f"{pointer}/{shell.get(pointer)[0].decode()}", b"%d" % int((time.time() + 3600) * 1e6))
         shell.stop()
 
-    found = look(f"zk://{server.address}", namespace)
+    found = look(f"zk://{zookeeper.address}", namespace)
 
     assert worst(found) == {"standalone", "floor-ahead"}
 
 
-def test_a_client_that_was_lent_is_examined_and_left_alone(server, namespace):
-    lent = KazooClient(server.address)
+def test_a_client_that_was_lent_is_examined_and_left_alone(zookeeper, namespace):
+    lent = KazooClient(zookeeper.address)
     lent.start(timeout=20)
     with closing(lent):
         found = diagnosis(from_client(lent, namespace=namespace))

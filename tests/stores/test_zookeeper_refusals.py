@@ -12,17 +12,9 @@ from kazoo.client import KazooClient
 from leaderlock import BackendRefused, BackendUnavailable, OutcomeUnknown
 from leaderlock.backend import ABSENT, Swapped, Write
 from leaderlock_zookeeper import from_client, open_backend
-from tests.servers.zookeeper import Server, free_ports
+from tests.servers.zookeeper import free_ports
 
 LIFE = "0" * 32
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
 
 
 def never_sent(backend, timeout=1.0):
@@ -76,26 +68,26 @@ def test_a_server_that_speaks_another_protocol(greeting):
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_tls_towards_a_server_without_it_is_never_sent(server, caplog):
+def test_tls_towards_a_server_without_it_is_never_sent(zookeeper, caplog):
     caplog.set_level("CRITICAL", "kazoo")  # what it logs keeps the sockets of failed handshakes alive
-    was_never_sent = never_sent(open_backend(f"zk://{server.address}?tls=true", namespace="x"))
+    was_never_sent = never_sent(open_backend(f"zk://{zookeeper.address}?tls=true", namespace="x"))
     gc.collect()  # kazoo leaves those sockets to the collector; not to that of the next test, please
 
     assert was_never_sent
 
 
-def test_a_client_handed_in_that_was_never_started(server):
-    assert never_sent(from_client(KazooClient(server.address), namespace="x"))
+def test_a_client_handed_in_that_was_never_started(zookeeper):
+    assert never_sent(from_client(KazooClient(zookeeper.address), namespace="x"))
 
 
-def test_a_user_keeps_others_out(server):
-    with closing(open_backend(f"zk://ann:secret@{server.address}/anns", namespace="x")) as anns:
+def test_a_user_keeps_others_out(zookeeper):
+    with closing(open_backend(f"zk://ann:secret@{zookeeper.address}/anns", namespace="x")) as anns:
         memory = anns.read([], timeout=10).memory
         (mine,) = anns.swap([Write("settled", ABSENT, b"mine")], memory, timeout=10)
         stamp = mine.stamp
 
     for login in ("", "ann:wrong@", "bob:secret@"):
-        with closing(open_backend(f"zk://{login}{server.address}/anns", namespace="x")) as other:
+        with closing(open_backend(f"zk://{login}{zookeeper.address}/anns", namespace="x")) as other:
             with pytest.raises(BackendRefused, match="rights"):
                 other.read(["settled"], timeout=10)
             with pytest.raises(BackendRefused, match="rights"):
@@ -105,16 +97,16 @@ def test_a_user_keeps_others_out(server):
             with pytest.raises(BackendRefused, match="rights"):
                 list(other.scan("", timeout=10))
 
-    with closing(open_backend(f"zk://ann:secret@{server.address}/anns", namespace="x")) as again:
+    with closing(open_backend(f"zk://ann:secret@{zookeeper.address}/anns", namespace="x")) as again:
         assert again.swap([Write("settled", stamp, b"again")], memory, timeout=10) == [Swapped(stamp + 1)]
 
 
-def test_a_namespace_whose_node_is_somebody_elses_is_left_alone(server):
-    shell = KazooClient(server.address)
+def test_a_namespace_whose_node_is_somebody_elses_is_left_alone(zookeeper):
+    shell = KazooClient(zookeeper.address)
     shell.start(timeout=20)
     shell.create("/others/x", b"settings", makepath=True)
     try:
-        backend = open_backend(f"zk://{server.address}/others", namespace="x")
+        backend = open_backend(f"zk://{zookeeper.address}/others", namespace="x")
         with closing(backend), pytest.raises(BackendRefused, match="did not write"):
             backend.read([], timeout=10)
 
@@ -124,13 +116,13 @@ def test_a_namespace_whose_node_is_somebody_elses_is_left_alone(server):
         shell.close()
 
 
-def test_a_half_wiped_namespace_gets_another_life_for_everybody(server):
-    shell = KazooClient(server.address)
+def test_a_half_wiped_namespace_gets_another_life_for_everybody(zookeeper):
+    shell = KazooClient(zookeeper.address)
     shell.start(timeout=20)
     try:
         with (
-            closing(open_backend(f"zk://{server.address}", namespace="half")) as one,
-            closing(open_backend(f"zk://{server.address}", namespace="half")) as other,
+            closing(open_backend(f"zk://{zookeeper.address}", namespace="half")) as one,
+            closing(open_backend(f"zk://{zookeeper.address}", namespace="half")) as other,
         ):
             before = one.read([], timeout=10)
             shell.delete(f"/leaderlock/half/{before.memory}", recursive=True)

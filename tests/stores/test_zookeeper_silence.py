@@ -10,25 +10,17 @@ from kazoo.client import KazooClient
 from leaderlock import BackendUnavailable
 from leaderlock.testing import TcpProxy, Towards
 from leaderlock_zookeeper import from_client, open_backend
-from tests.servers.zookeeper import PATIENCE, Server, free_ports
+from tests.servers.zookeeper import PATIENCE
 
 SESSION = 4.0
 names = itertools.count()
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-def ways(server):
+def ways(zookeeper):
     """Two ways to one server, as if they were two servers."""
     with ExitStack() as stack:
-        yield [stack.enter_context(TcpProxy("127.0.0.1", server.port)) for _ in range(2)]
+        yield [stack.enter_context(TcpProxy("127.0.0.1", zookeeper.port)) for _ in range(2)]
 
 
 @pytest.fixture
