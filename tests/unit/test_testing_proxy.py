@@ -204,6 +204,8 @@ def test_a_black_hole_swallows_the_end_that_the_server_puts_to_a_connection(is_r
         socket.create_connection((proxy.host, proxy.port)) as client,
         server.accept()[0] as served,
     ):
+        served.sendall(b"x")
+        assert client.recv(1) == b"x"  # it is carried: what ends while it is being made is refused, black hole or not
         client.settimeout(0.2)
         with proxy.black_hole():
             if is_reset:
