@@ -162,7 +162,8 @@ def send(client: Client, request: Request) -> Result:
 
 
 def oldest_request(client: Client) -> object | None:
-    """What was sent, and waits for its answer the longest."""
+    """What was sent, and waits for its answer the longest. This and the next two have no public names; both ends of our
+    range have them under these."""
     internals: Any = client
     try:
         return cast(object, internals._pending[0])
