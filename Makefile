@@ -5,6 +5,9 @@
 .DELETE_ON_ERROR:
 .PHONY: help test lint types pytest stores stores-images stores-up stores-down demo bench chaos proof package clean
 
+# The tests start thousands of processes: each would compile the sources anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 BIN := .venv/bin
 MINUTES ?= 10
 ARGS ?=
