@@ -132,6 +132,10 @@ class Election:
                 raise
             if not isinstance(error, LeaseLost):
                 error.add_note(f"besides, {lost}")
+        except UsageError:
+            # Collected as garbage in the middle of a step of this client's, after which the lease is resigned.
+            if not isinstance(error, GeneratorExit):
+                raise
         except BaseException:  # Ctrl-C on the way out
             try:
                 lease.resign(timeout=0)

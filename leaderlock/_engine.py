@@ -130,6 +130,12 @@ class Engine:
 
     def post(self, event: Event) -> None:
         """Tell the machine; its calls are carried by the lanes. Raises nothing: every failure is told as news."""
+        if self._steps.is_mine():
+            # Garbage is collected in the middle of anything: this thread's step goes on when we have returned. At the
+            # interpreter's end no thread can be started, and nothing is led any more.
+            with suppress(RuntimeError):
+                hand_over(apart, (self.post, event))
+            return
         with suppress(LeaderLockError):
             self._handle(event, None)
 
