@@ -137,7 +137,7 @@ def describe(engine: Engine, waiting: Waiting) -> str:
 def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:
     """Seek all of these names; see :meth:`leaderlock.Client.campaign_all`."""
     over = Bell()
-    campaigns = Campaigns(engine, names, patient=patient, over=over)
+    campaigns = Campaigns(engine, names, patient=patient, over=over.ring)
     until = None if timeout is None else engine.clock.boot() + timeout
     try:
         engine.here.drive(campaigns.event, EVERYTHING, timeout)
@@ -153,9 +153,9 @@ def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: fl
 
 
 class Campaigns:
-    """Many campaigns in one step, from their first request to their outcomes. Rings ``over`` when they are over."""
+    """Many campaigns in one step, from their first request to their outcomes. Calls ``over`` when they are over."""
 
-    def __init__(self, engine: Engine, names: list[str], *, patient: bool, over: Bell) -> None:
+    def __init__(self, engine: Engine, names: list[str], *, patient: bool, over: Callable[[], object]) -> None:
         self._engine = engine
         self._over = over
         self._open = set(names)
@@ -196,4 +196,4 @@ class Campaigns:
             self._is_withdrawn |= isinstance(news, Withdrawn)
             self._open.discard(name)
             if self.is_over():
-                self._over.ring()
+                self._over()

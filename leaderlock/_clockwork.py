@@ -22,7 +22,6 @@ class Clockwork:
         locked: the engine's lock, which is held whenever something is fired.
         look: called at each turn, before anything is fired.
         fire: called with each timer that is due.
-        at_end: called when the thread ends, without the lock.
     """
 
     def __init__(
@@ -32,13 +31,11 @@ class Clockwork:
         locked: Callable[[], AbstractContextManager[bool]],
         look: Callable[[Instant], None],
         fire: Callable[[Hashable], None],
-        at_end: Callable[[], None],
     ) -> None:
         self._clock = clock
         self._locked = locked
         self._look = look
         self._fire = fire
-        self._at_end = at_end
         self._alarm = Bell()
         self._timers = Timers()
         self._wakes_at = float("inf")
@@ -87,7 +84,6 @@ class Clockwork:
                 pause = self._turn(self._clock.now())
             if pause:
                 self._clock.wait(self._alarm, pause)
-        self._at_end()
 
     def _turn(self, now: Instant) -> float:
         """Fire what is due; returns how long there is nothing to do, in seconds."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeAlias
 
 from leaderlock._bell import Bell
@@ -47,7 +48,8 @@ class Course:
         """The name's note as this term found or last saved it."""
         self.is_released = False
         """Whether the store has acknowledged the release, or needs none."""
-        self._listeners: tuple[Listener, ...] = () if listener is None else (listener,)
+        # Without a lock, as one may be collected as garbage while it listens: a list's methods are atomic.
+        self._listeners: list[Listener] = [] if listener is None else [listener]
         self._on_lost: tuple[Callable[[], object], ...] = ()
 
     # -- where it stands
@@ -139,17 +141,17 @@ class Course:
                     self.engine.callbacks.call(callback)
             case _:
                 pass
-        for listener in self._listeners:
+        for listener in tuple(self._listeners):
             listener(news)
 
     def listen(self, listener: Listener) -> None:
         """Be told everything, with the engine's lock held."""
-        with self.engine.locked():
-            self._listeners = (*self._listeners, listener)
+        self._listeners.append(listener)
 
     def unlisten(self, listener: Listener) -> None:
-        with self.engine.locked():
-            self._listeners = tuple(other for other in self._listeners if other != listener)
+        """Be told no more; what is being told at this moment may still come."""
+        with suppress(ValueError):
+            self._listeners.remove(listener)
 
     def on_lost(self, callback: Callable[[], object]) -> None:
         """Have it called, on the callbacks' thread, when the lease is lost; at once if it is already."""

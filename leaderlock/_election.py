@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
 from leaderlock._current import current, enter, leave
-from leaderlock._lease import Lease
+from leaderlock._lease import Lease, course_of
 from leaderlock._observe import Term
-from leaderlock._thread import apart, hand_over
+from leaderlock._thread import apart, even_if_collected, hand_over
 from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost, UsageError
 
@@ -125,17 +125,17 @@ class Election:
             if lease.state == "resigned":
                 return
             lease.check()
-            lease.resign()
+            if isinstance(error, GeneratorExit):
+                course = course_of(lease)
+                even_if_collected(error, course.engine.post, course.farewell())
+            else:
+                lease.resign()
         except LeaseLost as lost:
             # The body ran on after the loss, so somebody must be told; but its own error comes first.
             if error is None:
                 raise
             if not isinstance(error, LeaseLost):
                 error.add_note(f"besides, {lost}")
-        except UsageError:
-            # Collected as garbage in the middle of a step of this client's, after which the lease is resigned.
-            if not isinstance(error, GeneratorExit):
-                raise
         except BaseException:  # Ctrl-C on the way out
             try:
                 lease.resign(timeout=0)

@@ -78,10 +78,7 @@ class Engine:
         self._journal = Journal(self.callbacks)
         self._backend = backend
         self._calls = Calls(backend, clock)
-        self._is_abandoned = False
-        self._clockwork = Clockwork(
-            clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, at_end=self._bury
-        )
+        self._clockwork = Clockwork(clock, locked=self.locked, look=self._look_at_wall, fire=self._fire)
         self._ended = Bell()
         self._renewals = Renewals()
         self._wall_offset = clock.now().wall - clock.now().boot
@@ -130,12 +127,6 @@ class Engine:
 
     def post(self, event: Event) -> None:
         """Tell the machine; its calls are carried by the lanes. Raises nothing: every failure is told as news."""
-        if self._steps.is_mine():
-            # Garbage is collected in the middle of anything: this thread's step goes on when we have returned. At the
-            # interpreter's end no thread can be started, and nothing is led any more.
-            with suppress(RuntimeError):
-                hand_over(apart, (self.post, event))
-            return
         with suppress(LeaderLockError):
             self._handle(event, None)
 
@@ -254,16 +245,16 @@ class Engine:
     def abandon(self) -> None:
         """Stop without asking anybody, without lock or I/O: garbage is collected anywhere, also under our own lock.
 
-        The session ends by itself; the engine's thread sees to the rest.
+        The session ends by itself; another thread sees to the rest.
         """
-        self._is_abandoned = self.is_closed = True
+        self.is_closed = True
         self._machine.standing.until = PAST
         self._clockwork.stop()
+        with suppress(RuntimeError):  # at the interpreter's end no thread can be started
+            hand_over(apart, (self._bury,))
 
     def _bury(self) -> None:
-        """On the engine's own thread: what an abandoned engine still owes is news, and the end of its threads."""
-        if not self._is_abandoned:
-            return
+        """What an abandoned engine still owes: news, and the end of its threads."""
         with self._steps.lock:
             self._journal.collected(self._outward.leading())
             ended = UsageError("this client was not closed, and nobody holds it any more")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from leaderlock._bell import Bell
@@ -23,8 +23,8 @@ from leaderlock._protocol.records import (
     name_key,
     session_key,
 )
-from leaderlock._thread import apart, hand_over
-from leaderlock.backend import Seen, View
+from leaderlock._thread import even_if_collected
+from leaderlock.backend import Seen, View, Wake
 from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "looks",
     "names_seen",
     "observe",
+    "watching",
 ]
 
 
@@ -200,14 +201,12 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
     bell = Bell()
     hints: deque[object] = deque(maxlen=1)
     looking = Looking(engine, name, timeout)
-    is_left = False
 
     def hint(told: object) -> None:
         hints.append(told)
         bell.ring()
 
-    stop = engine.backend.watch([name_key(name)], hint)
-    try:
+    with watching(engine, name, hint):
         while not engine.is_closed:
             hints.clear()
             sighting = looking.look()
@@ -217,17 +216,18 @@ def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[S
             if left <= 0:
                 return
             engine.here.wait_for(bell, lambda: bool(hints), engine.clock.boot() + left)
-    except GeneratorExit:
-        is_left = True
+
+
+@contextmanager
+def watching(engine: Engine, name: str, hint: Wake) -> Generator[None]:
+    """Have ``hint`` called whenever the name may have changed."""
+    stop = engine.backend.watch([name_key(name)], hint)
+    try:
+        yield
+    except BaseException as error:
+        even_if_collected(error, stop)
         raise
-    finally:
-        if is_left:
-            # Perhaps collected as garbage, which happens in the middle of anything: also where this very thread holds
-            # the driver's own lock. At the interpreter's end no thread can be started, and nobody is woken any more.
-            with suppress(RuntimeError):
-                hand_over(apart, (stop,))
-        else:
-            stop()
+    stop()
 
 
 class Looking:

@@ -41,11 +41,6 @@ class Steps:
         self.lock = threading.RLock()
         self.machine = Machine(setting)
 
-    def is_mine(self) -> bool:
-        """Whether this very thread is in the middle of a step."""
-        with self.lock:
-            return self._is_busy
-
     def take(self, event: Event, mine: Handed | None) -> None:
         """One step, with the lock held. A call to the store that follows is the caller's own if ``mine`` takes it.
 

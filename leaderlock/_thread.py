@@ -9,9 +9,12 @@ from contextlib import suppress
 from queue import SimpleQueue
 from typing import Final, TypeAlias
 
-__all__ = ["OwnThread", "apart", "hand_over"]
+__all__ = ["OwnThread", "apart", "even_if_collected", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
+
+PATIENCE: Final = 0.1
+"""Seconds: far more than another thread needs, and no harm to anybody whose lock is held meanwhile."""
 
 hand_over: Final = _thread.start_new_thread
 """``hand_over(apart, (work, argument))``: have it done on another thread, where no signal is handled.
@@ -25,6 +28,29 @@ made whatever comes. What is written in Python may be interrupted before it has 
 def apart(work: Callable[..., object], *arguments: object, **options: object) -> None:
     """Do this on a thread of leaderlock's, with a name."""
     threading.Thread(target=work, args=arguments, kwargs=options, name="leaderlock-apart", daemon=True).start()
+
+
+def even_if_collected(error: BaseException | None, work: Callable[..., object], *arguments: object) -> None:
+    """Do this where a block is left by ``error``, also if that is because it is collected as garbage.
+
+    Garbage is collected in the middle of anything: also where this very thread holds a lock of the driver's, or is in a
+    step of the engine's. So it is done on another thread then, which is waited for, but not for long. At the
+    interpreter's end no thread can be started, and nobody leads any more.
+    """
+    if not isinstance(error, GeneratorExit):
+        work(*arguments)
+        return
+    done = threading.Event()
+
+    def run() -> None:
+        try:
+            work(*arguments)
+        finally:
+            done.set()
+
+    with suppress(RuntimeError):
+        hand_over(apart, (run,))
+        done.wait(PATIENCE)
 
 
 class OwnThread:

@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any, Final
 
 from leaderlock._bell import Bell
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._protocol.candidacy import News
 
-__all__ = ["LoopBell", "await_news"]
+__all__ = ["LoopBell", "await_news", "weakly"]
+
+FAR: Final = 3600.0
+"""Seconds to the next look where nothing but a ring brings one."""
+
+
+def weakly(method: Callable[..., object]) -> Callable[..., None]:
+    """Calls the method for as long as somebody else holds the object: for whoever may outlive the event loop.
+
+    Its loop holds a task that waits. When that is closed, the task is to be collected, and to let go of what it leads
+    or seeks; the engine, which goes on, must not hold it.
+    """
+    known: weakref.WeakMethod[Any] = weakref.WeakMethod(method)
+
+    def call(*arguments: object) -> None:
+        if (there := known()) is not None:
+            there(*arguments)
+
+    return call
 
 
 class LoopBell(Bell):
@@ -68,13 +88,15 @@ class LoopBell(Bell):
         if outcome.done():
             return
         clock = self._engine.clock
-        left = 3600.0 if until is None else until - clock.boot()
+        left = FAR if until is None else until - clock.boot()
         if done():
             outcome.set_result(True)
         elif left <= 0 or self._engine.is_closed:
             outcome.set_result(False)
         elif timed:
             clock.wait(self, left)
+        else:
+            self.wait(FAR)  # by this the loop holds whoever waits here
 
     def _stop_alarm(self) -> None:
         if self._alarm is not None:
@@ -87,8 +109,9 @@ async def await_news(course: Course, done: Callable[[], bool], until: float | No
     if done():
         return True
     bell = LoopBell(course.engine)
-    course.listen(bell.hear)
+    hear = weakly(bell.hear)
+    course.listen(hear)
     try:
         return await bell.wait_for(done, until, timed=timed)
     finally:
-        course.unlisten(bell.hear)
+        course.unlisten(hear)

@@ -8,11 +8,12 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Final, TypeVar
 
-from leaderlock._aio.bell import LoopBell, await_news
+from leaderlock._aio.bell import LoopBell, await_news, weakly
 from leaderlock._campaign import Campaigning, Campaigns
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._protocol.events import Campaign
+from leaderlock._thread import even_if_collected
 
 __all__ = ["IN_LOOP", "in_loop", "seek", "seek_all"]
 
@@ -35,23 +36,23 @@ async def seek(campaign: Campaigning, timeout: float | None, until: float | None
             over_or_waiting = _either(campaign.is_over, lambda: course.candidacy.waiting is not None)
             await await_news(course, over_or_waiting, until + LOOK)
         return campaign.conclude(timeout)
-    except BaseException:
-        campaign.withdraw()
+    except BaseException as error:
+        even_if_collected(error, campaign.withdraw)
         raise
 
 
 async def seek_all(engine: Engine, names: list[str], *, patient: bool, until: float | None) -> dict[str, Course]:
     """Carry many campaigns to their outcomes: the asyncio twin of :func:`leaderlock._campaign.campaign_all`."""
     bell = LoopBell(engine)
-    campaigns = Campaigns(engine, names, patient=patient, over=bell)
+    campaigns = Campaigns(engine, names, patient=patient, over=weakly(bell.ring))
     try:
         engine.submit(campaigns.event)
         over = await bell.wait_for(campaigns.is_over, until, timed=False)
         if not over and until is not None:
             await bell.wait_for(_either(campaigns.is_over, campaigns.are_waiting), until + LOOK)
         return campaigns.conclude()
-    except BaseException:
-        campaigns.withdraw()
+    except BaseException as error:
+        even_if_collected(error, campaigns.withdraw)
         raise
 
 

@@ -16,6 +16,7 @@ from leaderlock._aio.looking import AsyncLooking
 from leaderlock._aio.offloop import until_done
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
+from leaderlock._thread import even_if_collected
 from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Traits
 from leaderlock.errors import UsageError
@@ -188,12 +189,10 @@ class AsyncClient:
         if term.is_over:
             return True
         looking = AsyncLooking(await self._access.engine(), name, self._access.off, timeout)
-        try:
+        with looking.watching():
             while (sighting := await looking.next()) is not None:
                 if term.has_ended(sighting):
                     return True
-        finally:
-            looking.stop()
         raise term.still_goes_on()
 
     async def init(self, *, force: bool = False) -> bool:
@@ -226,7 +225,8 @@ class AsyncClient:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, GeneratorExit):
-            self._access.close()  # collected, as its loop was closed: nothing can be awaited any more
+            # Perhaps collected, as its loop was closed: nothing can be awaited any more.
+            even_if_collected(error, self._access.close)
         else:
             await self.close()
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
+from leaderlock._aio.bell import weakly
 from leaderlock._course import Course
 from leaderlock._protocol.candidacy import Lost, News
 from leaderlock.errors import LeaseLost, UsageError
@@ -31,14 +32,15 @@ class Cutting:
         self._cancelling = task.cancelling()
         self._has_cut = False
         self._is_over = False
-        course.listen(self._hear)
+        self._listener = weakly(self._hear)
+        course.listen(self._listener)
         if course.candidacy.reason is not None:
             self.cut()  # lost before it listened
 
     def end(self, error: BaseException | None) -> LeaseLost | None:
         """Cancel no more; returns what is to be raised in place of ``error``, if that is our cancellation."""
         self._is_over = True
-        self._course.unlisten(self._hear)
+        self._course.unlisten(self._listener)
         if not self._has_cut:
             return None
         others = self._task.uncancel() > self._cancelling

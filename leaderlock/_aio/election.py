@@ -17,6 +17,7 @@ from leaderlock._campaign import Campaigning
 from leaderlock._course import Course
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
+from leaderlock._thread import even_if_collected
 from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost
 
@@ -112,12 +113,10 @@ class AsyncElection:
         """Yield who leads now, and again whenever that changes, until the client is closed."""
         looking = AsyncLooking(await self._access.engine(), self._name, self._access.off)
         turns = Turns()
-        try:
+        with looking.watching():
             while (sighting := await looking.next()) is not None:
                 if turns.is_new(sighting.term):
                     yield sighting.term
-        finally:
-            looking.stop()
 
     async def __aenter__(self) -> AsyncLease:
         course = await self._campaign(self._timeout, self._wait)
@@ -145,8 +144,8 @@ class AsyncElection:
             if error is None or isinstance(error, Exception):
                 await AsyncLease(course).resign()
             else:
-                # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
-                course.engine.post(course.farewell())
+                # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
+                even_if_collected(error, course.engine.post, course.farewell())
         except LeaseLost as lost:
             # The body ran on after the loss, so somebody must be told; but its own error comes first.
             if error is None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from leaderlock._aio.bell import LoopBell
+from contextlib import AbstractContextManager
+
+from leaderlock._aio.bell import LoopBell, weakly
 from leaderlock._aio.offloop import OffLoop
 from leaderlock._engine import Engine
-from leaderlock._observe import Looking, Sighting
-from leaderlock._protocol.records import name_key
+from leaderlock._observe import Looking, Sighting, watching
 from leaderlock.errors import UsageError
 
 __all__ = ["AsyncLooking"]
@@ -15,7 +16,7 @@ __all__ = ["AsyncLooking"]
 class AsyncLooking:
     """Look now, whenever the name may have changed, and every third of a ttl; for ``timeout`` seconds, or for ever.
 
-    Not a generator: one that is left in its middle ends whenever it is collected, and this watches until :meth:`stop`.
+    Not a generator: one that is left in its middle ends whenever it is collected.
     """
 
     def __init__(self, engine: Engine, name: str, off: OffLoop, timeout: float | None = None) -> None:
@@ -25,7 +26,10 @@ class AsyncLooking:
         self._bell = LoopBell(engine)
         self._hints = 0
         self._has_looked = False
-        self.stop = engine.backend.watch([name_key(name)], self._hint)
+
+    def watching(self) -> AbstractContextManager[None]:
+        """Inside of it, hints are heard, and the next look comes sooner."""
+        return watching(self._engine, self._looking.name, weakly(self._hint))
 
     async def next(self) -> Sighting | None:
         """What the next look that succeeds shows; ``None``: the time is over, or the client was closed."""

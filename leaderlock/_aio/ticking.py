@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
 from leaderlock import _current
-from leaderlock._aio.bell import LoopBell, await_news
+from leaderlock._aio.bell import LoopBell, await_news, weakly
 from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
@@ -20,6 +20,7 @@ from leaderlock._aio.lease import AsyncLease
 from leaderlock._callbacks import check_plain
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
+from leaderlock._thread import even_if_collected
 from leaderlock._ticks.claiming import Claiming, ending
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending
@@ -154,7 +155,7 @@ class AsyncTicking:
             return bool(answers)
 
         bell = LoopBell(engine)
-        stop = slot.on_change(bell.ring)
+        stop = slot.on_change(weakly(bell.ring))
         try:
             if not await bell.wait_for(is_answered, None):
                 engine.refuse()
@@ -191,7 +192,7 @@ class AsyncTicking:
             return _Run(held, tokens, None)
         course = held.course
         cutting = Cutting(course, why=lambda: course.loss().reason if tick.overran is None else TOO_LONG)
-        held.on_cut = cutting.cut
+        held.on_cut = weakly(cutting.cut)
         return _Run(held, tokens, cutting)
 
     def _leave(self, run: _Run, error: BaseException | None) -> LeaseLost | None:
@@ -234,8 +235,8 @@ class AsyncTicking:
             held.tick.check()
             farewell = held.farewell(how, attempt=attempt, again=again)
             if error is not None and not isinstance(error, Exception):
-                # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
-                course.engine.post(course.farewell(farewell))
+                # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
+                even_if_collected(error, course.engine.post, course.farewell(farewell))
             elif not await AsyncLease(course).resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", held.tick.name, how.value)
         except LeaseLost as lost:

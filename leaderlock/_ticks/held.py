@@ -12,6 +12,7 @@ from leaderlock._bell import Bell
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._protocol.events import Resign
+from leaderlock._thread import even_if_collected
 from leaderlock._ticks.record import Ending, JobRecord, Run
 from leaderlock._ticks.results import Tick
 from leaderlock._ticks.rules import Policy, finish
@@ -55,8 +56,8 @@ class Held:
         now = self.engine.clock.now().wall
         return finish(self.record, how, now, self.policy, attempt=attempt, again=again).encode()
 
-    def finish(self, how: Ending, *, attempt: int, again: bool = False) -> None:
-        """Say how it ended, and free the job's name, in one write.
+    def finish(self, how: Ending, *, attempt: int, again: bool = False, left_by: BaseException | None = None) -> None:
+        """Say how it ended, and free the job's name, in one write; ``left_by``: what ended it, if it is known.
 
         Raises:
             LeaseLost: the lease was lost before, or given up: nothing was said, and others may run the tick.
@@ -64,7 +65,10 @@ class Held:
         self.is_over = True
         try:
             self.tick.check()
-            if not self.tick.lease.resign(note=self.farewell(how, attempt=attempt, again=again)):
+            farewell = self.farewell(how, attempt=attempt, again=again)
+            if isinstance(left_by, GeneratorExit):
+                even_if_collected(left_by, self.engine.post, self.course.farewell(farewell))
+            elif not self.tick.lease.resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", self.tick.name, how.value)
         except BaseException:
             self.tick.lease.resign(timeout=0)  # Ctrl-C on the way out: at least nobody waits for a ttl

@@ -134,7 +134,7 @@ class Ticking:
 
     def _finish(self, held: Held, how: Ending, error: BaseException | None, *, attempt: int, again: bool) -> None:
         try:
-            held.finish(how, attempt=attempt, again=again)
+            held.finish(how, attempt=attempt, again=again, left_by=error)
         except (LeaseLost, BackendUnavailable) as lost:
             # The function ran on after the loss, so somebody must be told; but its own error comes first.
             if error is None:

@@ -14,6 +14,8 @@ import pytest
 from leaderlock import BackendRefused, LossReason, UsageError, aio, connect, only_on_leader
 from leaderlock._client import engine_of
 from leaderlock._observe import looks
+from leaderlock._protocol.candidacy import Candidacy
+from leaderlock._protocol.events import Campaign
 from leaderlock.testing import Fault, FaultyBackend, MemoryStore
 
 
@@ -290,6 +292,28 @@ def test_a_client_can_be_collected_while_its_own_lock_is_held(clock, eventually)
     del client
     with pytest.warns(ResourceWarning), engine.locked():
         forget.clear()
+    eventually(lambda: not own_threads())
+
+
+def test_a_client_that_is_collected_before_it_has_set_any_timer_leaves_no_thread(store, eventually):
+    client = connect(backend := FaultyBackend(store.backend()))
+    asked, go_on = threading.Event(), threading.Event()
+
+    def wait_at_store():
+        asked.set()
+        go_on.wait(20)
+
+    backend.before(wait_at_store, op="read")
+    engine_of(client).submit(Campaign(Candidacy("a", patient=True)))
+    assert asked.wait(20)
+    assert "leaderlock-engine" not in own_threads()
+
+    forget = [client]
+    del client
+    with pytest.warns(ResourceWarning):
+        forget.clear()
+    go_on.set()
+
     eventually(lambda: not own_threads())
 
 

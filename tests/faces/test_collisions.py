@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import gc
 import threading
 
 import pytest
@@ -11,7 +9,7 @@ import pytest
 from leaderlock import LeaseLost, UsageError, aio
 from leaderlock._aio.client import access_of
 from leaderlock._client import engine_of
-from leaderlock._protocol.events import Kind, Lane, Put, RenewNow
+from leaderlock._protocol.events import Kind, Lane, Put
 from leaderlock.testing import Fault
 
 USES = [
@@ -19,26 +17,6 @@ USES = [
     pytest.param(lambda lease: lease.save_note(b"x"), id="save_note"),
     pytest.param(lambda lease: lease.ensure(14.9), id="ensure"),
 ]
-
-
-@pytest.fixture
-def within_a_step(monkeypatch):
-    """Have something happen in the middle of the engine's next step, on the thread that takes it."""
-
-    def happen(engine, action):
-        machine = engine._steps.machine
-        handle = machine.handle
-
-        def handle_later(event, now):
-            monkeypatch.setattr(machine, "handle", handle)
-            action()
-            gc.collect()
-            return handle(event, now)
-
-        monkeypatch.setattr(machine, "handle", handle_later)
-        engine.post(RenewNow())
-
-    return happen
 
 
 def check_ended_as_documented(outcome):
@@ -117,59 +95,6 @@ def test_an_observer_that_is_collected_stops_its_watch_on_a_thread_that_holds_no
 
     eventually(lambda: stopped_on)
     assert threading.current_thread() not in stopped_on
-
-
-async def lead_for_ever(election, begun):
-    async with election:
-        begun.append("leads")
-        await asyncio.sleep(3600)
-
-
-async def wait_for_ever(election, begun):
-    await election.campaign(on_waiting=begun.append)
-
-
-@pytest.mark.parametrize("act", [lead_for_ever, wait_for_ever])
-def test_a_coroutine_that_is_collected_in_the_middle_of_a_step_leads_nothing_on(
-    store, open_client, aio_client, within_a_step, eventually, act
-):
-    rival = open_client(store.backend())
-    held = rival.election("a").campaign() if act is wait_for_ever else None
-    begun, left = [], []
-
-    async def begin():
-        left.append(asyncio.create_task(act(aio_client.election("a"), begun)))
-        while not begun:
-            await asyncio.sleep(0.01)
-
-    loop = asyncio.new_event_loop()
-    loop.run_until_complete(asyncio.wait_for(begin(), 20))
-    loop.close()
-    left[0]._log_destroy_pending = False
-
-    within_a_step(engine_of(access_of(aio_client).client), left.clear)
-
-    if held is not None:
-        held.resign()
-    eventually(lambda: rival.election("a").leader() is None)
-    asyncio.run(aio_client.close())
-
-
-def test_a_generator_that_is_collected_in_the_middle_of_a_step_leads_nothing_on(
-    store, open_client, client, within_a_step, eventually
-):
-    rival = open_client(store.backend())
-
-    def lead():
-        with client.election("a") as lease:
-            yield lease
-
-    left = [lead()]
-    assert next(left[0]).is_held
-
-    within_a_step(engine_of(client), left.clear)
-
-    eventually(lambda: rival.election("a").leader() is None)
 
 
 def test_a_store_that_is_opened_while_its_client_is_being_closed_is_not_left_open(in_loop):
