@@ -10,6 +10,7 @@ cancelled, and it stands for election again.
 import asyncio
 import contextlib
 import os
+import signal
 import sys
 
 from leaderlock import LeaseLost, StaleToken, aio
@@ -29,6 +30,10 @@ async def poll(what: str, seconds: float) -> None:
 
 
 async def main() -> None:
+    # Without this, Python dies of SIGTERM without closing anything, and whoever waits waits for a ttl.
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     async with aio.connect(ttl=5, label="scheduler") as client:
         election = client.election("scheduler", on_loss="cancel")
         while True:
@@ -44,5 +49,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt):  # the lease is resigned on the way out
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):  # the lease is resigned on the way out
         asyncio.run(main())

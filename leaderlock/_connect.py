@@ -192,7 +192,10 @@ def _url(url: object) -> str:
             "because a private file in each container would elect one leader per container)"
         )
     if not isinstance(url, str):
-        raise TypeError(f"a store is given by a URL or a Backend, not {type(url).__name__}")
+        raise TypeError(
+            f"a store is given by a URL or a Backend, not {type(url).__name__}; a client of a store is lent through "
+            "its driver, as by leaderlock_redis.from_client(client)"
+        )
     if url != url.strip() or not url.isprintable():
         # Without the URL, which may have a password. A store of another name would be another leader.
         raise ValueError(

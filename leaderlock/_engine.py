@@ -44,7 +44,7 @@ from leaderlock._steps import Steps
 from leaderlock._terms import Terms
 from leaderlock._thread import apart, hand_over
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend
+from leaderlock.backend import Backend, Stamp
 from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Engine"]
@@ -184,9 +184,13 @@ class Engine:
             with suppress(LeaderLockError):  # as above
                 self._steps.take(RenewNow(suspect=True), None)
 
-    def floor_seen(self) -> tuple[int, Instant, Instant] | None:
-        """The store's highest floor so far, and when the read that brought it left and was answered."""
+    def floor_seen(self) -> tuple[int, Instant] | None:
+        """The store's highest floor so far, and when the read that brought it was answered."""
         return self._machine.floor_seen
+
+    def stamp_given(self) -> tuple[Stamp, Instant, Instant] | None:
+        """The stamp of this client's newest write, and when that was composed and answered."""
+        return self._machine.stamp_given
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""

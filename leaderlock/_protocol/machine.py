@@ -46,7 +46,7 @@ from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock._protocol.taking import Taking
-from leaderlock.backend import Answer, Conflict, Seen
+from leaderlock.backend import Answer, Conflict, Seen, Stamp, Swapped
 from leaderlock.errors import OutcomeUnknown
 
 __all__ = ["Machine"]
@@ -236,6 +236,8 @@ class Machine:
             denial = OutcomeUnknown(f"a write of {put.write.key!r} was refused for the very stamp that it expects")
             self._unanswered(put, Failure.UNKNOWN, denial, now)
             return
+        if isinstance(answer, Swapped):
+            self._memory.wrote(answer.stamp, put.sent, now)
         same = put.epoch == self._memory.epoch and put.memory == self._memory.id
         match put.kind:
             case Kind.OPEN | Kind.RENEW:
@@ -305,9 +307,14 @@ class Machine:
         return self._memory.id, self._memory.epoch
 
     @property
-    def floor_seen(self) -> tuple[int, Instant, Instant] | None:
-        """The store's highest floor, and when the read that brought it left and was answered: for looking at clocks."""
+    def floor_seen(self) -> tuple[int, Instant] | None:
+        """The store's highest floor, and when the read that brought it was answered: for looking at clocks."""
         return self._memory.floor_seen
+
+    @property
+    def stamp_given(self) -> tuple[Stamp, Instant, Instant] | None:
+        """The stamp of this client's newest write, and when that was composed and answered: for looking at clocks."""
+        return self._memory.stamp_given
 
     @property
     def is_suspect(self) -> bool:

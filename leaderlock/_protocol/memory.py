@@ -10,7 +10,7 @@ from leaderlock._protocol.events import Arm, Ask, Kind, Put, Unwatch, Watch
 from leaderlock._protocol.reading import read_settled
 from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord
 from leaderlock._protocol.setting import Setting
-from leaderlock.backend import ABSENT, Answer, Conflict, Seen, View, Write
+from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, View, Write
 from leaderlock.errors import BackendRefused
 
 __all__ = ["SETTLE", "Admission", "Memory"]
@@ -42,7 +42,10 @@ class Memory:
         self.id: str = ""
         self.epoch = 0
         self.floor = 0
-        self.floor_seen: tuple[int, Instant, Instant] | None = None
+        self.floor_seen: tuple[int, Instant] | None = None
+        """The highest floor, and when the read that brought it was answered."""
+        self.stamp_given: tuple[Stamp, Instant, Instant] | None = None
+        """What the newest answer to a write said, when that write was composed, and when it was answered."""
         self.settled = False
         self.refusal: BackendRefused | None = None
         """Set while the namespace was settled under other terms than this client's."""
@@ -56,7 +59,7 @@ class Memory:
     def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
         """Take note of the memory and the floor that an answer came with."""
         if view.floor > self.floor:
-            self.floor_seen = view.floor, sent, now
+            self.floor_seen = view.floor, now
         if view.memory == self.id:
             self.floor = max(self.floor, view.floor)
             return Admission.SAME
@@ -69,6 +72,11 @@ class Memory:
         self.epoch += 1
         self.settled, self._seen, self._flight, self.refusal = False, None, False, None
         return Admission.CHANGED
+
+    def wrote(self, stamp: Stamp, sent: Instant, now: Instant) -> None:
+        """Take note of the stamp that a write of this client's was given."""
+        if stamp != ABSENT:
+            self.stamp_given = stamp, sent, now
 
     def look(self, seen: Seen) -> None:
         """What the register ``settled`` shows, on this memory."""

@@ -9,14 +9,24 @@ from leaderlock._protocol.clocks import Instant
 __all__ = ["ahead_of_store"]
 
 TELL_THE_TIME: Final = {"redis", "valkey"}
-"""The stores whose floor is their clock, in microseconds. The others' counts from the namespace's birth."""
+"""The stores whose stamps, and so the floor, are their clock at a write, in microseconds. The others' count writes."""
 
 
-def ahead_of_store(store: str, floor_seen: tuple[int, Instant, Instant] | None) -> float:
+def ahead_of_store(
+    store: str, floor_seen: tuple[int, Instant] | None, stamp_given: tuple[object, Instant, Instant] | None
+) -> float:
     """By how many seconds this host's clock is surely ahead of the store's (below zero: behind); 0.0: by none."""
-    if store not in TELL_THE_TIME or floor_seen is None:
+    if store not in TELL_THE_TIME:
         return 0.0
-    floor, sent, received = floor_seen
-    told = floor / 1e6
-    # It was read somewhere between: only what lies outside is an error.
-    return max(0.0, sent.wall - told) + min(0.0, received.wall - told)
+    ahead = behind = 0.0
+    if stamp_given is not None:
+        stamp, sent, received = stamp_given
+        if isinstance(stamp, int):
+            # The write was applied somewhere between: only what lies outside is an error.
+            ahead = max(0.0, sent.wall - stamp / 1e6)
+            behind = min(0.0, received.wall - stamp / 1e6)
+    if floor_seen is not None:
+        # The moment of the last write before the read, which may be long ago: it says nothing of a host that is ahead.
+        floor, received = floor_seen
+        behind = min(behind, received.wall - floor / 1e6)
+    return ahead or behind

@@ -78,6 +78,23 @@ def test_what_the_demo_cannot_do_is_wrong_usage(cli, words):
     assert cli("demo", *words).returncode == 64
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
+def test_the_example_scheduler_gives_the_name_back(cli, tmp_path, end):
+    command = [sys.executable, "-u", str(EXAMPLES / "scheduler.py"), str(tmp_path / "journal.txt")]
+    environment = {**os.environ, "LEADERLOCK_URL": cli.url}
+    program = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    polled = [line for line in (program.stdout.readline() for _ in range(2)) if "polls" in line]
+
+    program.send_signal(end)
+    program.communicate(timeout=30)
+
+    with connect(cli.url) as client:
+        left = client.election("scheduler").leader()
+    assert len(polled) == 1
+    assert left is None, "the name was not given back"
+    assert program.returncode == 0
+
+
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
 def test_the_example_worker_counts_on_where_another_stopped(cli, tmp_path, end):
     command = [sys.executable, "-u", str(EXAMPLES / "worker.py"), str(tmp_path / "counter.txt")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 
 import pytest
@@ -13,6 +14,12 @@ import sys, threading
 from leaderlock import connect, only_on_leader
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 """
+
+no_threads_at_exit = pytest.mark.xfail(
+    (3, 12) <= sys.version_info < (3, 12, 3),
+    reason="these Pythons start no thread once the main thread has ended (python/cpython#113964)",
+    strict=True,
+)
 
 
 @pytest.fixture
@@ -109,6 +116,7 @@ def test_exit_frees_what_a_guarded_function_leads(run_program, url, is_free):
     assert is_free()
 
 
+@no_threads_at_exit
 def test_exit_with_a_silent_store_is_bounded(run_program):
     """Half a ttl for the store, and no thread that must be waited for."""
     program = f"""{HEAD}
@@ -125,6 +133,7 @@ backend.inject(Fault.HANG, op="any", times=None)
     assert time.monotonic() - started < 2 * 2 + 3
 
 
+@no_threads_at_exit
 def test_exit_with_a_callback_that_never_returns_is_bounded(run_program):
     program = f"""{HEAD}
 client = connect(MemoryBackend(), ttl=4)

@@ -155,3 +155,15 @@ def test_a_clock_that_is_wrong_by_the_stores_own_is_warned_of(url, caplog):
         assert "tolerance" in text
     else:
         assert told == []
+
+
+def test_a_store_to_which_nobody_wrote_for_a_while_is_not_taken_for_a_clock_that_is_slow(url, caplog):
+    """What a read brings of Redis' clock is the moment of the last write, by whomever."""
+    with connect(url) as client:
+        client.tick(60.0, name=next(_names)).run(lambda: None)
+    time.sleep(1.0)  # longer than the tolerance below
+
+    with connect(url) as client:
+        assert client.tick(0.5, name=next(_names)).run(lambda: None)
+
+    assert [record.message for record in caplog.records if "the store's" in record.message] == []

@@ -38,6 +38,7 @@ def installed(monkeypatch):
         ("redis://host", BackendNotInstalled, r"cannot be imported .*pip install 'leaderlock\[redis\]'"),
         (7, TypeError, "a URL or a Backend, not int"),
         (b"sqlite:", TypeError, "a URL or a Backend, not bytes"),
+        (object(), TypeError, r"not object; a client of a store is lent .*leaderlock_redis\.from_client\(client\)"),
     ],
 )
 def test_a_store_that_cannot_be_is_refused_with_the_ones_that_can(url, error, text):

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 
-from leaderlock import Client, LeaderLockError, Skipped, SkipReason, Ticking, connect
+from leaderlock import Client, LeaderLockError, Schedule, Skipped, SkipReason, Ticking, connect
 
 __all__ = ["Command"]
 
@@ -39,15 +40,24 @@ class Command(BaseCommand):  # type: ignore[misc]  # it has no types
         """As Django asks for it."""
         try:
             with _opened(options["command"]) as client:
+                now = client.now()
                 outcome = _ticking(client, options).run(call_command, options["command"], *options["arguments"])
         except LeaderLockError as error:  # a line for whoever reads cron's mail; `--traceback` shows the rest
             raise CommandError(str(error)) from error
         if not isinstance(outcome, Skipped):
             return
         if outcome.reason is SkipReason.NOT_DUE:
-            raise CommandError(f"no tick of {options['schedule']!r} is near: is it fired in another time zone?")
+            raise CommandError(_not_due(Schedule(options["schedule"], zone=settings.TIME_ZONE), now))
         if options["verbosity"] > 1:
             self.stdout.write(str(outcome))
+
+
+def _not_due(schedule: Schedule, now: datetime) -> str:
+    return (
+        f"no tick of {schedule} is near enough to now ({now.isoformat(timespec='seconds')}); the nearest is "
+        f"{schedule.nearest(now).isoformat()}. Is it fired in another time zone than TIME_ZONE? If it fires late on "
+        "purpose, --tolerance or --misfire run"
+    )
 
 
 def _opened(label: str) -> Client:
