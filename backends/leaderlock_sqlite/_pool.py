@@ -154,6 +154,11 @@ class Lent:
             self._connection = self._pool.take(self._deadline)
         except sqlite3.Error as error:
             raise error_before_commit(error, self._pool.path) from error
+        except OSError as error:
+            # The file was there a moment ago. What stays so, is refused with words when it is opened the next time.
+            raise BackendUnavailable(
+                f"{self._pool.path}: the file could not be looked at while it was opened ({error.strerror})"
+            ) from error
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
