@@ -105,7 +105,7 @@ def is_held(path: str) -> bool:
 
 def mark(path: str) -> None:
     """Make a file that serves as a lock longer than nothing, for good."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         os.write(descriptor, b"stamped\n")
         sync(descriptor)
