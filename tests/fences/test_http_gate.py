@@ -367,6 +367,19 @@ def test_a_watermark_that_may_not_be_on_the_disk_is_synced_before_its_token_is_a
         gate.stamp(3)
 
 
+def test_a_door_that_cannot_be_removed_is_shut_to_nobody_while_the_error_is_kept(gate, impatient, monkeypatch):
+    def fails(path: str) -> None:
+        raise OSError(5, "Input/output error", path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "unlink", fails)
+        with pytest.raises(OSError, match="Input/output") as kept:
+            gate.stamp(1)
+
+    impatient.stamp(2)  # FenceBusy, if what the error's traceback holds were still locked
+    assert kept.value.errno == 5
+
+
 def test_a_full_disk_admits_nothing_and_shuts_nobody_out(gate, path, monkeypatch):
     gate.stamp(1)
 
