@@ -42,7 +42,7 @@ from leaderlock.backend import (
     check_count,
     check_writes,
 )
-from leaderlock.errors import BackendRefused, MemoryGone
+from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
 from leaderlock_sqlite._errors import error_at_commit, says_wait
@@ -145,7 +145,10 @@ class SqliteBackend(Backend):
             save_mark(raw, mark)
             self._commit(connection)
             # After the commit, not before: a file that is in its place now was so when the commit was made.
-            if not connection.is_on_its_path():
+            is_there = connection.is_on_its_path()
+            if is_there is None:
+                raise OutcomeUnknown(f"{self._path}: whether the file that was written is still there cannot be told")
+            if not is_there:
                 with self._lock:
                     # An id once left never comes back, also if the very file does.
                     self._left.add(memory)

@@ -9,7 +9,7 @@ from typing import Final
 
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
 
-__all__ = ["error_at_commit", "error_before_commit", "says_wait"]
+__all__ = ["error_at_commit", "error_before_commit", "says_unsynced", "says_wait"]
 
 _REFUSALS: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_CORRUPT: "the file is damaged; stop its users, move it and its -wal and -shm away, and start again",
@@ -31,6 +31,11 @@ _WAITING: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3
 def says_wait(error: sqlite3.Error) -> bool:
     """Whether somebody else held a lock, and it may help to ask again."""
     return _primary(error) in _WAITING
+
+
+def says_unsynced(error: BaseException | None) -> bool:
+    """Whether all was written, and the disk then said that it did not keep it."""
+    return getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSYNC
 
 
 def error_before_commit(error: sqlite3.Error, path: Path) -> BackendError:

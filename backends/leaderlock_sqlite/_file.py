@@ -39,13 +39,15 @@ class Connection:
         self.node = node
         self.file = file
 
-    def is_on_its_path(self) -> bool:
-        """Whether the path still leads to the file that this connection has open."""
+    def is_on_its_path(self) -> bool | None:
+        """Whether the path still leads to the file that this connection has open; ``None`` where it cannot be told."""
         # Numbers of device and inode suffice here: while we hold the file open, its inode is not given away.
         try:
             found = os.stat(self.path)
-        except OSError:
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return None  # a directory that was shut, or a disk that fails: the file may well be there
         return (found.st_dev, found.st_ino) == self.node
 
 

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from leaderlock.errors import BackendUnavailable, UsageError
-from leaderlock_sqlite._errors import error_before_commit
+from leaderlock.errors import BackendUnavailable, OutcomeUnknown, UsageError
+from leaderlock_sqlite._errors import error_before_commit, says_unsynced
 from leaderlock_sqlite._file import Connection, open_connection
 
 __all__ = ["Pool"]
@@ -53,7 +53,8 @@ class Pool:
             raise UsageError(f"{self.path}: {self._gone}")
 
     def use(self, deadline: float) -> Lent:
-        """A connection for the length of a ``with``. Any exception that leaves it ends the connection, too."""
+        """A connection for the length of a ``with``. An exception that leaves it ends the connection, too, but for one:
+        that a commit was not synced."""
         return Lent(self, deadline)
 
     def close(self) -> bool:
@@ -154,12 +155,22 @@ class Lent:
             self._connection = self._pool.take(self._deadline)
         except sqlite3.Error as error:
             raise error_before_commit(error, self._pool.path) from error
+        except OSError as error:
+            # The file was there a moment ago. What stays so, is refused with words when it is opened the next time.
+            raise BackendUnavailable(
+                f"{self._pool.path}: the file could not be looked at while it was opened ({error.strerror})"
+            ) from error
         return self._connection
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if self._connection is not None:
-            # Also on an interrupt between sending and reading: what was under way must never be met again.
-            self._pool.give_back(self._connection, keep=error is None)
+            # Ended also on an interrupt between sending and reading: what was under way must never be met again. Kept,
+            # though, after a commit that was not synced and that SQLite rolled back: were this the last connection, the
+            # next one would read the log anew, and show as committed what the disk has just said that it did not keep.
+            was_unsynced = isinstance(error, OutcomeUnknown) and says_unsynced(error.__cause__)
+            self._pool.give_back(
+                self._connection, keep=error is None or (was_unsynced and not self._connection.raw.in_transaction)
+            )
         if isinstance(error, sqlite3.Error):
             raise error_before_commit(error, self._pool.path) from error
 

@@ -7,7 +7,7 @@ import fcntl
 import os
 import stat
 
-__all__ = ["checked_path", "content_of", "refuse_what_is_no_file", "replace", "sync"]
+__all__ = ["checked_path", "content_of", "is_there", "refuse_what_is_no_file", "replace", "sync", "sync_folder_of"]
 
 
 def checked_path(path: str | os.PathLike[str], *, what: str) -> str:
@@ -43,10 +43,20 @@ def content_of(path: str) -> bytes | None:
         return None
 
 
+def is_there(path: str) -> bool:
+    """Whether there is such a file, or a link of that name; raises where that cannot be told."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def replace(path: str, data: bytes, *, by: str) -> None:
     """Put ``data`` in the place of ``path``.
 
     ``by`` names a file next to it, where the data lies before. The caller holds a lock, so nobody else writes that one.
+    If this fails, or is killed, the data may be in its place all the same, and not yet for good.
     """
     with contextlib.suppress(FileNotFoundError):
         os.unlink(by)  # left by a crash
@@ -63,6 +73,11 @@ def replace(path: str, data: bytes, *, by: str) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(by)  # a full disk should not be kept full by what did not fit
         raise
+    sync_folder_of(path)
+
+
+def sync_folder_of(path: str) -> None:
+    """Wait until what the file's name leads to is on the disk: until then, a power cut may take a replacement back."""
     folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         sync(folder)

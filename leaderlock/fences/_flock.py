@@ -84,10 +84,12 @@ def release(lock: Lock) -> None:
 
 def remove(path: str, *, held: Lock) -> None:
     """Delete the file that is locked, and end the lock. Who waited for it finds out by :func:`locking`'s last look."""
-    with contextlib.suppress(FileNotFoundError):
-        if _is_current(held, path):
-            os.unlink(path)
-    release(held)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if _is_current(held, path):
+                os.unlink(path)
+    finally:
+        release(held)  # an error that is kept keeps its traceback, and with that the lock
 
 
 def is_held(path: str) -> bool:
@@ -105,7 +107,7 @@ def is_held(path: str) -> bool:
 
 def mark(path: str) -> None:
     """Make a file that serves as a lock longer than nothing, for good."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
     try:
         os.write(descriptor, b"stamped\n")
         sync(descriptor)

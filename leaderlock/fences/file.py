@@ -2,7 +2,8 @@
 
 Next to ``name`` lie ``.name.fence``, the watermark, and ``.name.fence-lock``, which every writer locks and nobody ever
 deletes. Under the lock the watermark is made durable *before* the data: a crash between any two steps leaves, at
-worst, a watermark without its write, and never a write that a stale leader could replace.
+worst, a watermark without its write, and never a write that a stale leader could replace. Who finds the watermark
+raised, and does not know it to be durable, makes it so first: whoever raised it may not have come so far.
 
 Not promised: anything against programs that write the file without its fence; network file systems (``flock`` and
 ``rename`` may mean less there than they do here); hard links, which part from the file at its first write.
@@ -16,7 +17,7 @@ import time
 from collections.abc import Callable, Generator
 from typing import Final
 
-from leaderlock.fences._files import checked_path, content_of, refuse_what_is_no_file, replace
+from leaderlock.fences._files import checked_path, content_of, is_there, refuse_what_is_no_file, replace, sync_folder_of
 from leaderlock.fences._flock import LOCK_EX, checked_timeout, locking, release
 from leaderlock.fences._token import WatermarkLost, admit, check_token
 from leaderlock.fences._waiting import taken
@@ -48,6 +49,7 @@ class FencedFile:
         self._watermark = os.path.join(folder, f".{name}.fence")
         self._lock = os.path.join(folder, f".{name}.fence-lock")
         self._new = os.path.join(folder, f".{name}.fence-new")
+        self._on_disk = 0  # the last watermark of which this object knows that a power cut leaves it
 
     def __repr__(self) -> str:
         return f"FencedFile({self.path!r})"
@@ -56,7 +58,7 @@ class FencedFile:
     def highest(self) -> int:
         """The highest token admitted; 0 for a file that does not exist and was never fenced."""
         # In this order: the watermark comes before the data, so data that was there has its watermark by now.
-        has_data = os.path.lexists(self.path)
+        has_data = is_there(self.path)
         content = content_of(self._watermark)
         if content is not None:
             return self._parsed(content)
@@ -110,9 +112,14 @@ class FencedFile:
         highest = self.highest
         if admit(token, highest=highest, resource=self.path) > highest:
             self._store(token)
+        elif token != self._on_disk:
+            # Whoever raised it may have been killed, or have met an error, between showing it and making it durable.
+            sync_folder_of(self._watermark)
+            self._on_disk = token
 
     def _store(self, token: int) -> None:
         self._replace(self._watermark, formatted(token))
+        self._on_disk = token
 
     def _parsed(self, content: bytes) -> int:
         token = parsed(content)

@@ -9,8 +9,9 @@ Why nothing stale works beside something newer:
 1. The watermark is looked at and raised by who holds the lock alone. So while anybody is at work, it stays as it is.
 2. Newcomers take the lock shared *before* they look, and come in only if the watermark is their own token. So all who
    are at work have one token, and it is the watermark.
-3. The watermark is on the disk before the lock is let go, and a lock ends with its process. So neither ``kill -9`` nor
-   a power cut opens the gate to an older token.
+3. The watermark is on the disk before anybody works under it: who finds it raised, and does not know it to be there,
+   syncs it first, as whoever raised it may have been killed, or have met an error, in between. And a lock ends with its
+   process. So neither ``kill -9`` nor a power cut opens the gate to an older token.
 
 Not promised: anything about work that goes on after its block or its process has ended (in a child, a thread, a
 database's queue); anything among several hosts, as each has a watermark of its own; network file systems.
@@ -24,7 +25,7 @@ import time
 from collections.abc import Callable, Generator
 from functools import partial
 
-from leaderlock.fences._files import checked_path, content_of, replace
+from leaderlock.fences._files import checked_path, content_of, replace, sync_folder_of
 from leaderlock.fences._flock import (
     LOCK_EX,
     LOCK_SH,
@@ -64,6 +65,7 @@ class Gate:
         self._lock = os.path.join(folder, f".{name}.fence-lock")
         self._door = os.path.join(folder, f".{name}.fence-door")
         self._new = os.path.join(folder, f".{name}.fence-new")
+        self._on_disk = 0  # the last watermark of which this object knows that a power cut leaves it
 
     def __repr__(self) -> str:
         return f"Gate({self.path!r})"
@@ -123,6 +125,8 @@ class Gate:
             with contextlib.ExitStack() as otherwise:
                 otherwise.callback(release, share)
                 if token == self._highest_for(token):  # rule 2: what it saw before may be over, this is not
+                    if token != self._on_disk:
+                        yield partial(self._settle, token)  # rule 3
                     otherwise.pop_all()
                     return share
 
@@ -131,6 +135,8 @@ class Gate:
         try:
             # Often it was raised while this one waited, by another of the same leader, who may be at work for long.
             if token == self._highest_for(token, adopting=adopting):
+                if token != self._on_disk:
+                    yield partial(self._settle, token)
                 return
             alone = yield from locking(self._lock, LOCK_EX, until=until, busy=self._busy())
             try:
@@ -154,6 +160,17 @@ class Gate:
 
     def _store(self, token: int) -> None:
         replace(self.path, formatted(token), by=self._new)
+        self._mark()
+        self._on_disk = token
+
+    def _settle(self, token: int) -> None:
+        """Make good what whoever raised the watermark may have left undone, killed or by an error: it is shown first
+        and then made durable, and marked last."""
+        sync_folder_of(self.path)
+        self._mark()
+        self._on_disk = token
+
+    def _mark(self) -> None:
         if not self._has_mark():
             mark(self._lock)
 

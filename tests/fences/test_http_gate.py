@@ -12,6 +12,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -334,6 +335,49 @@ def test_the_watermark_is_on_the_disk_before_the_work_begins(gate, path, monkeyp
 
     stored = ["sync file", "show watermark", "sync folder"]
     assert steps == [*stored, "sync file", "work", *stored, "work"]  # the first time it is marked that there was one
+
+
+@pytest.mark.parametrize("call", [Gate.stamp, Gate.adopt])
+def test_a_watermark_that_may_not_be_on_the_disk_is_synced_before_its_token_is_admitted_again(
+    gate, path, monkeypatch, call
+):
+    # Whoever raised it failed to sync the folder, and to mark that there was one; or died before.
+    fsync, synced = os.fsync, []
+
+    def sync(descriptor: int, *, is_bad: bool = False) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        if is_folder and is_bad:
+            raise OSError(5, "Input/output error")
+        synced.append("folder" if is_folder else "file")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", partial(sync, is_bad=True))
+    with pytest.raises(OSError, match="Input/output"):
+        call(gate, 3)
+    assert gate.highest == 3
+    monkeypatch.setattr(os, "fsync", sync)
+    synced.clear()
+
+    call(gate, 3)
+    gate.stamp(3)  # what is known to be on the disk is not synced each time
+
+    assert synced == ["folder", "file"]
+    path.unlink()
+    with pytest.raises(WatermarkLost):
+        gate.stamp(3)
+
+
+def test_a_door_that_cannot_be_removed_is_shut_to_nobody_while_the_error_is_kept(gate, impatient, monkeypatch):
+    def fails(path: str) -> None:
+        raise OSError(5, "Input/output error", path)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "unlink", fails)
+        with pytest.raises(OSError, match="Input/output") as kept:
+            gate.stamp(1)
+
+    impatient.stamp(2)  # FenceBusy, if what the error's traceback holds were still locked
+    assert kept.value.errno == 5
 
 
 def test_a_full_disk_admits_nothing_and_shuts_nobody_out(gate, path, monkeypatch):

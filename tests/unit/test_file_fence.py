@@ -28,6 +28,40 @@ def watermark(path: Path) -> Path:
     return path.with_name(f".{path.name}.fence")
 
 
+def steps_of(monkeypatch) -> list[str]:
+    """What is synced and shown from now on, in its order."""
+    steps: list[str] = []
+    fsync, replace = os.fsync, os.replace
+
+    def synced(descriptor: int) -> None:
+        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        steps.append("sync folder" if is_folder else "sync file")
+        fsync(descriptor)
+
+    def replaced(source: str, target: str) -> None:
+        steps.append(f"show {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    return steps
+
+
+def failing_for_folders(call):
+    """``os.open`` or ``os.fsync``, on a disk that fails for folders."""
+
+    def on_a_bad_disk(what, *arguments):
+        if stat.S_ISDIR(os.stat(what).st_mode if os.path.exists(what) else 0):
+            failing()
+        return call(what, *arguments)
+
+    return on_a_bad_disk
+
+
+def failing() -> None:
+    raise OSError(5, "Input/output error")
+
+
 def test_a_file_that_was_never_written_is_empty_and_admits_the_first_token(file):
     assert (file.read(), file.highest) == (None, 0)
 
@@ -248,20 +282,8 @@ def test_a_write_that_does_not_fit_leaves_nothing_behind(file, path, monkeypatch
 
 def test_the_watermark_is_on_the_disk_before_the_data_is_there(file, path, monkeypatch):
     # A power cut keeps what was synced and any part of the rest; so this order is the whole proof.
-    steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    steps = steps_of(monkeypatch)
 
-    def synced(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        steps.append("sync folder" if is_folder else "sync file")
-        fsync(descriptor)
-
-    def replaced(source: str, target: str) -> None:
-        steps.append(f"show {Path(target).name}")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
     file.write(b"data", token=3)
 
     assert steps == [
@@ -272,6 +294,37 @@ def test_the_watermark_is_on_the_disk_before_the_data_is_there(file, path, monke
         "show state.json",
         "sync folder",
     ]
+
+
+@pytest.mark.parametrize("fails", ["open", "fsync"])
+@pytest.mark.parametrize("again", ["the same", "another"])
+def test_a_watermark_that_may_not_be_on_the_disk_is_synced_before_its_token_is_admitted_again(
+    file, path, monkeypatch, fails, again
+):
+    # Its rename was made and can be seen, but a power cut may take it back until the folder is synced.
+    with monkeypatch.context() as disk:
+        disk.setattr(os, fails, failing_for_folders(getattr(os, fails)))
+        with pytest.raises(OSError, match="Input/output"):
+            file.stamp(3)
+    steps = steps_of(monkeypatch)
+    file = file if again == "the same" else FencedFile(path)
+
+    file.stamp(3)
+    file.write(b"data", token=3)
+
+    assert steps == ["sync folder", "sync file", "show state.json", "sync folder"]
+
+
+def test_a_file_that_cannot_be_looked_at_is_not_taken_for_one_that_never_was(file, path, monkeypatch):
+    file.write(b"data", token=12)
+    watermark(path).unlink()
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "lstat", lambda path: failing())
+        with pytest.raises(OSError, match="Input/output"):
+            file.write(b"stale", token=1)
+
+    assert file.read() == b"data"
 
 
 def test_the_ready_test_passes_on_this_fence(file):

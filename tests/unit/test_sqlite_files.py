@@ -88,6 +88,32 @@ def test_a_turn_that_an_interruption_left_taken_keeps_no_later_writer_waiting(ba
     assert all(isinstance(answer, Swapped) for [answer] in answers)
 
 
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(2, "No such file"), PermissionError(13, "Permission denied"), OSError(5, "I/O error")]
+)
+def test_a_file_that_cannot_be_looked_at_while_it_is_opened_is_unavailable_for_a_moment(
+    backend, path, monkeypatch, error
+):
+    really_connect = sqlite3.connect
+
+    def connect_and_look_away(*arguments, **options):
+        connection = really_connect(*arguments, **options)
+        looking_away.setattr(os, "stat", lambda path: raising(error))
+        return connection
+
+    with monkeypatch.context() as looking_away:
+        looking_away.setattr(sqlite3, "connect", connect_and_look_away)
+        with pytest.raises(BackendUnavailable, match=error.strerror) as unavailable:
+            backend.read([], timeout=TIMEOUT)
+
+    assert type(unavailable.value) is BackendUnavailable  # nothing was sent, so nothing is in doubt
+    backend.read([], timeout=TIMEOUT)
+
+
+def raising(error):
+    raise error
+
+
 def test_a_directory_is_not_a_database(tmp_path):
     with pytest.raises(BackendRefused, match="this is a directory; name a file in it"):
         open_backend(f"sqlite:///{tmp_path}", namespace="n")

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 from leaderlock.backend import ABSENT, Seen, Write
-from leaderlock.errors import MemoryGone
+from leaderlock.errors import MemoryGone, OutcomeUnknown
 from leaderlock_sqlite import open_backend
 from leaderlock_sqlite._identity import file_id, is_same_file
 
@@ -220,6 +220,27 @@ def test_a_memory_that_was_called_gone_stays_gone_when_the_very_file_is_back(ope
     with pytest.raises(MemoryGone):
         backend.swap([Write("name/b", ABSENT, b"x")], memory, timeout=TIMEOUT)
     assert look(backend).memory != memory
+
+
+def test_a_path_that_cannot_be_looked_at_after_a_write_leaves_a_doubt_and_the_memory_stands(open_one, monkeypatch):
+    backend = open_one()
+    memory = look(backend).memory
+    commit = type(backend)._commit
+
+    def shut_the_directory(backend, connection):
+        commit(backend, connection)
+        during.setattr(os, "stat", may_not)
+
+    def may_not(path):
+        raise PermissionError(13, "Permission denied", path)
+
+    with monkeypatch.context() as during:
+        during.setattr(type(backend), "_commit", shut_the_directory)
+        with pytest.raises(OutcomeUnknown, match="cannot be told"):
+            backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+
+    after = look(backend)
+    assert (after.memory, after.seen["name/a"].value) == (memory, b"x")
 
 
 def test_a_file_replaced_while_it_is_opened_is_not_taken_for_the_new_one(open_one, path, monkeypatch):
