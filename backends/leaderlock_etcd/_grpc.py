@@ -34,8 +34,10 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
+    # The time that connecting may take, under a name that does not say so. It needs two round trips, with TLS up to four
+    # (or, where the first packet is lost, a second more), and a server that is away should still leave time for the next.
+    ("grpc.min_reconnect_backoff_ms", 2_000),
     # A channel that waits is only the watch's: a call that fails leaves its channel.
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )

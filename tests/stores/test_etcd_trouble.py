@@ -113,6 +113,11 @@ def test_a_first_call_is_answered_though_the_first_members_named_are_dead(opened
     assert isinstance(answer, Swapped)
 
 
+def test_a_server_that_is_far_away_can_be_connected_to(opened, server):
+    with TcpProxy("127.0.0.1", server.port) as proxy, proxy.slow(0.7):
+        assert opened(f"etcd://127.0.0.1:{proxy.port}").read([], timeout=TIMEOUT).memory
+
+
 def test_where_all_members_are_dead_each_is_asked_once(opened, monkeypatch):
     dialled = []
     monkeypatch.setattr(_lines, "dial", lambda target, tls: dialled.append(target) or _grpc.dial(target, tls))
