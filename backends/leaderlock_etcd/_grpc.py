@@ -34,8 +34,8 @@ _OPTIONS: Final = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
-    # The time that connecting may take, under a name that does not say so. It needs two round trips, with TLS up to four
-    # (or, where the first packet is lost, a second more), and a server that is away should still leave time for the next.
+    # For how long to try to connect, though its name does not say so. That takes two round trips, with TLS up to four,
+    # and where the first packet is lost a second more; and of a call, some time is to be left for the next server.
     ("grpc.min_reconnect_backoff_ms", 2_000),
     # A channel that waits is only the watch's: a call that fails leaves its channel.
     ("grpc.initial_reconnect_backoff_ms", 100),

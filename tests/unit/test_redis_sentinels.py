@@ -17,8 +17,6 @@ SOON, LONG = 5.0, 30.0
 class Watched:
     """Three Sentinels, each with its epoch and its master, or silent; and the clock."""
 
-    PAUSE = 1.1
-
     def __init__(self):
         pool = redis.ConnectionPool()
         self.sentinels = [Settings(pool, (f"s{number}", 26379)) for number in range(3)]
@@ -37,11 +35,6 @@ class Watched:
             raise BackendUnavailable(f"{sentinel.place}: silent")
         self.now += self.slowness
         return answer
-
-    def later(self):
-        """After which Sentinel is asked again."""
-        self.now += self.PAUSE
-        return True
 
     def address(self):
         return self.master.settings(self.now + 5.0).address
@@ -99,10 +92,14 @@ def test_sentinels_far_away_are_waited_for_where_there_is_no_other(watched):
 
 
 def moves(watched, settings):
-    """Whether one of the next calls finds out that the master is another, and what they were held up for."""
-    began, calls = watched.now, 5
-    found = any([watched.master.has_moved(settings, watched.now + SOON) for _ in range(calls) if watched.later()])
-    return found, watched.now - began - calls * watched.PAUSE
+    """Whether one of the next calls finds out that the master is another, and for how long all were held up."""
+    found, held_up = False, 0.0
+    for _ in range(5):
+        watched.now += 1.1  # after which a Sentinel is asked again
+        began = watched.now
+        found |= watched.master.has_moved(settings, began + SOON)
+        held_up += watched.now - began
+    return found, held_up
 
 
 def test_a_failover_is_heard_of_on_a_connection_that_stands_though_all_sentinels_are_far_away(watched):
