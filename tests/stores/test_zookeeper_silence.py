@@ -1,6 +1,11 @@
-"""A server that falls silent while it is asked without a pause: kazoo takes each request for a ping, and sends none."""
+"""Servers that are away, or fall silent while they are asked without a pause.
+
+kazoo takes each request for a ping, and sends none.
+"""
 
 import itertools
+import random
+import socket
 import time
 from contextlib import ExitStack, closing, contextmanager
 
@@ -94,3 +99,24 @@ def test_a_server_that_answers_late_but_answers_is_not_left(ways, hosts, namespa
         backend.read((), timeout=PATIENCE)
 
         assert other.carried(Towards.SERVER) == before
+
+
+@contextmanager
+def away():
+    """A port that answers no attempt to connect, as where a host is without power: its queue is full."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+def test_a_first_call_is_answered_though_the_first_server_that_is_tried_is_away(zookeeper, namespace, monkeypatch):
+    monkeypatch.setattr(random, "shuffle", lambda servers: None)  # kazoo takes them in any order
+    ttl = 15.0
+
+    with away() as port, owned(f"127.0.0.1:{port},127.0.0.1:{zookeeper.port}", namespace) as backend:
+        assert backend.read((), timeout=ttl / 4).memory
