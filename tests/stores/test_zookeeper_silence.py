@@ -5,7 +5,6 @@ kazoo takes each request for a ping, and sends none.
 
 import itertools
 import random
-import socket
 import time
 from contextlib import ExitStack, closing, contextmanager
 
@@ -15,6 +14,7 @@ from kazoo.client import KazooClient
 from leaderlock import BackendUnavailable
 from leaderlock.testing import TcpProxy, Towards
 from leaderlock_zookeeper import from_client, open_backend
+from tests.servers.loopback import host_away
 from tests.servers.zookeeper import PATIENCE
 
 SESSION = 4.0
@@ -101,22 +101,9 @@ def test_a_server_that_answers_late_but_answers_is_not_left(ways, hosts, namespa
         assert other.carried(Towards.SERVER) == before
 
 
-@contextmanager
-def away():
-    """A port that answers no attempt to connect, as where a host is without power: its queue is full."""
-    with socket.socket() as listener, ExitStack() as stack:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        for _ in range(3):
-            waiting = stack.enter_context(socket.socket())
-            waiting.setblocking(False)
-            waiting.connect_ex(listener.getsockname())
-        yield listener.getsockname()[1]
-
-
 def test_a_first_call_is_answered_though_the_first_server_that_is_tried_is_away(zookeeper, namespace, monkeypatch):
     monkeypatch.setattr(random, "shuffle", lambda servers: None)  # kazoo takes them in any order
     ttl = 15.0
 
-    with away() as port, owned(f"127.0.0.1:{port},127.0.0.1:{zookeeper.port}", namespace) as backend:
+    with host_away() as port, owned(f"127.0.0.1:{port},127.0.0.1:{zookeeper.port}", namespace) as backend:
         assert backend.read((), timeout=ttl / 4).memory
