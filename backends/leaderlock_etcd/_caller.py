@@ -26,6 +26,7 @@ __all__ = ["Caller", "Login"]
 
 T = TypeVar("T")
 
+_LONGEST_CONNECTING: Final = 4.0
 _NO_LOGIN_NEEDED: Final = "authentication is not enabled"
 
 
@@ -100,7 +101,7 @@ class Caller:
             raise BackendUnavailable(f"{self._shown}: no time was left to send the request")
         others = self._lines.servers - 1
         while True:
-            line = self._take()
+            line = self._take(deadline)
             try:
                 return self._call_once(line, method, message, deadline, is_write=is_write)
             except CallFailed as failed:
@@ -108,9 +109,12 @@ class Caller:
                     raise error_of(failed, self._shown, is_write=is_write) from failed
                 others -= 1
 
-    def _take(self) -> Line:
+    def _take(self, deadline: float) -> Line:
+        # Half of what is left, as a server that is away should leave time for the next. More is of no use: after the
+        # two round trips of connecting come two more, for the probe and for what was asked.
+        patience = min(max(0.0, deadline - time.monotonic()) / 2, _LONGEST_CONNECTING)
         try:
-            return self._lines.take()
+            return self._lines.take(patience)
         except OSError as error:
             raise BackendUnavailable(f"{self._shown}: a certificate cannot be read ({error})") from error
 

@@ -17,7 +17,7 @@ from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_refusal
 from leaderlock_etcd._grpc import CallFailed, Channel, request
-from leaderlock_etcd._lines import Line, Own, Source
+from leaderlock_etcd._lines import CONNECTING, Line, Own, Source
 from leaderlock_etcd._marks import birth_of
 from leaderlock_etcd._wire import fields, number
 
@@ -109,7 +109,7 @@ class _Asker:
 def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown: str) -> Sequence[Finding]:
     """Ask the cluster about itself."""
     deadline = time.monotonic() + timeout
-    channels = source.each() if isinstance(source, Own) else [(shown, source.channel(0))]
+    channels = source.each() if isinstance(source, Own) else [(shown, source.channel(0, CONNECTING))]
     try:
         # Those that answer last have what the others left: a frozen one takes a second, not the whole time.
         share = timeout / (len(channels) + 1)

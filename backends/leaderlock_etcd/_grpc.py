@@ -35,7 +35,6 @@ _OPTIONS: Final = (
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.http2.max_pings_without_data", 0),
     # A channel that waits is only the watch's: a call that fails leaves its channel.
-    ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1_000),
 )
@@ -51,14 +50,19 @@ class CallFailed(Exception):
         self.was_sent = was_sent
 
 
-def dial(target: str, tls: Tls | None) -> Channel:
-    """A new channel; it connects with its first call. Raises ``OSError`` where a certificate cannot be read."""
+def dial(target: str, tls: Tls | None, patience: float) -> Channel:
+    """A new channel; it connects with its first call, within ``patience``.
+
+    Raises ``OSError`` where a certificate cannot be read.
+    """
+    # For how long an attempt may take, though the name does not say so.
+    options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", int(patience * 1000)))
     if tls is None:
-        return _grpc.insecure_channel(target, options=_OPTIONS)
+        return _grpc.insecure_channel(target, options=options)
     # Read for each channel anew, so that renewed certificates come into use.
     ca, cert, key = tls.load()
     credentials = _grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
-    return _grpc.secure_channel(target, credentials, options=_OPTIONS)
+    return _grpc.secure_channel(target, credentials, options=options)
 
 
 def request(channel: Channel, method: str, message: bytes, *, timeout: float, metadata: Metadata) -> bytes:

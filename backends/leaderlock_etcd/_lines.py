@@ -16,7 +16,10 @@ from leaderlock.errors import BackendUnavailable, UsageError
 from leaderlock_etcd._grpc import Channel, Metadata, Stream, dial
 from leaderlock_etcd._url import Tls
 
-__all__ = ["EtcdClient", "Line", "Lines", "Own", "Source", "Theirs"]
+__all__ = ["CONNECTING", "EtcdClient", "Line", "Lines", "Own", "Source", "Theirs"]
+
+CONNECTING: Final = 2.0
+"""Seconds that connecting may take where no call says how many: two round trips, with TLS up to four."""
 
 # What must be known to the whole process, as a fork is of the whole process.
 _all_lines: Final[weakref.WeakSet[Lines]] = weakref.WeakSet()
@@ -41,7 +44,7 @@ class Source(Protocol):
         """How many servers there are to take turns."""
         ...
 
-    def channel(self, turn: int) -> Channel: ...
+    def channel(self, turn: int, patience: float) -> Channel: ...
 
     def has_left(self, channel: Channel) -> bool:
         """Whether another channel is to be used from now on."""
@@ -61,12 +64,12 @@ class Own:
     def servers(self) -> int:
         return len(self._targets)
 
-    def channel(self, turn: int) -> Channel:
-        return dial(self._targets[turn % len(self._targets)], self._tls)
+    def channel(self, turn: int, patience: float) -> Channel:
+        return dial(self._targets[turn % len(self._targets)], self._tls, patience)
 
     def each(self) -> list[tuple[str, Channel]]:
         """A channel to each server, and its address; whoever asks closes them."""
-        return [(target, dial(target, self._tls)) for target in self._targets]
+        return [(target, dial(target, self._tls, CONNECTING)) for target in self._targets]
 
     def has_left(self, channel: Channel) -> bool:
         return False
@@ -85,7 +88,7 @@ class Theirs:
     def servers(self) -> int:
         return 1
 
-    def channel(self, turn: int) -> Channel:
+    def channel(self, turn: int = 0, patience: float = CONNECTING) -> Channel:
         try:
             return self._client.channel
         except Exception as error:
@@ -96,7 +99,7 @@ class Theirs:
             ) from error
 
     def has_left(self, channel: Channel) -> bool:
-        return self.channel(0) is not channel
+        return self.channel() is not channel
 
     def close(self, channel: Channel) -> None:
         pass
@@ -147,15 +150,15 @@ class Lines:
         if self._is_closed:
             raise UsageError(f"{self._shown}: the backend is closed; open another")
 
-    def take(self) -> Line:
-        """The line of the moment, to be given back."""
+    def take(self, patience: float = CONNECTING) -> Line:
+        """The line of the moment, to be given back. A new one is connected within ``patience`` seconds, or not."""
         self.check()
         left: Line | None = None
         with self._lock:
             self.check()
             line = self._line
             if line is None or self._source.has_left(line.channel):
-                left, line = line, Line(self._source.channel(self._turn))
+                left, line = line, Line(self._source.channel(self._turn, patience))
                 self._line = line
             line.users += 1
         if left is not None:

@@ -11,7 +11,9 @@ server's clock, since the mark may be older than what was granted, and above the
 **Memory** is the mark's random birth id and the server's ``master_replid``, which changes at each restart and each
 promotion; both are compared inside the script. (To compare once per connection is not sound: a master that is demoted
 and promoted again keeps its connections, and has lost writes.) Where every write is on the disk before it is
-acknowledged, a restart loses nothing, and the memory is the birth id alone.
+acknowledged, a restart loses nothing, and the memory is the birth id alone. An address that leads to another server,
+and later back to the first, shows again what that one remembered, and nothing of what was granted in between: who has
+seen it go lays another birth id there.
 """
 
 from __future__ import annotations
@@ -100,6 +102,9 @@ class RedisBackend(Backend):
         self._links = Links(master, self._space, kept)
         self._is_disk = kept.is_disk
         self._highest = 0
+        self._memory = ""
+        self._left: set[str] = set()
+        """Memories that were seen to go."""
         self._watches = Watches("redis-watch", self._watcher, check=self._links.check)
         self._traits = Traits(
             store="redis",
@@ -117,18 +122,19 @@ class RedisBackend(Backend):
     def read(self, keys: Collection[str], *, timeout: float) -> View:
         wanted = list(keys)
         check_count(self._traits, len(wanted))
-        places = [self._space, *map(self._place, wanted)]
-        request = pack(
-            *(b"EVAL", READ, b"%d" % len(places), *places, os.urandom(16).hex().encode(), b"%d" % self._highest)
-        )
-        (reply,) = self._links.ask([request], timeout)
-        birth, floor, replid, *registers = self._checked(reply)
-        view = View(dict(zip(wanted, map(self._seen, registers), strict=True)), *self._mark(birth, floor, replid))
+        deadline, known = time.monotonic() + timeout, self._memory
+        view = self._read(wanted, timeout)
+        while view.memory in self._left:
+            view = self._read(wanted, deadline - time.monotonic(), instead_of=view.memory)
         self._highest = max(self._highest, view.floor)
+        self._note(view.memory, known)
         return view
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         check_writes(self._traits, writes)
+        self._links.check()
+        if memory in self._left:
+            raise MemoryGone(f"{self._links.place}: another server has answered since; nothing was written")
         birth, line = self._parts(memory)
         words = [b"EVAL", SWAP, b"%d" % (len(writes) + 1), self._space]
         words += [self._place(write.key) for write in writes]
@@ -199,6 +205,21 @@ class RedisBackend(Backend):
             f"{self._links.place}: {timeout:g} s did not do to look through all keys of the database for ours; wait"
             " longer, or give leaderlock a database of its own"
         )
+
+    def _read(self, wanted: Sequence[str], timeout: float, *, instead_of: str = "") -> View:
+        """One look. ``instead_of``: a memory that must not be found any more; where it is, another takes its place."""
+        places = [self._space, *map(self._place, wanted)]
+        words = [os.urandom(16).hex().encode(), b"%d" % self._highest, self._parts(instead_of)[0]]
+        (reply,) = self._links.ask([pack(b"EVAL", READ, b"%d" % len(places), *places, *words)], timeout)
+        birth, floor, replid, *registers = self._checked(reply)
+        return View(dict(zip(wanted, map(self._seen, registers), strict=True)), *self._mark(birth, floor, replid))
+
+    def _note(self, memory: str, known: str) -> None:
+        """Remember what was seen by somebody who had known ``known`` before."""
+        # A thread that was slow, and brings the old one after another has brought the new, has not seen that one go.
+        if memory != self._memory == known:
+            self._left.add(known)
+            self._memory = memory
 
     def _place(self, key: str) -> bytes:
         return self._space + key.encode("utf-8", "surrogateescape")

@@ -17,7 +17,9 @@ __all__ = ["BySentinel"]
 _ASK_AGAIN: Final = 1.0
 """Seconds for which Sentinel's last word is believed. A renewal comes every ttl/3, so that nearly each one asks."""
 _ONE_ANSWER: Final = 0.3
-"""Seconds that one Sentinel has for its answer, as long as there are others, or none is needed."""
+"""Seconds that one Sentinel has for its answer at least, as long as there are others, or none is needed."""
+_ONE_FAR_AWAY: Final = 1.2
+"""The most that it has: an answer takes two round trips, and those between continents take a third of a second."""
 _LEFT_ALONE: Final = 10.0
 """Seconds for which a Sentinel that did not answer is asked after all others."""
 _TOLD_TO_ALL: Final = 10.0
@@ -43,6 +45,7 @@ class BySentinel(Master):
         self._turn = 0
         self._epoch = -1
         self._silent_until = dict.fromkeys(self._sentinels, 0.0)
+        self._patience = _ONE_ANSWER
         self._asked_at = float("-inf")
         self._address: Address | None = None
         self._heard_at = float("-inf")
@@ -92,7 +95,8 @@ class BySentinel(Master):
             if remaining <= 0:
                 break
             is_last_hope = is_needed and sentinel is order[-1]
-            patience = remaining / 2 if is_last_hope else min(_ONE_ANSWER, remaining / 2)
+            patience = remaining / 2 if is_last_hope else min(self._patience, remaining / 2)
+            began = time.monotonic()
             try:
                 found = _asked(sentinel, self._name, patience)
             except BackendError as error:
@@ -100,6 +104,8 @@ class BySentinel(Master):
                 troubles.append(str(error))
                 continue
             self._silent_until[sentinel] = 0.0
+            # The way to one is much like that to the others, and to itself the next time.
+            self._patience = min(max(_ONE_ANSWER, 2 * (time.monotonic() - began)), _ONE_FAR_AWAY)
             if found is None:
                 unknown += 1
                 continue
@@ -117,6 +123,9 @@ class BySentinel(Master):
                 f"{self.place}: the Sentinels watch no master of the name {self._name!r}; use the one that stands in"
                 " their settings after `sentinel monitor`"
             )
+        if len(troubles) == len(order):
+            # They may be alive and far away: to take them for dead would be to stay with an old master for good.
+            self._patience = _ONE_FAR_AWAY
         raise BackendUnavailable(
             f"{self.place}: no Sentinel says where the master is ({'; '.join(troubles) or 'they have not heard yet'})"
         )

@@ -1,5 +1,5 @@
 -- KEYS: the namespace's mark, then the registers that are asked for.
--- ARGV: the birth id to lay if there is none; the highest floor that this client knows.
+-- ARGV: the birth id to lay if there is none; the highest floor that this client knows; a birth id that must not stay.
 local call = redis.call
 local info = call('INFO', 'replication')
 if not string.find(info, 'role:master', 1, true) then
@@ -8,6 +8,9 @@ end
 local replid = string.match(info, 'master_replid:(%x+)') or ''
 local mark = call('HMGET', KEYS[1], 'birth', 'floor', 'replid')
 -- What is remembered may be older than what was granted: begin above everything that can have been given.
+if mark[1] == ARGV[3] then
+  mark[1] = false
+end
 if not (mark[1] and mark[2] and mark[3] == replid) then
   local time = call('TIME')
   local now = time[1] * 1000000 + time[2]

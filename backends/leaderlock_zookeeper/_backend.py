@@ -35,7 +35,7 @@ _MAX_VALUE: Final = 512 << 10
 _PAGE: Final = 100
 _SESSION_SECONDS: Final = 4.0
 """The shortest session that servers grant by default. Nothing depends on it but how soon kazoo leaves a silent server,
-after two thirds of it; and it is for how long a connection attempt waits."""
+after two thirds of it; and that all servers together have it to be connected to, once each."""
 _RECONNECT: Final = {"max_tries": -1, "delay": 0.05, "backoff": 2, "max_delay": 0.5}
 """kazoo varies each pause by two fifths, so that none is longer than 0.7 s: they are time without a leader after an
 outage. On average that is as often as ZooKeeper's own clients knock, which pause for up to a second."""

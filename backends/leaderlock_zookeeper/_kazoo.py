@@ -148,8 +148,20 @@ def is_client(client: object) -> bool:
 
 
 def new_client(hosts: str, **settings: object) -> Client:
-    """A client of our own, not started."""
-    client: Client = _module("kazoo.client").KazooClient(hosts=hosts, **settings)
+    """A client of our own, not started.
+
+    kazoo tries to connect to each server for as long as a session lasts, which is longer than most calls do: one host
+    without power would fail them. ZooKeeper's own client shares that time among the servers, and so does kazoo for the
+    greeting that follows.
+    """
+    handler: Any = _module("kazoo.handlers.threading").SequentialThreadingHandler()
+    connect, servers = handler.create_connection, hosts.count(",") + 1
+
+    def connect_in_time(*, timeout: float, **others: object) -> object:
+        return connect(timeout=timeout / servers, **others)
+
+    handler.create_connection = connect_in_time
+    client: Client = _module("kazoo.client").KazooClient(hosts=hosts, handler=handler, **settings)
     return client
 
 

@@ -6,11 +6,11 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TypeVar
 
-__all__ = ["PATIENCE", "free_port", "free_ports", "is_taken", "until"]
+__all__ = ["PATIENCE", "free_port", "free_ports", "host_away", "is_taken", "until"]
 
 PATIENCE = 40.0
 T = TypeVar("T")
@@ -44,6 +44,19 @@ def is_taken(port: int) -> bool:
         except OSError:
             return True
     return False
+
+
+@contextmanager
+def host_away() -> Iterator[int]:
+    """A port at which no attempt to connect is answered, as where a host has no power: the queue there is full."""
+    with socket.socket() as listener, ExitStack() as stack:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(3):
+            waiting = stack.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
 
 
 def until(condition: Callable[[], T], what: str) -> T:

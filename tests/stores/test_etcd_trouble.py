@@ -16,6 +16,7 @@ from leaderlock.testing import TcpProxy
 from leaderlock_etcd import _caller, _grpc, _lines, from_client, open_backend
 from leaderlock_etcd._messages import RANGE, TXN
 from tests.servers.etcd import EtcdServer, free_ports
+from tests.servers.loopback import host_away
 
 TIMEOUT = 10.0
 USER = {"name": "app", "password": "pass:word"}
@@ -113,9 +114,22 @@ def test_a_first_call_is_answered_though_the_first_members_named_are_dead(opened
     assert isinstance(answer, Swapped)
 
 
+def test_a_server_that_is_far_away_can_be_connected_to(opened, server):
+    with TcpProxy("127.0.0.1", server.port) as proxy, proxy.slow(0.7):
+        assert opened(f"etcd://127.0.0.1:{proxy.port}").read([], timeout=TIMEOUT).memory
+
+
+def test_a_first_call_is_answered_though_the_first_members_named_are_away_without_a_word(opened, server):
+    ttl = 15.0
+    with host_away() as one, host_away() as other:
+        hosts = f"127.0.0.1:{one},127.0.0.1:{other},127.0.0.1:{server.port}"
+
+        assert opened(f"etcd://{hosts}").read([], timeout=ttl / 4).memory
+
+
 def test_where_all_members_are_dead_each_is_asked_once(opened, monkeypatch):
     dialled = []
-    monkeypatch.setattr(_lines, "dial", lambda target, tls: dialled.append(target) or _grpc.dial(target, tls))
+    monkeypatch.setattr(_lines, "dial", lambda target, *how: dialled.append(target) or _grpc.dial(target, *how))
     hosts = [f"127.0.0.1:{port}" for port in free_ports(2)]
 
     with pytest.raises(BackendUnavailable, match="is etcd there") as raised:

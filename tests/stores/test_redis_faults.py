@@ -182,6 +182,31 @@ def test_a_write_that_meets_another_replication_id_is_not_applied(server, backen
     assert one.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
 
 
+def test_a_server_that_comes_back_behind_its_address_is_not_taken_for_what_it_was(server, start, backend, namespace):
+    other = start()
+    settings = redis.Redis(port=server.port)
+    with closing(from_client(settings, namespace=namespace)) as moving:
+
+        def move(to):
+            settings.connection_pool.connection_kwargs["port"] = to.port
+            for one in (server, other):
+                one.do("CLIENT", "KILL", "TYPE", "normal")
+            with suppress(OutcomeUnknown):
+                moving.read([], timeout=TIMEOUT)  # a connection that was open
+            return moving.read([], timeout=TIMEOUT)
+
+        before = moving.read([], timeout=TIMEOUT)
+        meanwhile = move(other)
+        after = move(server)
+
+        assert after.memory not in (before.memory, meanwhile.memory)
+        assert after.floor > meanwhile.floor > before.floor
+        for asked in (moving, backend(server.url)):
+            with pytest.raises(MemoryGone):
+                asked.swap([Write("name/a", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
+        assert moving.read([], timeout=TIMEOUT).memory == after.memory
+
+
 def test_a_mark_that_lagged_behind_is_raised_above_what_was_granted(server, backend, namespace):
     one = backend(server.url)
     before = one.read([], timeout=TIMEOUT).floor

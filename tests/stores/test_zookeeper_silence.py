@@ -1,6 +1,10 @@
-"""A server that falls silent while it is asked without a pause: kazoo takes each request for a ping, and sends none."""
+"""Servers that are away, or fall silent while they are asked without a pause.
+
+kazoo takes each request for a ping, and sends none.
+"""
 
 import itertools
+import random
 import time
 from contextlib import ExitStack, closing, contextmanager
 
@@ -10,6 +14,7 @@ from kazoo.client import KazooClient
 from leaderlock import BackendUnavailable
 from leaderlock.testing import TcpProxy, Towards
 from leaderlock_zookeeper import from_client, open_backend
+from tests.servers.loopback import host_away
 from tests.servers.zookeeper import PATIENCE
 
 SESSION = 4.0
@@ -94,3 +99,11 @@ def test_a_server_that_answers_late_but_answers_is_not_left(ways, hosts, namespa
         backend.read((), timeout=PATIENCE)
 
         assert other.carried(Towards.SERVER) == before
+
+
+def test_a_first_call_is_answered_though_the_first_server_that_is_tried_is_away(zookeeper, namespace, monkeypatch):
+    monkeypatch.setattr(random, "shuffle", lambda servers: None)  # kazoo takes them in any order
+    ttl = 15.0
+
+    with host_away() as port, owned(f"127.0.0.1:{port},127.0.0.1:{zookeeper.port}", namespace) as backend:
+        assert backend.read((), timeout=ttl / 4).memory
