@@ -95,7 +95,7 @@ class Machine:
             case Woken():
                 self._woken(event, now)
             case Unread():
-                self._unread(event, now)
+                self._unread(event)
             case Scanned():
                 self._scanned(event, now)
             case _:
@@ -168,7 +168,7 @@ class Machine:
             return
         if admission is Admission.BEHIND:
             behind = OutcomeUnknown("the store showed what it was before it changed its memory: a replica stays behind")
-            self._unread(Unread(tuple(view.seen), Failure.UNKNOWN, behind), now)
+            self._unread(Unread(tuple(view.seen), Failure.UNKNOWN, behind))
             return
         if admission is Admission.CHANGED:
             self._memory_changed(now)
@@ -205,7 +205,7 @@ class Machine:
         self._names.memory_changed()
         self._sessions.memory_changed(self._holding.claimed)
 
-    def _unread(self, event: Unread, now: Instant) -> None:
+    def _unread(self, event: Unread) -> None:
         self._ours.unread(event.keys)
         if SETTLED in event.keys and not self._memory.settled:
             self._ours.reopen()

@@ -152,8 +152,7 @@ class Sessions:
             return None  # rule 9: an answer counts only while no newer memory has been seen
         if isinstance(answer, Conflict):
             return self._contradicted(mine, answer.seen, now)
-        if not mine.opened:
-            mine.opened = True
+        mine.opened = True
         mine.stamp = answer.stamp
         self._valid_from(mine, put)
         return None if mine.standing.until.is_ahead(now) else LossReason.EXPIRED
@@ -172,22 +171,21 @@ class Sessions:
         record = None if seen.value is None else read_session(seen.value)
         return record.requests if isinstance(record, SessionRecord) else ()
 
-    def unanswered(self, put: Put, failure: Failure, error: Exception) -> LossReason | None:
+    def unanswered(self, put: Put, failure: Failure, error: Exception) -> None:
         """An open or a renewal that was not answered. A renewal changes nothing (rule 4); an open is abandoned."""
         mine = self.current
         if mine is None or mine.renewing is not put:
-            return None
+            return
         mine.renewing = None
         if not mine.opened:
             # Rule 1: of an open whose outcome is unknown nobody can say since when it holds. Another id, and this one
             # is closed (rule 5).
             self.give_up(known_ended=failure in (Failure.NEVER_SENT, Failure.REFUSED))
-            return None
+            return
         mine.failures += 1
         if failure is Failure.REFUSED:
             self._setting.say(Warn(f"the store refused to renew the session: {error}"))
         self._setting.say(Retry(RENEW, mine.failures))
-        return None
 
     # -- giving up and closing
 
@@ -258,7 +256,7 @@ class Sessions:
             return
         self._setting.say(Ask((SETTLED, *sorted(mine.to_verify - {SCAN})), lane=Lane.SESSION))
         if SCAN in mine.to_verify:
-            self._setting.say(Scan(name_key(""), run=self._memory.epoch))
+            self._setting.say(Scan(SCAN, run=self._memory.epoch))
 
     def scanned(self, event: Scanned) -> None:
         """Find the names that show this session among all of them; look at them once more, on the present memory."""
