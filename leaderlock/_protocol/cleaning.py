@@ -131,8 +131,8 @@ class Cleaning:
         over = self._over.get(session_key(session))
         if over is None:
             return False
-        mark = self._setting.new_id()
-        self._put(Write(key, seen.stamp, record.abandoned(write=mark, at=now.wall, how=over.how).encode()), mark, now)
+        released = record.abandoned(write=self._setting.new_id(), at=now.wall, how=over.how)
+        self._put(Write(key, seen.stamp, released.encode()), now)
         return True
 
     def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:
@@ -144,8 +144,7 @@ class Cleaning:
             return self._delete_later(key, seen, known.mark or "", now, known.ending)
         if not known.is_silent(self._setting, now):
             return False
-        mark = self._setting.new_id()
-        self._put(Write(key, seen.stamp, burial(known, mark).encode()), mark, now)
+        self._put(Write(key, seen.stamp, burial(known, self._setting.new_id()).encode()), now)
         return True
 
     def _delete_later(self, key: str, seen: Seen, write: str, now: Instant, how: Ending = Ending.NO) -> bool:
@@ -159,12 +158,11 @@ class Cleaning:
         if self._behind and key.startswith(_SESSION):
             return False
         del self._over[key]
-        self._put(Write(key, seen.stamp, DELETE), "", now)
+        self._put(Write(key, seen.stamp, DELETE), now)
         return True
 
-    def _put(self, write: Write, mark: str, now: Instant) -> None:
-        memory = self._memory
-        self._setting.say(Put(Kind.CLEAN, write, write.key, mark, memory.id, memory.epoch, now))
+    def _put(self, write: Write, now: Instant) -> None:
+        self._setting.say(Put(Kind.CLEAN, write, write.key, self._memory.id, self._memory.epoch, now))
 
     def answered(self, put: Put) -> None:
         """Done or not, it was only cleaning: the next round looks again."""

@@ -88,13 +88,12 @@ class Put(NamedTuple):
     write: Write
     owner: str
     """The name or the session id that it is about."""
-    mark: str
-    """The write id inside the value: how the write is recognised when its answer was lost."""
     memory: str
     epoch: int
     sent: Instant
     """When it was composed, which is before it left: claims are counted from here (rule 2)."""
     session: str = ""
+    """Of a take: the session that it names."""
     lane: Lane = Lane.NAMES
     record: NameRecord | None = None
     """The name's record that it writes, so that an acknowledgement need not be decoded."""
@@ -104,6 +103,11 @@ class Put(NamedTuple):
     floor: int = 0
     errand: Errand | None = None
     """Whose note it carries: nobody else is elected by it."""
+
+    @property
+    def mark(self) -> str | None:
+        """The write id inside a name's record: how the write is recognised when its answer was lost."""
+        return None if self.record is None else self.record.write
 
 
 class Ask(NamedTuple):

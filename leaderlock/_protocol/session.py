@@ -107,9 +107,8 @@ class Sessions:
         return mine
 
     def _alive(self, kind: Kind, mine: OwnSession, expected: Stamp, now: Instant) -> Put:
-        mark = self._setting.new_id()
         record = SessionRecord(
-            write=mark,
+            write=self._setting.new_id(),
             ttl=self._setting.timing.ttl,
             holder=self._setting.holder,
             at=now.wall,
@@ -117,7 +116,7 @@ class Sessions:
         )
         write = Write(session_key(mine.id), expected, record.encode())
         lane = Lane.NAMES if kind is Kind.OPEN else Lane.SESSION
-        return Put(kind, write, mine.id, mark, self._memory.id, self._memory.epoch, now, mine.id, lane)
+        return Put(kind, write, mine.id, self._memory.id, self._memory.epoch, now, lane=lane)
 
     def renew(self, now: Instant) -> None:
         """Rule 2. Never on a memory on which the names were not looked at (rules 17 and 18)."""
@@ -204,11 +203,10 @@ class Sessions:
     def close_retired(self, session: str, now: Instant) -> None:
         """Rule 5: swap it to closed, or, where nothing can still name it, away."""
         gone = self.retired[session]
-        mark = self._setting.new_id()
-        record = SessionRecord(mark, self._setting.timing.ttl, Ending.CLOSED, self._setting.holder, now.wall)
+        setting = self._setting
+        record = SessionRecord(setting.new_id(), setting.timing.ttl, Ending.CLOSED, setting.holder, now.wall)
         write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
-        put = Put(Kind.CLOSE, write, session, mark, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION)
-        self._setting.say(put)
+        setting.say(Put(Kind.CLOSE, write, session, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION))
 
     def closed(self, put: Put, answer: Answer, now: Instant) -> None:
         gone = self.retired.get(put.owner)

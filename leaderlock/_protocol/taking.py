@@ -255,7 +255,7 @@ class Taking:
             record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
             record = take.base._replace(write=mark)
-        self._put(Kind.TOUCH, name, take.write.expected, record, now, session=take.session)
+        self._put(Kind.TOUCH, name, take.write.expected, record, now)
 
     def _put(
         self,
@@ -265,20 +265,18 @@ class Taking:
         record: NameRecord,
         now: Instant,
         *,
-        session: str,
+        session: str = "",
         base: NameRecord | None = None,
         floor: int = 0,
         errand: Errand | None = None,
     ) -> None:
         write = Write(name.key, expected, record.encode())
-        memory = self._memory
         put = Put(
             kind,
             write,
             name.name,
-            record.write,
-            memory.id,
-            memory.epoch,
+            self._memory.id,
+            self._memory.epoch,
             now,
             session,
             record=record,

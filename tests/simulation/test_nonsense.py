@@ -94,7 +94,7 @@ class Nonsense:
                     self.timers[timer] = None
                 case _:
                     pass
-        self.marks += [effect.mark for effect in effects if isinstance(effect, Put)]
+        self.marks += [effect.mark for effect in effects if isinstance(effect, Put) and effect.mark is not None]
 
     # -- what is done here
 
