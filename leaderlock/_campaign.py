@@ -36,7 +36,8 @@ class Campaigning:
         if on_waiting is not None:
             check_plain("on_waiting", on_waiting)
         self._engine = engine
-        self._patient = patient
+        self.is_patient = patient
+        """Whether it waits for a live leader to go (rule 14)."""
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
         self._trouble: tuple[str, float] | None = None
@@ -84,7 +85,7 @@ class Campaigning:
             return UsageError(f"the client was closed during the campaign for {self.course.name!r}")
         waiting = self.course.candidacy.waiting
         why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
-        if waiting is not None and waiting.why is Why.UNREACHABLE and not self._patient:
+        if waiting is not None and waiting.why is Why.UNREACHABLE and not self.is_patient:
             return BackendUnavailable(f"whether anybody leads {self.course.name!r} cannot be told: {why}")
         error = CampaignTimeout(f"not elected for {self.course.name!r} within {timeout or 0:g} s: {why}")
         if waiting is not None and waiting.why is Why.UNREACHABLE:
@@ -110,7 +111,7 @@ class Campaigning:
         if self._outcome is not None:
             return True
         trouble = self._trouble
-        if self._patient or trouble is None:
+        if self.is_patient or trouble is None:
             return False
         return self._engine.clock.boot() - trouble[1] > self._engine.terms.timing.ttl
 

@@ -101,7 +101,7 @@ class AsyncElection:
             on_waiting = in_loop(on_waiting)
         engine = await self._access.engine()
         campaign = Campaigning(engine, self._name, patient=wait, on_waiting=on_waiting)
-        return await seek(campaign, timeout, until, patient=wait)
+        return await seek(campaign, timeout, until)
 
     async def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""

@@ -170,7 +170,7 @@ class AsyncTicking:
         seeking = self._claiming.seek(engine, meant)
         try:
             until = engine.clock.boot() + seeking.within
-            course = await seek(seeking.campaign, seeking.within, until, patient=False)
+            course = await seek(seeking.campaign, seeking.within, until)
         except (NotLeader, CampaignTimeout) as error:
             return self._claiming.not_won(seeking, meant, error)
         finally:
