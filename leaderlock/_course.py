@@ -20,9 +20,9 @@ from leaderlock._protocol.candidacy import (
 )
 from leaderlock._protocol.events import Resign
 from leaderlock._saving import check_note
-from leaderlock.errors import BackendUnavailable, LeaseLost
+from leaderlock.errors import BackendUnavailable, LeaderLockError, LeaseLost
 
-__all__ = ["Course", "Listener"]
+__all__ = ["Course", "Listener", "tell_loss"]
 
 Listener: TypeAlias = Callable[[News], None]
 
@@ -179,3 +179,11 @@ class Course:
             return self.engine.here.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)
+
+
+def tell_loss(lost: LeaderLockError, error: BaseException | None) -> None:
+    """What ran on after the loss of its lease is over: somebody must be told, but its own ``error`` comes first."""
+    if error is None:
+        raise lost
+    if not isinstance(error, LeaseLost):
+        error.add_note(f"besides, {lost}")

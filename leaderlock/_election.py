@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
+from leaderlock._course import tell_loss
 from leaderlock._current import current, enter, leave
 from leaderlock._lease import Lease
 from leaderlock._observe import Term
@@ -127,11 +128,7 @@ class Election:
             lease.check()
             lease.resign()
         except LeaseLost as lost:
-            # The body ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
         except BaseException:  # Ctrl-C on the way out
             try:
                 lease.resign(timeout=0)

@@ -14,7 +14,7 @@ from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._callbacks import check_plain
 from leaderlock._campaign import Campaigning
-from leaderlock._course import Course
+from leaderlock._course import Course, tell_loss
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
 from leaderlock._timeouts import check_timeout
@@ -148,11 +148,7 @@ class AsyncElection:
                 # Cancelled, or its generator is collected: the claim ends here as well, and the store is told behind.
                 course.engine.post(course.farewell())
         except LeaseLost as lost:
-            # The body ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
 
     def _mine(self) -> int:
         """Which of the bodies that run is left: whoever acts under its lease leaves it."""

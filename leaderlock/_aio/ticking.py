@@ -18,6 +18,7 @@ from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._callbacks import check_plain
+from leaderlock._course import tell_loss
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._ticks.claiming import Claiming, ending
@@ -239,11 +240,7 @@ class AsyncTicking:
             elif not await AsyncLease(course).resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", held.tick.name, how.value)
         except LeaseLost as lost:
-            # The function ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
         finally:
             held.slot.leave()
 

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextvars import Token
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
 from leaderlock._backoff import WaitStrategy
+from leaderlock._course import tell_loss
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
@@ -22,9 +23,6 @@ from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import BackendUnavailable, LeaseLost, TickSkipped, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Ticking", "back_off", "calling_of", "next_pause"]
 
@@ -136,11 +134,7 @@ class Ticking:
         try:
             held.finish(how, attempt=attempt, again=again)
         except (LeaseLost, BackendUnavailable) as lost:
-            # The function ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
 
 
 def calling_of(ticking: Ticking) -> Calling:
