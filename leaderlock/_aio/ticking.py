@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Token
@@ -28,9 +27,10 @@ from leaderlock._ticks.results import TOO_LONG, Ran, Skipped, Tick, enter_tick, 
 from leaderlock._ticks.rules import Due, SkipReason
 from leaderlock._ticks.slot import Slot, Turn
 from leaderlock._ticks.ticking import next_pause
+from leaderlock._unrun import is_coroutine_function
 from leaderlock.errors import CampaignTimeout, LeaseLost, NotLeader, TickSkipped
 
-__all__ = ["AsyncTicking", "is_coroutine_function"]
+__all__ = ["AsyncTicking"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -250,10 +250,3 @@ async def _pause(held: Held, seconds: float) -> bool:
     course = held.course
     await await_news(course, lambda: not course.candidacy.leads, held.engine.clock.boot() + seconds)
     return held.tick.is_held
-
-
-def is_coroutine_function(function: object) -> bool:
-    """Whether calling it makes a coroutine: it is one's function, or has a method ``__call__`` that is."""
-    return inspect.iscoroutinefunction(function) or (
-        not inspect.isroutine(function) and inspect.iscoroutinefunction(type(function).__call__)
-    )
