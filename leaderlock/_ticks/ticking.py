@@ -10,7 +10,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
-from leaderlock._backoff import WaitStrategy
+from leaderlock._backoff import WaitStrategy, pause_after
 from leaderlock._course import tell_loss
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
@@ -153,9 +153,4 @@ def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float 
 
 def back_off(strategy: WaitStrategy | None, attempt: int) -> float:
     """How many seconds to wait after so many failed attempts."""
-    import tenacity  # 40 ms, which only a failed job should pay for
-
-    strategy = strategy or tenacity.wait_random_exponential(multiplier=1, max=60)
-    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-    state.attempt_number = attempt
-    return max(0.0, float(strategy(state)))
+    return max(0.0, pause_after(attempt, strategy, first=1.0, longest=60.0))
