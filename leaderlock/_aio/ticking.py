@@ -248,5 +248,5 @@ class AsyncTicking:
 async def _pause(held: Held, seconds: float) -> bool:
     """Wait for so long, under the lease; returns whether it is still held then."""
     course = held.course
-    await await_news(course, lambda: not course.candidacy.leads, held.engine.clock.boot() + seconds)
+    await await_news(course, lambda: not course.candidacy.leads, course.engine.clock.boot() + seconds)
     return held.tick.is_held

@@ -10,7 +10,6 @@ from typing import Final
 from leaderlock._backoff import WaitStrategy
 from leaderlock._bell import Bell
 from leaderlock._course import Course
-from leaderlock._engine import Engine
 from leaderlock._protocol.events import Resign
 from leaderlock._ticks.record import Ending, JobRecord, Run
 from leaderlock._ticks.results import Tick
@@ -44,7 +43,6 @@ class Held:
     """The job's, as the take wrote it."""
     run: Run
     slot: Slot
-    engine: Engine
     policy: Policy
     is_over: bool = False
     on_cut: Callable[[], object] | None = None
@@ -52,7 +50,7 @@ class Held:
 
     def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
         """The note that the release carries."""
-        now = self.engine.clock.now().wall
+        now = self.course.engine.clock.now().wall
         return finish(self.record, how, now, self.policy, attempt=attempt, again=again).encode()
 
     def finish(self, how: Ending, *, attempt: int, again: bool = False) -> None:
@@ -74,7 +72,7 @@ class Held:
 
     def pause(self, seconds: float) -> bool:
         """Wait for so long, under the lease; returns whether it is still held then."""
-        clock = self.engine.clock
+        clock = self.course.engine.clock
         until = clock.boot() + seconds
         bell = Bell()
         while self.tick.is_held and (left := until - clock.boot()) > 0:
@@ -86,6 +84,6 @@ class Held:
         if not self.is_over and self.tick.is_held:
             self.tick.overran = self.policy.max_run
             farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
-            self.engine.post(Resign(self.course.candidacy, farewell))
+            self.course.engine.post(Resign(self.course.candidacy, farewell))
             if self.on_cut is not None:
                 self.on_cut()

@@ -145,7 +145,7 @@ def calling_of(ticking: Ticking) -> Calling:
 def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float | None:
     """Seconds to wait before the next attempt; ``None``: there is none inside the window, or the lease is lost."""
     pause = back_off(plan.back_off, attempt)
-    if isinstance(error, LeaseLost) or held.engine.clock.now().wall + pause > held.run.until:
+    if isinstance(error, LeaseLost) or held.course.engine.clock.now().wall + pause > held.run.until:
         return None
     _log.warning("%r failed and is run again in %.1f s: %r", plan.name, pause, error)
     return pause
