@@ -16,7 +16,7 @@ Once it is not (an election, or SPAN writes), whoever sees it writes the mark an
    next base is base + SPAN or more, and whatever was given under this one is less.
 2. It stays behind the clock, from which the first base is taken: a step of SPAN microseconds (0.26 s) stands for SPAN
    writes, of which no ensemble does a million a second, or for an election, none of which is over so soon. So the base
-   of a later life, from the clock again, is above it, also after all data were lost, unless the clock went back.
+   of a later life, from the clock again, is above it, even after all data were lost, unless the clock went back.
 3. For the same reason it is below 2**53 until the year 2255.
 4. It is no older than the answer it is given with, because the zxid is that of the answer itself or a later one's.
 """

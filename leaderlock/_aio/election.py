@@ -83,7 +83,7 @@ class AsyncElection:
     ) -> AsyncLease:
         """Become the leader, and return the lease: :meth:`Election.campaign`, awaited.
 
-        ``on_waiting(text)`` is a plain function, and called in this event loop. Cancelled, also by a time-out around
+        ``on_waiting(text)`` is a plain function, and called in this event loop. Cancelled, even by a time-out around
         it, the campaign is withdrawn and cannot win later; one that was won at that moment is resigned.
 
         Raises as :meth:`Election.campaign` does: ``NotLeader``, ``CampaignTimeout``, ``BackendUnavailable``,

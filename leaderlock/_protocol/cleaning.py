@@ -26,8 +26,8 @@ DAY: Final = 86_400.0
 WATCHED: Final = 20_000
 """How many registers are watched at most for their turn to come: bounded memory, the others wait."""
 AT_ONCE: Final = 250
-"""How many writes one slice makes at most: half of what it reads, so that a slice of nothing but what is over is done
-with in two visits, and a take that waits behind it waits for a few milliseconds."""
+"""How many writes one slice makes at most: half of what it reads, so that a slice in which everything is over takes two
+visits, and a take that queues behind one waits for a few milliseconds."""
 
 _SESSION = session_key("")
 _NAME = name_key("")
@@ -59,8 +59,7 @@ class Cleaning:
         it not forgotten, the sessions of jobs that come and go would fill the list, and nothing be cleaned again."""
         self._prefixes: Sequence[str] = (_SESSION, _NAME)
         self._behind = False
-        """Whether the pass over the names has left some for the next: until then the sessions that they may show stay.
-        """
+        """Whether the pass over the names has left some for the next: sessions that they may show stay until then."""
         self._started = False
 
     def start(self, now: Instant) -> None:

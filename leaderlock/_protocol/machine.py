@@ -290,7 +290,7 @@ class Machine:
 
     @property
     def has_closed(self) -> bool:
-        """Whether it was closed, and the store has acknowledged the end of every session of its."""
+        """Whether it was closed, and the store has acknowledged the end of each of its sessions."""
         return self._ours.has_closed
 
     @property

@@ -163,5 +163,5 @@ class Ours:
 
     @property
     def has_closed(self) -> bool:
-        """Whether it was closed, and the store has acknowledged the end of every session of its."""
+        """Whether it was closed, and the store has acknowledged the end of each of its sessions."""
         return self.is_closing and not self._sessions.retired

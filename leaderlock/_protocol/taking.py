@@ -1,4 +1,4 @@
-"""How a name is come by: waiting for its holder to go, taking it, and walking away (rules 8, 10 and 14)."""
+"""How a name is won: waiting for its holder to go, taking it, and walking away (rules 8, 10 and 14)."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def no_store_yet(options: Options, talk: Talk) -> bool:
     Whoever only looks should not make one: where the path is misspelled, the next one who looks would find a store.
 
     Raises:
-        Usage: as :func:`open_client` does, also where there is nothing to open.
+        Usage: as :func:`open_client` does, even where there is nothing to open.
     """
     url = str(_opening(options).url)
     if url.partition(":")[0].lower() != "sqlite":
