@@ -14,7 +14,7 @@ from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
-from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
+from leaderlock._protocol.events import Campaign, Withdraw
 from leaderlock._thread import apart, hand_over
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
@@ -47,7 +47,7 @@ class Campaigning:
         course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
-            self._engine.here.drive(Campaign(course.candidacy), course.name, timeout)
+            self._engine.here.drive(Campaign([course.candidacy]), course.name, timeout)
             course.wait_for(self.is_over, until, attending=True)
             return Lease(self.conclude(timeout))
         except BaseException:
@@ -165,7 +165,7 @@ class Campaigns:
         self._courses = {
             name: Course(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
         }
-        self.event = CampaignAll([course.candidacy for course in self._courses.values()])
+        self.event = Campaign([course.candidacy for course in self._courses.values()])
 
     def is_over(self) -> bool:
         return not self._open or bool(self._failures)

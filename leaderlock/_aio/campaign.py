@@ -29,7 +29,7 @@ async def seek(campaign: Campaigning, timeout: float | None, until: float | None
     """Carry one campaign to its outcome: the asyncio twin of :meth:`Campaigning.run`."""
     course = campaign.course
     try:
-        course.engine.submit(Campaign(course.candidacy))
+        course.engine.submit(Campaign([course.candidacy]))
         over = await await_news(course, campaign.is_over, until, timed=not campaign.is_patient)
         if not over and until is not None:
             over_or_waiting = _either(campaign.is_over, lambda: course.candidacy.waiting is not None)

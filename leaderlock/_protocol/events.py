@@ -16,7 +16,6 @@ __all__ = [
     "Arm",
     "Ask",
     "Campaign",
-    "CampaignAll",
     "Close",
     "Closed",
     "Disarm",
@@ -181,11 +180,7 @@ Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | 
 
 
 class Campaign(NamedTuple):
-    candidacy: Candidacy
-
-
-class CampaignAll(NamedTuple):
-    """As many campaigns, in one step."""
+    """Begin these campaigns, in one step."""
 
     candidacies: Sequence[Candidacy]
 
@@ -270,7 +265,6 @@ class Woken(NamedTuple):
 
 Event: TypeAlias = (
     Campaign
-    | CampaignAll
     | Withdraw
     | Resign
     | SaveNote

@@ -16,7 +16,6 @@ from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
-    CampaignAll,
     Close,
     Closed,
     Effect,
@@ -112,9 +111,7 @@ class Machine:
 
     def _asked(self, event: Event, now: Instant) -> None:
         match event:
-            case Campaign(candidacy):
-                self._campaign((candidacy,), now)
-            case CampaignAll(candidacies):
+            case Campaign(candidacies):
                 self._campaign(candidacies, now)
             case Withdraw(candidacy):
                 self._names.withdraw(candidacy, now)

@@ -101,7 +101,7 @@ class Nonsense:
     def campaign(self) -> Campaign:
         errand = self if self.chance.random() < 0.4 else None
         self.candidacies.append(Candidacy(self.chance.choice(NAMES), patient=self.chance.random() < 0.6, errand=errand))
-        return Campaign(self.candidacies[-1])
+        return Campaign([self.candidacies[-1]])
 
     def wish(self, note: bytes, now: Any) -> Wish:
         return self.chance.choice(tuple(Wish))
