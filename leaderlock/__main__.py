@@ -1,4 +1,4 @@
-"""``python -m leaderlock``: the command line, also where its script is not on the path."""
+"""``python -m leaderlock``: the command line, even where its script is not on the path."""
 
 import sys
 

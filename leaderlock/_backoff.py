@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any, Final, Protocol
 
-__all__ = ["BackOff", "WaitStrategy"]
+__all__ = ["BackOff", "WaitStrategy", "pause_after"]
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -31,21 +31,21 @@ class BackOff:
 
     def __call__(self, failures: int) -> float:
         try:
-            seconds = self._ask(failures)
+            seconds = pause_after(failures, self._strategy, first=0.05, longest=self._ttl / 6)
+            if math.isnan(seconds):
+                raise ValueError("the wait strategy answered nan")
         except Exception:  # the user's strategy must not end the renewals
             _log.exception("the wait strategy raised; waiting a tenth of the ttl instead")
             seconds = self._ttl / 10
         return min(max(seconds, SHORTEST), self._ttl / 4)
 
-    def _ask(self, failures: int) -> float:
-        # Imported when something fails for the first time: it takes 40 ms, which no crontab line should pay for.
-        import tenacity
 
-        if self._strategy is None:
-            self._strategy = tenacity.wait_random_exponential(multiplier=0.05, max=self._ttl / 6)
-        state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-        state.attempt_number = failures
-        seconds = float(self._strategy(state))
-        if math.isnan(seconds):
-            raise ValueError("the wait strategy answered nan")
-        return seconds
+def pause_after(failures: int, strategy: WaitStrategy | None, *, first: float, longest: float) -> float:
+    """What the strategy says; without one, any pause up to ``first`` seconds, then up to twice that, and so on."""
+    # Imported when something fails for the first time: it takes 40 ms, which no crontab line should pay for.
+    import tenacity
+
+    strategy = strategy or tenacity.wait_random_exponential(multiplier=first, max=longest)
+    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
+    state.attempt_number = failures
+    return float(strategy(state))

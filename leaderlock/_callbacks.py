@@ -7,9 +7,10 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Final
+from typing import Final
 
 from leaderlock._thread import OwnThread
+from leaderlock._unrun import is_coroutine_function
 
 __all__ = ["Callbacks", "check_plain"]
 
@@ -31,10 +32,7 @@ def check_plain(what: str, callback: object, *, instead: str = ELSEWHERE) -> Non
     code = getattr(callback, "__code__", None)
     if code is not None and not code.co_flags & CO_COROUTINE:
         return
-    import inspect  # not for a line of a crontab, whose functions are plain
-
-    called: Any = callback if inspect.isroutine(callback) else type(callback).__call__
-    if inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(callback):
+    if is_coroutine_function(callback):
         raise TypeError(f"{what} takes a plain function, not the coroutine function {callback!r}: {instead}")
 
 

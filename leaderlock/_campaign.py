@@ -14,7 +14,7 @@ from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
-from leaderlock._protocol.events import Campaign, CampaignAll, Withdraw
+from leaderlock._protocol.events import Campaign, Withdraw
 from leaderlock._thread import apart, hand_over
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
 
@@ -36,7 +36,8 @@ class Campaigning:
         if on_waiting is not None:
             check_plain("on_waiting", on_waiting)
         self._engine = engine
-        self._patient = patient
+        self.is_patient = patient
+        """Whether it waits for a live leader to go (rule 14)."""
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
         self._trouble: tuple[str, float] | None = None
@@ -46,7 +47,7 @@ class Campaigning:
         course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
-            self._engine.here.drive(Campaign(course.candidacy), course.name, timeout)
+            self._engine.here.drive(Campaign([course.candidacy]), course.name, timeout)
             course.wait_for(self.is_over, until, attending=True)
             return Lease(self.conclude(timeout))
         except BaseException:
@@ -84,7 +85,7 @@ class Campaigning:
             return UsageError(f"the client was closed during the campaign for {self.course.name!r}")
         waiting = self.course.candidacy.waiting
         why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
-        if waiting is not None and waiting.why is Why.UNREACHABLE and not self._patient:
+        if waiting is not None and waiting.why is Why.UNREACHABLE and not self.is_patient:
             return BackendUnavailable(f"whether anybody leads {self.course.name!r} cannot be told: {why}")
         error = CampaignTimeout(f"not elected for {self.course.name!r} within {timeout or 0:g} s: {why}")
         if waiting is not None and waiting.why is Why.UNREACHABLE:
@@ -110,7 +111,7 @@ class Campaigning:
         if self._outcome is not None:
             return True
         trouble = self._trouble
-        if self._patient or trouble is None:
+        if self.is_patient or trouble is None:
             return False
         return self._engine.clock.boot() - trouble[1] > self._engine.terms.timing.ttl
 
@@ -164,7 +165,7 @@ class Campaigns:
         self._courses = {
             name: Course(engine, name, patient=patient, listener=functools.partial(self._hear, name)) for name in names
         }
-        self.event = CampaignAll([course.candidacy for course in self._courses.values()])
+        self.event = Campaign([course.candidacy for course in self._courses.values()])
 
     def is_over(self) -> bool:
         return not self._open or bool(self._failures)

@@ -82,7 +82,7 @@ class Client:
     def election(self, name: str, *, timeout: float | None = None, wait: bool = True) -> Election:
         """The election of one name. Costs nothing: no I/O.
 
-        ``timeout`` and ``wait`` are what a ``with`` statement uses, and :meth:`Election.campaign` where it is not told.
+        ``timeout`` and ``wait`` are for a ``with`` statement, and for :meth:`Election.campaign` if that is given none.
 
         Raises:
             UsageError: this client is closed.

@@ -66,10 +66,6 @@ class Clockwork:
     def cancel_all(self) -> None:
         self._timers.clear()
 
-    def next_in(self) -> float | None:
-        """Seconds until the next timer may be due; ``None``: there is none."""
-        return self._timers.next_in(self._clock.now())
-
     def stop(self) -> None:
         """Have the thread end soon. Takes no lock and never blocks; may be called from anywhere, also twice."""
         self._is_stopped = True

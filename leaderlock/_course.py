@@ -20,10 +20,10 @@ from leaderlock._protocol.candidacy import (
     State,
 )
 from leaderlock._protocol.events import Resign
-from leaderlock._saving import check_note
-from leaderlock.errors import BackendUnavailable, LeaseLost
+from leaderlock._protocol.records import MAX_NOTE
+from leaderlock.errors import BackendUnavailable, LeaderLockError, LeaseLost
 
-__all__ = ["Course", "Listener"]
+__all__ = ["Course", "Listener", "check_note", "tell_loss"]
 
 Listener: TypeAlias = Callable[[News], None]
 
@@ -181,3 +181,19 @@ class Course:
             return self.engine.here.wait_for(bell, done, until) or done()
         finally:
             self.unlisten(hear)
+
+
+def check_note(note: object) -> None:
+    """Raise where no record has room for it."""
+    if not isinstance(note, bytes):
+        raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")
+
+
+def tell_loss(lost: LeaderLockError, error: BaseException | None) -> None:
+    """What ran on after the loss of its lease is over: somebody must be told, but its own ``error`` comes first."""
+    if error is None:
+        raise lost
+    if not isinstance(error, LeaseLost):
+        error.add_note(f"besides, {lost}")

@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from leaderlock._census import Census, take_census
 from leaderlock._engine import Engine
+from leaderlock._observe import settled_in
 from leaderlock._protocol.reading import read_settled
 from leaderlock._protocol.records import SETTLED, Ending, Foreign, SessionRecord, SettledRecord, session_key
 from leaderlock.backend import ABSENT, DELETE, Conflict, Traits, View, Write
@@ -120,8 +121,7 @@ def _look(engine: Engine, findings: list[Finding]) -> Diagnosis:
     findings += _judged_terms(record, mine, backend.traits, rho=timing.rho)
     counted = take_census(engine)
     findings += _judged_census(counted)
-    settled = record if isinstance(record, SettledRecord) and record.memory == view.memory else None
-    return Diagnosis((), backend.traits, trip, settled, counted)
+    return Diagnosis((), backend.traits, trip, settled_in(view), counted)
 
 
 def _writes(engine: Engine, view: View, findings: list[Finding]) -> Iterator[float]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
+from leaderlock._course import tell_loss
 from leaderlock._current import current, enter, leave
 from leaderlock._lease import Lease, course_of
 from leaderlock._observe import Term
@@ -62,7 +63,7 @@ class Election:
         ``timeout``: the most that the whole call may take, in seconds; ``None``: as long as it takes. ``wait=False``:
         give up as soon as somebody who is alive leads. That takes one look where the leader's session has moved lately
         by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed.
-        Either one that is left out is as :meth:`Client.election` was told.
+        Whichever is left out is as :meth:`Client.election` was told.
         ``on_waiting(text)`` is told why it waits, once for each reason, on a thread of leaderlock's.
 
         Raises:
@@ -131,11 +132,7 @@ class Election:
             else:
                 lease.resign()
         except LeaseLost as lost:
-            # The body ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
         except BaseException:  # Ctrl-C on the way out
             try:
                 lease.resign(timeout=0)

@@ -76,7 +76,7 @@ class Engine:
         """The same of all jobs that anybody here is at."""
         self.callbacks = Callbacks()
         self._journal = Journal(self.callbacks)
-        self._backend = backend
+        self.backend = backend
         self._calls = Calls(backend, clock)
         self._clockwork = Clockwork(clock, locked=self.locked, look=self._look_at_wall, fire=self._fire)
         self._ended = Bell()
@@ -110,10 +110,6 @@ class Engine:
         )
         """What a caller does on the thread on which he calls."""
         _engines.add(self)
-
-    @property
-    def backend(self) -> Backend:
-        return self._backend
 
     def locked(self) -> AbstractContextManager[bool]:
         """The lock under which news are told: whoever holds it misses none."""
@@ -201,24 +197,22 @@ class Engine:
 
     # -- the end
 
-    def close(self, timeout: float) -> bool:
-        """End all claims, close the session, stop. Returns whether the store has acknowledged the session's end."""
+    def close(self, timeout: float) -> None:
+        """End all claims, close the session, stop. The store is waited for to acknowledge that, ``timeout`` at most."""
         if self.is_closed:
-            return True
+            return
         until = self.clock.boot() + timeout
         try:
             self.here.drive(Close(), EVERYTHING, timeout)
             if not self._machine.has_closed:
                 # Real seconds: a test's clock that stands still must not hang its end.
                 self._ended.wait(max(0.0, until - self.clock.boot()))
-            acknowledged = self._machine.has_closed
         finally:
             try:
                 self._stop(until)
             except BaseException:  # Ctrl-C: what was left would lead on
                 hand_over(apart, (self._stop, until))
                 raise
-        return acknowledged
 
     def _stop(self, until: float) -> None:
         self.post(Close())  # interrupted before it came to that, everybody is told all the same
@@ -242,7 +236,7 @@ class Engine:
         for lane in self._lanes.values():
             lane.stop()
         try:
-            self._backend.close()
+            self.backend.close()
         except Exception:  # our threads end whatever the driver does
             _log.warning("the backend cannot be closed", exc_info=True)
 

@@ -34,11 +34,11 @@ __all__ = [
     "Status",
     "Term",
     "Turns",
-    "is_settled",
     "look",
     "looks",
     "names_seen",
     "observe",
+    "settled_in",
     "watching",
 ]
 
@@ -159,7 +159,7 @@ def look(engine: Engine, name: str) -> Sighting:
     return Sighting(name, view, view.seen[name_key(name)], record, shown, session)
 
 
-def is_settled(view: View) -> SettledRecord | None:
+def settled_in(view: View) -> SettledRecord | None:
     """What the namespace's ``settled`` register says, if it names the store's present memory."""
     seen = view.seen[SETTLED]
     record = None if seen.value is None else read_settled(seen.value)
@@ -180,7 +180,7 @@ def status(engine: Engine, name: str) -> Status:
         last_token=record.token if record is not None else 0,
         moved_ago=moved_ago,
         free_in=free_in,
-        settled=is_settled(sighting.view) is not None,
+        settled=settled_in(sighting.view) is not None,
         history=sighting.stints,
         note=record.note if record is not None else b"",
     )

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+from leaderlock._course import Course, check_note
 from leaderlock._protocol.candidacy import News, NoteLost, NoteSaved
 from leaderlock._protocol.events import SaveNote
-from leaderlock._protocol.records import MAX_NOTE
 from leaderlock.errors import BackendUnavailable
 
-if TYPE_CHECKING:
-    from leaderlock._course import Course
-
-__all__ = ["Saving", "check_note"]
+__all__ = ["Saving"]
 
 _tickets: Final = itertools.count(1)
 
@@ -48,10 +45,3 @@ class Saving:
                 raise error
             case _:
                 pass
-
-
-def check_note(note: object) -> None:
-    if not isinstance(note, bytes):
-        raise TypeError(f"a note is bytes, not {type(note).__name__}; encode it first")
-    if len(note) > MAX_NOTE:
-        raise ValueError(f"the note has {len(note)} bytes; at most {MAX_NOTE} fit")

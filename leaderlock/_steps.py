@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
 from typing import Final
 
 from leaderlock._clock import Clock
 from leaderlock._handed import Handed
 from leaderlock._outward import Outward
-from leaderlock._protocol.candidacy import Candidacy, LossReason, State
+from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import PAST
-from leaderlock._protocol.events import Campaign, CampaignAll, Event, Refused
+from leaderlock._protocol.events import Campaign, Event, Refused
 from leaderlock._protocol.machine import Machine
 from leaderlock._protocol.setting import Setting
 from leaderlock._thread import apart, hand_over
@@ -73,7 +72,7 @@ class Steps:
             raise UsageError(str(refusal))
 
     def _step(self, event: Event, mine: Handed | None) -> Refused | None:
-        seekers = _seekers(event)
+        seekers = event.candidacies if isinstance(event, Campaign) else ()
         if seekers:
             self._outward.expect(seekers)
         try:
@@ -105,14 +104,3 @@ class Steps:
         """In a forked child: no claim, and a lock that no thread of the parent's holds."""
         self.lock = threading.RLock()
         self.machine.standing.until = PAST
-
-
-def _seekers(event: Event) -> Sequence[Candidacy]:
-    """Whose campaigns begin with this event."""
-    match event:
-        case Campaign(candidacy):
-            return (candidacy,)
-        case CampaignAll(candidacies):
-            return candidacies
-        case _:
-            return ()

@@ -69,7 +69,7 @@ class Tenure:
             if not self._seeks:
                 candidacy = self._candidate().candidacy
                 try:
-                    self._engine.here.drive(Campaign(candidacy), self._name)
+                    self._engine.here.drive(Campaign([candidacy]), self._name)
                 finally:
                     # A caller who was interrupted leaves the campaign behind him: it is not started a second time.
                     self._seeks = candidacy.state is not State.IDLE
@@ -155,7 +155,7 @@ class Tenure:
     def _seek_in(self, pause: float, *, is_repeated: bool = False) -> None:
         def seek() -> None:
             try:
-                self._engine.submit(Campaign(self._candidate().candidacy))
+                self._engine.submit(Campaign([self._candidate().candidacy]))
             except LeaderLockError as error:
                 if is_repeated:  # the first time, the client may be closing, and there is no second one
                     _log.warning("the campaign for %r cannot start and is repeated: %s", self._name, error)

@@ -8,13 +8,13 @@ What a driver promises, in full:
 
 1. **Swaps are linearizable.** A write is applied iff, in one atomic step, the register's stamp is the expected one
    (:data:`ABSENT` where there must be no register) *and* the store's memory is the one named. Writes of one call are
-   applied in their order, each is answered on its own, and no key stands in one call twice.
+   applied in their order, each is answered on its own, and no key appears twice in one call.
 2. **Stamps.** A stamp is not used twice while its key exists. After a deletion numbering may start again.
 3. **Memory.** An opaque id of what the store remembers. It changes whenever acknowledged writes may have been lost,
    and when the namespace was wiped: a random *birth mark*, laid by the driver at the namespace's first use, is part
    of it. An id once left never comes back. It is compared inside the atomic step, not before it.
 4. **Floor.** A whole number below 2**53 which never goes back, rises with every applied swap, and is above every one
-   given before, also after a loss of memory: microseconds since 1970 at the namespace's birth plus a revision, or
+   given before, even after a loss of memory: microseconds since 1970 at the namespace's birth plus a revision, or
    the server's clock in microseconds.
 5. **Reads** give each key as of one moment after the call began, or lag behind: a lagging read costs time, never
    safety. The floor and the memory are of the same answer as the values.
@@ -159,15 +159,15 @@ class Backend(ABC):
     def watch(self, keys: Collection[str], wake: Wake) -> Callable[[], None]:
         """Call ``wake(None)``, from any thread, whenever one of ``keys`` may have changed; return what stops that.
 
-        A hint: it may come late, twice, for nothing or not at all. Whoever is woken reads; of a change that came after
-        the wake but before that read, no other may tell. Returns at once, not waiting for the store; where watching
-        begins only later, ``wake`` is called once when it does, for what was missed.
+        A hint: it may come late, twice, for nothing or not at all. Whoever is woken reads; a change between the wake
+        and that read may bring no wake of its own. Returns at once, not waiting for the store; where watching begins
+        only later, ``wake`` is called once when it does, for what was missed.
         ``wake`` neither blocks nor raises. The returned function may be called twice, and from inside ``wake``.
 
         A store that tells of a change together with what it changed to may spare the read: ``wake(view)``, where the
         view has those of ``keys`` that changed as a read would have shown them at one moment, and the memory of that
-        very moment; it may be old by now. Of each later change another wake must tell then, and no stamp in the view
-        may ever be given again in that memory, also not after a deletion.
+        very moment; it may be old by now. Then each later change must bring another wake, and no stamp in the view may
+        ever be given again in that memory, not even after a deletion.
         """
 
     @abstractmethod
@@ -187,7 +187,7 @@ def check_writes(traits: Traits, writes: Sequence[Write]) -> None:
     """Raise where no store, or not this one, can take these writes: for drivers, before anything is sent."""
     check_count(traits, len(writes))
     if len(writes) > 1 and len({write.key for write in writes}) < len(writes):
-        raise ValueError("a key stands twice in one swap; send two")
+        raise ValueError("a key appears twice in one swap; send two")
     for write in writes:
         if write.value is not None and len(write.value) > traits.max_value:
             raise BackendRefused(

@@ -4,7 +4,7 @@
 
     LeaderLockError
     ├── NotLeader                 stop: somebody else leads
-    │   ├── LeaseLost             stop now: you led, and do no longer (``.reason`` says why)
+    │   ├── LeaseLost             stop now: you led, and no longer do (``.reason`` says why)
     │   └── TickSkipped           do nothing: this tick is not yours to run (``.skipped`` says why)
     ├── CampaignTimeout           try later: not elected within the time given (also a TimeoutError)
     ├── StaleToken                stop: the resource has seen a newer leader
@@ -52,7 +52,7 @@ class NotLeader(LeaderLockError):
 
 
 class LeaseLost(NotLeader):
-    """The caller led and does no longer; what it does from here on a fence should refuse.
+    """The caller led and no longer does; a fence should refuse what it does from here on.
 
     ``reason`` is one of :class:`leaderlock.LossReason`'s values, as a word.
     """
@@ -108,4 +108,4 @@ class BackendNotInstalled(BackendError):
 
 
 class MemoryGone(BackendError):
-    """The store remembers something else than it did (restart, failover, wipe); the write was not applied."""
+    """The store remembers something other than it did (restart, failover, wipe); the write was not applied."""

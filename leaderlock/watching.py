@@ -193,7 +193,7 @@ class Watches(Generic[K]):
         try:
             self._thread.start()
         except BaseException:
-            # Ctrl-C meanwhile: it may run already, and nobody is going to stop a watch of its.
+            # Ctrl-C meanwhile: it may be running already, and there is no watch whose end would end it.
             self._end()
             raise
 

@@ -1,15 +1,17 @@
-"""Where the stores' servers come from: --stores and --require-stores; see tests/servers."""
+"""Where the stores' servers come from (--stores and --require-stores; see tests/servers), and one that many share."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
 from tests.servers.choice import REQUIRE, WAY, Way
 from tests.servers.containers import RUN, bring_down
+from tests.servers.zookeeper import Server, free_ports
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,3 +35,12 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):
         bring_down()
         shutil.rmtree(os.environ.pop(RUN))
+
+
+@pytest.fixture(scope="module")
+def zookeeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of this file's own."""
+    server = Server(tmp_path_factory.mktemp("zookeeper") / "data", free_ports(1)[0])
+    server.start()
+    yield server
+    server.kill()

@@ -37,12 +37,11 @@ _LONGEST: Final = 1.0
 class Status(NamedTuple):
     """What a member says of itself."""
 
-    id: int = 0
     version: str = ""
     size: int = 0
     """Of its database's file, in bytes."""
     leader: int = 0
-    is_learner: bool = False
+    """The id of the leader that it knows; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +80,10 @@ class _Asker:
         self.target = target
         self.line = Line(channel)
         self._login = login
-        self._deadline = deadline
+        self.deadline = deadline
 
     def ask(self, method: str, message: bytes, *, anonymously: bool = False) -> bytes:
-        deadline = min(self._deadline, time.monotonic() + _LONGEST)
+        deadline = min(self.deadline, time.monotonic() + _LONGEST)
         metadata = () if anonymously else self._login.metadata(self.line, deadline)
         timeout = max(0.001, deadline - time.monotonic())
         return request(self.line.channel, method, message, timeout=timeout, metadata=metadata)
@@ -118,15 +117,12 @@ def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown:
             for place, (target, channel) in enumerate(channels)
         ]
         members = tuple(asker.member() for asker in askers)
-        useful = [
-            _Asker(asker.target, asker.line.channel, login, deadline)
-            for asker, member in zip(askers, members, strict=True)
-            if not member.is_away
-        ]
-        if not useful:
+        first = next((asker for asker, member in zip(askers, members, strict=True) if not member.is_away), None)
+        if first is None:
             raise BackendUnavailable(f"{shown}: no member answers")
+        first.deadline = deadline
         is_lent = not isinstance(source, Own)
-        return list(judge(_facts(useful[0], members, mark, uses_tls=shown.startswith("etcds:"), is_lent=is_lent)))
+        return list(judge(_facts(first, members, mark, uses_tls=shown.startswith("etcds:"), is_lent=is_lent)))
     except CallFailed as failed:
         raise BackendUnavailable(f"{shown}: {failed}") from failed
     finally:
@@ -154,16 +150,12 @@ def status_of(message: bytes) -> Status:
     found = Status()
     for field, integer, value in fields(message):
         match field:
-            case 1:
-                found = found._replace(id=next((whole for at, whole, _ in fields(value) if at == 2), 0))
             case 2:
                 found = found._replace(version=value.decode(errors="replace"))
             case 3:
                 found = found._replace(size=integer)
             case 4:
                 found = found._replace(leader=integer)
-            case 10:
-                found = found._replace(is_learner=bool(integer))
             case _:
                 pass
     return found

@@ -147,7 +147,7 @@ class RedisBackend(Backend):
         reply, missing = self._links.write(pack(*words), timeout)
         if reply == b"gone":
             raise MemoryGone(
-                f"{self._links.place}: the server remembers something else than it did; nothing was written"
+                f"{self._links.place}: the server remembers something other than it did; nothing was written"
             )
         stamp, *registers = self._checked(reply, wrote=True)
         done, gone = Swapped(int(stamp)), Swapped(ABSENT)

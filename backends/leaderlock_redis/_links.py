@@ -21,8 +21,8 @@ __all__ = ["Link", "Links"]
 
 _MOST_IDLE: Final = 4
 _IDLE_FOR: Final = 60.0
-"""Seconds after which an idle connection is not used again: in a burst the second and third come to use, which may have
-been idle for hours; firewalls and balancers forget such after minutes, and tell nobody."""
+"""Seconds after which an idle connection is not used again. A burst calls on the second and the third, which may have
+been idle for hours; firewalls and balancers forget such connections after minutes, and tell nobody."""
 _MOST_HOPS: Final = 8
 _LEAVE: Final = ("READONLY ", "MOVED ", "ASK ", "CLUSTERDOWN ")
 """Errors of a server that no longer is the one to ask."""

@@ -73,9 +73,8 @@ def _check_path(path: Path) -> None:
     if not path.parent.is_dir():
         raise BackendRefused(f"{path}: there is no directory {path.parent}; create it, or name another path")
     try:
-        mode = os.stat(
-            path
-        ).st_mode  # pathlib's own questions say of a path that leads in a circle that nothing is there
+        # pathlib's own questions say of a path that leads in a circle that nothing is there.
+        mode = os.stat(path).st_mode
     except FileNotFoundError:
         return
     if stat.S_ISDIR(mode):

@@ -19,7 +19,7 @@ from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, is_client
 from leaderlock_zookeeper._link import Link
 from leaderlock_zookeeper._marks import Mark, Marks
 from leaderlock_zookeeper._paths import Layout, is_life, unescape
-from leaderlock_zookeeper._reads import Reads, seen_in
+from leaderlock_zookeeper._reads import Reads, seen_in, slices
 from leaderlock_zookeeper._swaps import Swaps
 from leaderlock_zookeeper._url import DEFAULT_ROOT, Place, check_root, place_of_url
 from leaderlock_zookeeper._watches import Watches
@@ -163,9 +163,9 @@ class ZooKeeperBackend(Backend):
     def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
         life = self.read((), timeout=timeout).memory
         directories = [f"{self._layout.life(life)}/{name}" for name in self._names([self._layout.life(life)], timeout)]
-        for some in _slices(directories, _PAGE):
+        for some in slices(directories, _PAGE):
             keys = [key for key in map(unescape, self._names(some, timeout)) if key.startswith(prefix)]
-            for page in _slices(keys, _PAGE):
+            for page in slices(keys, _PAGE):
                 yield from self._registers(life, page, timeout)
 
     def _names(self, paths: Sequence[str], timeout: float) -> list[str]:
@@ -190,7 +190,3 @@ def _client_of(place: Place) -> Client:
     if place.uses_tls:
         settings.update(place.tls, use_ssl=True, verify_certs=True, check_hostname=True)
     return new_client(place.hosts, **settings)
-
-
-def _slices(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
-    return (items[start : start + size] for start in range(0, len(items), size))

@@ -18,7 +18,7 @@ from leaderlock.diagnosis import Finding, Level, Limit, Promise
 from leaderlock.errors import BackendRefused
 from leaderlock_zookeeper._errors import looking
 from leaderlock_zookeeper._kazoo import exceptions
-from leaderlock_zookeeper._link import Link
+from leaderlock_zookeeper._link import Link, left
 from leaderlock_zookeeper._paths import Layout
 
 __all__ = ["Facts", "Server", "examine", "judge", "server_of"]
@@ -111,7 +111,7 @@ def server_of(address: str, answer: str) -> Server:
 def _participants(client: Any, link: Link, deadline: float) -> int | None:
     try:
         with looking(link.place):
-            data: bytes = client.get_async(_CONFIG).get(timeout=_left(deadline))[0]
+            data: bytes = client.get_async(_CONFIG).get(timeout=left(deadline))[0]
     except (exceptions.NoNodeError, BackendRefused):
         return None
     return len(_PARTICIPANT.findall(data.decode(errors="replace")))
@@ -120,7 +120,7 @@ def _participants(client: Any, link: Link, deadline: float) -> int | None:
 def _is_open(client: Any, link: Link, layout: Layout, deadline: float) -> bool | None:
     try:
         with looking(link.place):
-            rights: Sequence[Any] = client.get_acls_async(layout.pointer).get(timeout=_left(deadline))[0]
+            rights: Sequence[Any] = client.get_acls_async(layout.pointer).get(timeout=left(deadline))[0]
     except (exceptions.NoNodeError, BackendRefused):
         return None
     return any(one.id.scheme == "world" and one.perms & 0b110 for one in rights)
@@ -210,7 +210,3 @@ def _access(facts: Facts) -> Iterator[Finding]:
     else:
         text = "no user is needed: whoever reaches the servers may take or end any lease"
         yield Finding(Level.NOTE, "no-auth", text, "put user:password@ into the URL")
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

@@ -15,7 +15,7 @@ from typing import Final
 from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
 from leaderlock_zookeeper._kazoo import Client, exceptions, hang_up, oldest_request, patience
 
-__all__ = ["Link"]
+__all__ = ["Link", "left"]
 
 _CONNECTED: Final = "CONNECTED"
 _AUTH_FAILED: Final = "AUTH_FAILED"
@@ -76,7 +76,7 @@ class Link:
         """The client, connected. What is raised here was never sent."""
         self.begin()
         client = self._client
-        is_ready = self._ready.is_set() or self._ready.wait(max(0.0, deadline - time.monotonic()))
+        is_ready = self._ready.is_set() or self._ready.wait(left(deadline))
         if self._was_denied:
             self._drop(client)
             raise BackendRefused(f"{self.place}: the credentials were not accepted; mend them, then try again")
@@ -102,7 +102,7 @@ class Link:
 
     def wait(self, deadline: float) -> None:
         """Until kazoo is connected; like :meth:`now`, it raises what kazoo would where something was sent before."""
-        if not self._ready.wait(max(0.0, deadline - time.monotonic())):
+        if not self._ready.wait(left(deadline)):
             raise exceptions.ConnectionLoss("the connection went away")
 
     def close(self) -> None:
@@ -199,6 +199,11 @@ class Link:
         ending = threading.Thread(target=_stop, args=(client,), name="leaderlock-zookeeper-close", daemon=True)
         ending.start()
         ending.join(_CLOSE_PATIENCE)
+
+
+def left(deadline: float) -> float:
+    """Seconds until then; none less than zero."""
+    return max(0.0, deadline - time.monotonic())
 
 
 def _stop(client: Client) -> None:

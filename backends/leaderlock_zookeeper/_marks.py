@@ -16,7 +16,7 @@ Once it is not (an election, or SPAN writes), whoever sees it writes the mark an
    next base is base + SPAN or more, and whatever was given under this one is less.
 2. It stays behind the clock, from which the first base is taken: a step of SPAN microseconds (0.26 s) stands for SPAN
    writes, of which no ensemble does a million a second, or for an election, none of which is over so soon. So the base
-   of a later life, from the clock again, is above it, also after all data were lost, unless the clock went back.
+   of a later life, from the clock again, is above it, even after all data were lost, unless the clock went back.
 3. For the same reason it is below 2**53 until the year 2255.
 4. It is no older than the answer it is given with, because the zxid is that of the answer itself or a later one's.
 """
@@ -31,7 +31,7 @@ from typing import Final
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_zookeeper._errors import looking, refusal_of
 from leaderlock_zookeeper._kazoo import Client, exceptions
-from leaderlock_zookeeper._link import Link
+from leaderlock_zookeeper._link import Link, left
 from leaderlock_zookeeper._paths import Layout, is_life
 from leaderlock_zookeeper._requests import Node
 
@@ -79,7 +79,7 @@ class Marks:
             client = self._link.ready(deadline)
             with looking(self._link.place):
                 try:
-                    data, stat = client.get_async(self._layout.pointer).get(timeout=_left(deadline))
+                    data, stat = client.get_async(self._layout.pointer).get(timeout=left(deadline))
                 except exceptions.NoNodeError:
                     life, version = None, -1
                 else:
@@ -94,12 +94,12 @@ class Marks:
         with looking(self._link.place):
             written = client.set_async(self._layout.life(life), b"%d" % (mark.base + SPAN), version=mark.version)
             try:
-                written.get(timeout=_left(deadline))
+                written.get(timeout=left(deadline))
             except (exceptions.BadVersionError, exceptions.NoNodeError):
                 return
 
     def _stands(self, client: Client, life: str, deadline: float) -> bool:
-        return client.exists_async(self._layout.life(life)).get(timeout=_left(deadline)) is not None
+        return client.exists_async(self._layout.life(life)).get(timeout=left(deadline)) is not None
 
     def _lay(self, client: Client, gone: str | None, version: int, deadline: float, least: int) -> None:
         life = os.urandom(16).hex()
@@ -113,7 +113,7 @@ class Marks:
             transaction.delete(self._layout.life(gone))
             transaction.set_data(self._layout.pointer, life.encode(), version)
         transaction.create(self._layout.life(life), b"%d" % base)
-        answers = transaction.commit_async().get(timeout=_left(deadline))
+        answers = transaction.commit_async().get(timeout=left(deadline))
         for answer in answers:
             if isinstance(answer, Exception) and (refusal := refusal_of(answer, self._link.place)):
                 raise refusal
@@ -124,7 +124,7 @@ class Marks:
     def _make_ancestors(self, client: Client, deadline: float) -> None:
         for path in self._layout.ancestors:
             try:
-                client.create_async(path).get(timeout=_left(deadline))
+                client.create_async(path).get(timeout=left(deadline))
             except exceptions.NodeExistsError:
                 continue
             except exceptions.NoNodeError as error:
@@ -143,7 +143,3 @@ class Marks:
                 " another root"
             )
         return life
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

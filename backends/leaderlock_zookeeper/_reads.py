@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from leaderlock.backend import ABSENT, Seen
 from leaderlock_zookeeper._kazoo import Result, exceptions, send
-from leaderlock_zookeeper._link import Link
+from leaderlock_zookeeper._link import Link, left
 from leaderlock_zookeeper._requests import Children, Node, ReadMany
 
-__all__ = ["Reads", "seen_in"]
+__all__ = ["Reads", "seen_in", "slices"]
+
+T = TypeVar("T")
 
 _TOGETHER: Final = 100
 """Nodes in one request. The server makes the whole reply before it sends any of it: some 6 MB where each has a note of
@@ -48,14 +49,14 @@ class Reads:
     def _together(self, paths: Sequence[str], deadline: float, *, children: bool) -> list[Any]:
         sent: list[Result] = []
         try:
-            for some in _slices(paths, _TOGETHER):
+            for some in slices(paths, _TOGETHER):
                 client = self._link.now()
                 sent.append(send(client, ReadMany([client.chroot + path for path in some], children=children)))
         except exceptions.ConnectionLoss:
             if sent:
-                sent[0].get(timeout=_left(deadline))  # raises why the connection went, if that was for what was asked
+                sent[0].get(timeout=left(deadline))  # raises why the connection went, if that was for what was asked
             raise
-        return [_found(answer) for result in sent for answer in result.get(timeout=_left(deadline))]
+        return [_found(answer) for result in sent for answer in result.get(timeout=left(deadline))]
 
     def _singly(self, paths: Sequence[str], deadline: float, *, children: bool) -> list[Any]:
         if children:
@@ -65,7 +66,7 @@ class Reads:
         found: list[Any] = []
         for result in sent:
             try:
-                answer = result.get(timeout=_left(deadline))
+                answer = result.get(timeout=left(deadline))
             except exceptions.NoNodeError:
                 found.append(None)
             else:
@@ -79,7 +80,7 @@ class Reads:
         """
         while True:
             try:
-                self._link.now().exists_async("/").get(timeout=_left(deadline))
+                self._link.now().exists_async("/").get(timeout=left(deadline))
                 return
             except (exceptions.ConnectionLoss, exceptions.SessionExpiredError):
                 self._link.wait(deadline)
@@ -98,9 +99,6 @@ def _found(answer: Node | Children | Exception) -> Node | Children | None:
     return answer
 
 
-def _slices(items: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+def slices(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """The items in their order, so many at a time."""
     return (items[start : start + size] for start in range(0, len(items), size))
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

@@ -55,9 +55,8 @@ class Operation(NamedTuple):
 
 def create(path: str, value: bytes, rights: Sequence[Acl]) -> Operation:
     listed = b"".join(_INT.pack(acl.perms) + _text(acl.id.scheme) + _text(acl.id.id) for acl in rights)
-    return Operation(
-        _CREATE, b"".join((_text(path), _bytes(value), _INT.pack(len(rights)), listed, b"\0\0\0\0"))
-    )  # the last: it stays when the session ends
+    stays = _INT.pack(0)  # when the session ends
+    return Operation(_CREATE, b"".join((_text(path), _bytes(value), _INT.pack(len(rights)), listed, stays)))
 
 
 def put(path: str, value: bytes, version: int) -> Operation:

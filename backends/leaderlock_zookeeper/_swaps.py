@@ -6,7 +6,6 @@ again when a node is created anew, which the waist allows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Collection, Iterator, Sequence
 from enum import Enum
 from typing import Any, Final, TypeAlias
@@ -15,7 +14,7 @@ from leaderlock.backend import ABSENT, Answer, Conflict, Stamp, Swapped, Write
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock_zookeeper._errors import refusal_of, writing
 from leaderlock_zookeeper._kazoo import Acl, Result, exceptions, rights, send, timed_out
-from leaderlock_zookeeper._link import Link
+from leaderlock_zookeeper._link import Link, left
 from leaderlock_zookeeper._paths import Layout
 from leaderlock_zookeeper._reads import Reads, seen_in
 from leaderlock_zookeeper._requests import Node, Operation, WriteAll, create, delete, put
@@ -113,7 +112,7 @@ class Swaps:
         """All in one transaction; ``None``: nothing was applied, and the answer names the first culprit only."""
         if len(writes) == 1:
             return [_outcome(writes[0], self._send(writes, memory), deadline)]
-        results: list[Any] = self._send(writes, memory).get(timeout=_left(deadline))
+        results: list[Any] = self._send(writes, memory).get(timeout=left(deadline))
         for result in results:
             if isinstance(result, Exception) and (refusal := refusal_of(result, self._link.place)):
                 raise refusal
@@ -198,7 +197,7 @@ class Swaps:
         (listed,) = self._reads.children([life], deadline)
         self._directories.update(f"{life}/{name}" for name in listed or ())
         missing = wanted - self._directories
-        if len(missing) > 1 and not any(self._send_creations(missing).get(timeout=_left(deadline))):
+        if len(missing) > 1 and not any(self._send_creations(missing).get(timeout=left(deadline))):
             self._directories.update(missing)
 
     def _send_creations(self, paths: Collection[str]) -> Result:
@@ -209,7 +208,7 @@ class Swaps:
     def _confirm(self, path: str, created: Result, deadline: float) -> None:
         """The directory is there now; where its parent is not, that life of the namespace is gone for good."""
         try:
-            created.get(timeout=_left(deadline))
+            created.get(timeout=left(deadline))
         except exceptions.NodeExistsError:
             pass
         except exceptions.NoNodeError as error:
@@ -244,7 +243,7 @@ def _outcome_by_look(write: Write, node: Node | None) -> _Outcome | None:
 
 def _outcome(write: Write, result: Result, deadline: float) -> _Outcome:
     try:
-        (version,) = result.get(timeout=_left(deadline))
+        (version,) = result.get(timeout=left(deadline))
     except exceptions.NoNodeError:
         return Failed.MISSING
     except (exceptions.BadVersionError, exceptions.NodeExistsError):
@@ -258,7 +257,3 @@ def _swapped(write: Write, version: int) -> Swapped:
 
 def _version(expected: Stamp) -> int:
     return expected - 1 if isinstance(expected, int) and 0 < expected <= _NEVER else _NEVER
-
-
-def _left(deadline: float) -> float:
-    return max(0.0, deadline - time.monotonic())

@@ -64,7 +64,7 @@ class LoopBell(Bell):
     async def wait_for(self, done: Callable[[], bool], until: float | None, *, timed: bool = True) -> bool:
         """Wait until ``done()``, looking whenever it rings, or until that instant of the first clock.
 
-        Also ends with the engine. ``timed``: time alone may make it ``done()``, also where no end is given.
+        Also ends with the engine. ``timed``: time alone may make it ``done()``, even where no end is given.
         """
         if done():
             return True

@@ -26,12 +26,12 @@ IN_LOOP: Final = "let a function make a task of it, and keep the task"
 """What to hand in instead of a coroutine function, where an event loop's own round makes the call."""
 
 
-async def seek(campaign: Campaigning, timeout: float | None, until: float | None, *, patient: bool = True) -> Course:
+async def seek(campaign: Campaigning, timeout: float | None, until: float | None) -> Course:
     """Carry one campaign to its outcome: the asyncio twin of :meth:`Campaigning.run`."""
     course = campaign.course
     try:
-        course.engine.submit(Campaign(course.candidacy))
-        over = await await_news(course, campaign.is_over, until, timed=not patient)
+        course.engine.submit(Campaign([course.candidacy]))
+        over = await await_news(course, campaign.is_over, until, timed=not campaign.is_patient)
         if not over and until is not None:
             over_or_waiting = _either(campaign.is_over, lambda: course.candidacy.waiting is not None)
             await await_news(course, over_or_waiting, until + LOOK)

@@ -79,7 +79,7 @@ class AsyncClient:
     ) -> AsyncElection:
         """The election of one name. Costs nothing: no I/O.
 
-        ``timeout`` and ``wait`` are what ``async with`` uses, and :meth:`AsyncElection.campaign` where it is not told.
+        ``timeout`` and ``wait`` are for ``async with``, and for :meth:`AsyncElection.campaign` if that is given none.
         ``on_loss`` is for ``async with`` alone: when the lease is lost while the body runs, ``"finish"`` lets it, and
         raises :class:`LeaseLost` behind it; ``"cancel"`` cancels the body's task, which becomes :class:`LeaseLost`
         where the body is left.

@@ -14,7 +14,7 @@ from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._callbacks import check_plain
 from leaderlock._campaign import Campaigning
-from leaderlock._course import Course
+from leaderlock._course import Course, tell_loss
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
 from leaderlock._thread import even_if_collected
@@ -84,7 +84,7 @@ class AsyncElection:
     ) -> AsyncLease:
         """Become the leader, and return the lease: :meth:`Election.campaign`, awaited.
 
-        ``on_waiting(text)`` is a plain function, and called in this event loop. Cancelled, also by a time-out around
+        ``on_waiting(text)`` is a plain function, and called in this event loop. Cancelled, even by a time-out around
         it, the campaign is withdrawn and cannot win later; one that was won at that moment is resigned.
 
         Raises as :meth:`Election.campaign` does: ``NotLeader``, ``CampaignTimeout``, ``BackendUnavailable``,
@@ -102,7 +102,7 @@ class AsyncElection:
             on_waiting = in_loop(on_waiting)
         engine = await self._access.engine()
         campaign = Campaigning(engine, self._name, patient=wait, on_waiting=on_waiting)
-        return await seek(campaign, timeout, until, patient=wait)
+        return await seek(campaign, timeout, until)
 
     async def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
@@ -147,11 +147,7 @@ class AsyncElection:
                 # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
                 even_if_collected(error, course.engine.post, course.farewell())
         except LeaseLost as lost:
-            # The body ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
 
     def _mine(self) -> int:
         """Which of the bodies that run is left: whoever acts under its lease leaves it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from contextvars import Token
@@ -18,6 +17,7 @@ from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._callbacks import check_plain
+from leaderlock._course import tell_loss
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._thread import even_if_collected
@@ -28,9 +28,10 @@ from leaderlock._ticks.results import TOO_LONG, Ran, Skipped, Tick, enter_tick, 
 from leaderlock._ticks.rules import Due, SkipReason
 from leaderlock._ticks.slot import Slot, Turn
 from leaderlock._ticks.ticking import next_pause
+from leaderlock._unrun import is_coroutine_function
 from leaderlock.errors import CampaignTimeout, LeaseLost, NotLeader, TickSkipped
 
-__all__ = ["AsyncTicking", "is_coroutine_function"]
+__all__ = ["AsyncTicking"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -171,7 +172,7 @@ class AsyncTicking:
         seeking = self._claiming.seek(engine, meant)
         try:
             until = engine.clock.boot() + seeking.within
-            course = await seek(seeking.campaign, seeking.within, until, patient=False)
+            course = await seek(seeking.campaign, seeking.within, until)
         except (NotLeader, CampaignTimeout) as error:
             return self._claiming.not_won(seeking, meant, error)
         finally:
@@ -240,11 +241,7 @@ class AsyncTicking:
             elif not await AsyncLease(course).resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", held.tick.name, how.value)
         except LeaseLost as lost:
-            # The function ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
         finally:
             held.slot.leave()
 
@@ -252,12 +249,5 @@ class AsyncTicking:
 async def _pause(held: Held, seconds: float) -> bool:
     """Wait for so long, under the lease; returns whether it is still held then."""
     course = held.course
-    await await_news(course, lambda: not course.candidacy.leads, held.engine.clock.boot() + seconds)
+    await await_news(course, lambda: not course.candidacy.leads, course.engine.clock.boot() + seconds)
     return held.tick.is_held
-
-
-def is_coroutine_function(function: object) -> bool:
-    """Whether calling it makes a coroutine: it is one's function, or has a method ``__call__`` that is."""
-    return inspect.iscoroutinefunction(function) or (
-        not inspect.isroutine(function) and inspect.iscoroutinefunction(type(function).__call__)
-    )

@@ -26,8 +26,8 @@ DAY: Final = 86_400.0
 WATCHED: Final = 20_000
 """How many registers are watched at most for their turn to come: bounded memory, the others wait."""
 AT_ONCE: Final = 250
-"""How many writes one slice makes at most: half of what it reads, so that a slice of nothing but what is over is done
-with in two visits, and a take that waits behind it waits for a few milliseconds."""
+"""How many writes one slice makes at most: half of what it reads, so that a slice in which everything is over takes two
+visits, and a take that queues behind one waits for a few milliseconds."""
 
 _SESSION = session_key("")
 _NAME = name_key("")
@@ -59,8 +59,7 @@ class Cleaning:
         it not forgotten, the sessions of jobs that come and go would fill the list, and nothing be cleaned again."""
         self._prefixes: Sequence[str] = (_SESSION, _NAME)
         self._behind = False
-        """Whether the pass over the names has left some for the next: until then the sessions that they may show stay.
-        """
+        """Whether the pass over the names has left some for the next: sessions that they may show stay until then."""
         self._started = False
 
     def start(self, now: Instant) -> None:
@@ -131,8 +130,8 @@ class Cleaning:
         over = self._over.get(session_key(session))
         if over is None:
             return False
-        mark = self._setting.new_id()
-        self._put(Write(key, seen.stamp, record.abandoned(write=mark, at=now.wall, how=over.how).encode()), mark, now)
+        released = record.abandoned(write=self._setting.new_id(), at=now.wall, how=over.how)
+        self._put(Write(key, seen.stamp, released.encode()), now)
         return True
 
     def _look_at_session(self, key: str, seen: Seen, now: Instant) -> bool:
@@ -144,8 +143,7 @@ class Cleaning:
             return self._delete_later(key, seen, known.mark or "", now, known.ending)
         if not known.is_silent(self._setting, now):
             return False
-        mark = self._setting.new_id()
-        self._put(Write(key, seen.stamp, burial(known, mark).encode()), mark, now)
+        self._put(Write(key, seen.stamp, burial(known, self._setting.new_id()).encode()), now)
         return True
 
     def _delete_later(self, key: str, seen: Seen, write: str, now: Instant, how: Ending = Ending.NO) -> bool:
@@ -159,12 +157,11 @@ class Cleaning:
         if self._behind and key.startswith(_SESSION):
             return False
         del self._over[key]
-        self._put(Write(key, seen.stamp, DELETE), "", now)
+        self._put(Write(key, seen.stamp, DELETE), now)
         return True
 
-    def _put(self, write: Write, mark: str, now: Instant) -> None:
-        memory = self._memory
-        self._setting.say(Put(Kind.CLEAN, write, write.key, mark, memory.id, memory.epoch, now))
+    def _put(self, write: Write, now: Instant) -> None:
+        self._setting.say(Put(Kind.CLEAN, write, write.key, self._memory.id, self._memory.epoch, now))
 
     def answered(self, put: Put) -> None:
         """Done or not, it was only cleaning: the next round looks again."""

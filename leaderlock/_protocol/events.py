@@ -16,7 +16,6 @@ __all__ = [
     "Arm",
     "Ask",
     "Campaign",
-    "CampaignAll",
     "Close",
     "Closed",
     "Disarm",
@@ -88,13 +87,12 @@ class Put(NamedTuple):
     write: Write
     owner: str
     """The name or the session id that it is about."""
-    mark: str
-    """The write id inside the value: how the write is recognised when its answer was lost."""
     memory: str
     epoch: int
     sent: Instant
     """When it was composed, which is before it left: claims are counted from here (rule 2)."""
     session: str = ""
+    """Of a take: the session that it names."""
     lane: Lane = Lane.NAMES
     record: NameRecord | None = None
     """The name's record that it writes, so that an acknowledgement need not be decoded."""
@@ -104,6 +102,11 @@ class Put(NamedTuple):
     floor: int = 0
     errand: Errand | None = None
     """Whose note it carries: nobody else is elected by it."""
+
+    @property
+    def mark(self) -> str | None:
+        """The write id inside a name's record: how the write is recognised when its answer was lost."""
+        return None if self.record is None else self.record.write
 
 
 class Ask(NamedTuple):
@@ -177,11 +180,7 @@ Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | 
 
 
 class Campaign(NamedTuple):
-    candidacy: Candidacy
-
-
-class CampaignAll(NamedTuple):
-    """As many campaigns, in one step."""
+    """Begin these campaigns, in one step."""
 
     candidacies: Sequence[Candidacy]
 
@@ -266,7 +265,6 @@ class Woken(NamedTuple):
 
 Event: TypeAlias = (
     Campaign
-    | CampaignAll
     | Withdraw
     | Resign
     | SaveNote

@@ -125,8 +125,8 @@ class Holding:
     def put_note(self, name: Name, now: Instant) -> None:
         record = name.record
         assert isinstance(record, NameRecord)
-        mark = self._setting.new_id()
-        self._put(name, Kind.NOTE, record._replace(write=mark, note=name.notes[0].note, at=now.wall), now)
+        mark, note = self._setting.new_id(), name.notes[0].note
+        self._put(name, Kind.NOTE, record._replace(write=mark, note=note, at=now.wall), now)
 
     def note_saved(self, name: Name) -> None:
         saved, *rest = name.notes
@@ -168,8 +168,6 @@ class Holding:
 
     def _put(self, name: Name, kind: Kind, record: NameRecord, now: Instant) -> None:
         write = Write(name.key, name.stamp, record.encode())
-        session = self._sessions.current.id if self._sessions.current is not None else ""
-        memory = self._memory
-        put = Put(kind, write, name.name, record.write, memory.id, memory.epoch, now, session, record=record)
+        put = Put(kind, write, name.name, self._memory.id, self._memory.epoch, now, record=record)
         name.flight = put
         self._setting.say(put)

@@ -16,7 +16,6 @@ from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
-    CampaignAll,
     Close,
     Closed,
     Effect,
@@ -95,7 +94,7 @@ class Machine:
             case Woken():
                 self._woken(event, now)
             case Unread():
-                self._unread(event, now)
+                self._unread(event)
             case Scanned():
                 self._scanned(event, now)
             case _:
@@ -112,9 +111,7 @@ class Machine:
 
     def _asked(self, event: Event, now: Instant) -> None:
         match event:
-            case Campaign(candidacy):
-                self._campaign((candidacy,), now)
-            case CampaignAll(candidacies):
+            case Campaign(candidacies):
                 self._campaign(candidacies, now)
             case Withdraw(candidacy):
                 self._names.withdraw(candidacy, now)
@@ -168,7 +165,7 @@ class Machine:
             return
         if admission is Admission.BEHIND:
             behind = OutcomeUnknown("the store showed what it was before it changed its memory: a replica stays behind")
-            self._unread(Unread(tuple(view.seen), Failure.UNKNOWN, behind), now)
+            self._unread(Unread(tuple(view.seen), Failure.UNKNOWN, behind))
             return
         if admission is Admission.CHANGED:
             self._memory_changed(now)
@@ -205,7 +202,7 @@ class Machine:
         self._names.memory_changed()
         self._sessions.memory_changed(self._holding.claimed)
 
-    def _unread(self, event: Unread, now: Instant) -> None:
+    def _unread(self, event: Unread) -> None:
         self._ours.unread(event.keys)
         if SETTLED in event.keys and not self._memory.settled:
             self._ours.reopen()
@@ -292,7 +289,7 @@ class Machine:
 
     @property
     def has_closed(self) -> bool:
-        """Whether it was closed, and the store has acknowledged the end of every session of its."""
+        """Whether it was closed, and the store has acknowledged the end of each of its sessions."""
         return self._ours.has_closed
 
     @property

@@ -128,11 +128,10 @@ class Memory:
 
     def _settle(self, seen: Seen, now: Instant) -> None:
         timing = self._setting.timing
-        mark = self._setting.new_id()
         record = SettledRecord(self.id, timing.longest, self._setting.durability)
         write = Write(SETTLED, seen.stamp, record.encode())
         self._flight = True
-        self._setting.say(Put(Kind.SETTLE, write, SETTLED, mark, self.id, self.epoch, now))
+        self._setting.say(Put(Kind.SETTLE, write, SETTLED, self.id, self.epoch, now))
 
     def answered(self, put: Put, answer: Answer) -> None:
         """The answer to a ``SETTLE`` of this epoch."""

@@ -112,10 +112,8 @@ class Ours:
     def unanswered(self, put: Put, failure: Failure, error: Exception, now: Instant) -> None:
         """An open or a renewal had no answer."""
         mine = self._sessions.current
-        lost = self._sessions.unanswered(put, failure, error)
-        if lost is not None:
-            self.lose(lost, now)
-        elif self._sessions.current is not mine:
+        self._sessions.unanswered(put, failure, error)
+        if self._sessions.current is not mine:
             # An open was abandoned: another id after a pause, and this one is closed as soon as the store answers.
             if put.owner in self._sessions.retired:
                 self._sessions.close_retired(put.owner, now)
@@ -165,5 +163,5 @@ class Ours:
 
     @property
     def has_closed(self) -> bool:
-        """Whether it was closed, and the store has acknowledged the end of every session of its."""
+        """Whether it was closed, and the store has acknowledged the end of each of its sessions."""
         return self.is_closing and not self._sessions.retired

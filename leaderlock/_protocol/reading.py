@@ -46,7 +46,7 @@ def _text(value: Any) -> str:
 
 
 def _number(value: Any) -> int | float:
-    """A number that is not negative and can be reckoned with; any other, from whatever hand, made a wait endless."""
+    """A number that is not negative and can be reckoned with: any other would make a wait endless."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _ENDLESS:
         raise TypeError
     return value

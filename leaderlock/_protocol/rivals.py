@@ -150,9 +150,9 @@ class Rivals:
             return
         self.being_buried.add(session)
         known = self._known[session]
-        mark = self._setting.new_id()
-        write = Write(session_key(session), known.seen.stamp, burial(known, mark).encode())
-        self._setting.say(Put(Kind.BURY, write, session, mark, self._memory.id, self._memory.epoch, now))
+        record = burial(known, self._setting.new_id())
+        write = Write(session_key(session), known.seen.stamp, record.encode())
+        self._setting.say(Put(Kind.BURY, write, session, self._memory.id, self._memory.epoch, now))
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """The answer to a ``BURY`` of this epoch: it is dead now, or it moved."""

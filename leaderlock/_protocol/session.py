@@ -107,9 +107,8 @@ class Sessions:
         return mine
 
     def _alive(self, kind: Kind, mine: OwnSession, expected: Stamp, now: Instant) -> Put:
-        mark = self._setting.new_id()
         record = SessionRecord(
-            write=mark,
+            write=self._setting.new_id(),
             ttl=self._setting.timing.ttl,
             holder=self._setting.holder,
             at=now.wall,
@@ -117,7 +116,7 @@ class Sessions:
         )
         write = Write(session_key(mine.id), expected, record.encode())
         lane = Lane.NAMES if kind is Kind.OPEN else Lane.SESSION
-        return Put(kind, write, mine.id, mark, self._memory.id, self._memory.epoch, now, mine.id, lane)
+        return Put(kind, write, mine.id, self._memory.id, self._memory.epoch, now, lane=lane)
 
     def renew(self, now: Instant) -> None:
         """Rule 2. Never on a memory on which the names were not looked at (rules 17 and 18)."""
@@ -152,8 +151,7 @@ class Sessions:
             return None  # rule 9: an answer counts only while no newer memory has been seen
         if isinstance(answer, Conflict):
             return self._contradicted(mine, answer.seen, now)
-        if not mine.opened:
-            mine.opened = True
+        mine.opened = True
         mine.stamp = answer.stamp
         self._valid_from(mine, put)
         return None if mine.standing.until.is_ahead(now) else LossReason.EXPIRED
@@ -172,22 +170,21 @@ class Sessions:
         record = None if seen.value is None else read_session(seen.value)
         return record.requests if isinstance(record, SessionRecord) else ()
 
-    def unanswered(self, put: Put, failure: Failure, error: Exception) -> LossReason | None:
+    def unanswered(self, put: Put, failure: Failure, error: Exception) -> None:
         """An open or a renewal that was not answered. A renewal changes nothing (rule 4); an open is abandoned."""
         mine = self.current
         if mine is None or mine.renewing is not put:
-            return None
+            return
         mine.renewing = None
         if not mine.opened:
             # Rule 1: of an open whose outcome is unknown nobody can say since when it holds. Another id, and this one
             # is closed (rule 5).
             self.give_up(known_ended=failure in (Failure.NEVER_SENT, Failure.REFUSED))
-            return None
+            return
         mine.failures += 1
         if failure is Failure.REFUSED:
             self._setting.say(Warn(f"the store refused to renew the session: {error}"))
         self._setting.say(Retry(RENEW, mine.failures))
-        return None
 
     # -- giving up and closing
 
@@ -206,11 +203,10 @@ class Sessions:
     def close_retired(self, session: str, now: Instant) -> None:
         """Rule 5: swap it to closed, or, where nothing can still name it, away."""
         gone = self.retired[session]
-        mark = self._setting.new_id()
-        record = SessionRecord(mark, self._setting.timing.ttl, Ending.CLOSED, self._setting.holder, now.wall)
+        setting = self._setting
+        record = SessionRecord(setting.new_id(), setting.timing.ttl, Ending.CLOSED, setting.holder, now.wall)
         write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
-        put = Put(Kind.CLOSE, write, session, mark, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION)
-        self._setting.say(put)
+        setting.say(Put(Kind.CLOSE, write, session, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION))
 
     def closed(self, put: Put, answer: Answer, now: Instant) -> None:
         gone = self.retired.get(put.owner)
@@ -258,7 +254,7 @@ class Sessions:
             return
         self._setting.say(Ask((SETTLED, *sorted(mine.to_verify - {SCAN})), lane=Lane.SESSION))
         if SCAN in mine.to_verify:
-            self._setting.say(Scan(name_key(""), run=self._memory.epoch))
+            self._setting.say(Scan(SCAN, run=self._memory.epoch))
 
     def scanned(self, event: Scanned) -> None:
         """Find the names that show this session among all of them; look at them once more, on the present memory."""

@@ -1,4 +1,4 @@
-"""How a name is come by: waiting for its holder to go, taking it, and walking away (rules 8, 10 and 14)."""
+"""How a name is won: waiting for its holder to go, taking it, and walking away (rules 8, 10 and 14)."""
 
 from __future__ import annotations
 
@@ -255,7 +255,7 @@ class Taking:
             record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
             record = take.base._replace(write=mark)
-        self._put(Kind.TOUCH, name, take.write.expected, record, now, session=take.session)
+        self._put(Kind.TOUCH, name, take.write.expected, record, now)
 
     def _put(
         self,
@@ -265,20 +265,18 @@ class Taking:
         record: NameRecord,
         now: Instant,
         *,
-        session: str,
+        session: str = "",
         base: NameRecord | None = None,
         floor: int = 0,
         errand: Errand | None = None,
     ) -> None:
         write = Write(name.key, expected, record.encode())
-        memory = self._memory
         put = Put(
             kind,
             write,
             name.name,
-            record.write,
-            memory.id,
-            memory.epoch,
+            self._memory.id,
+            self._memory.epoch,
             now,
             session,
             record=record,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, NamedTuple
 
 from leaderlock._campaign import Campaigning
@@ -16,12 +16,12 @@ from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Why
 from leaderlock._ticks.claim import Claim
-from leaderlock._ticks.doubts import look_at_clocks, moment
+from leaderlock._ticks.doubts import look_at_clocks
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending, read_job
 from leaderlock._ticks.results import Skipped, Tick
 from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at
-from leaderlock._ticks.schedule import instant
+from leaderlock._ticks.schedule import instant, moment
 from leaderlock._ticks.slot import Slot, Turn, slot_of
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, NotLeader, UsageError
 
@@ -111,9 +111,9 @@ class Claiming:
         if claim.died is not None:
             _log.warning(
                 "%r: the tick of %s was begun by %s, which never said how it ended: it died, or lost its lease",
-                course.name, moment(claim.died.tick), claim.died.host,
+                course.name, moment(claim.died.tick).isoformat(), claim.died.host,
             )  # fmt: skip
-        held = Held(Tick(Lease(course), run), course, record, run, slot, engine, self.plan.policy)
+        held = Held(Tick(Lease(course), run), course, record, run, slot, self.plan.policy)
         slot.runs(run.tick)
         if self.plan.policy.max_run is not None:
             engine.later(self.plan.policy.max_run, held.cut)
@@ -139,8 +139,7 @@ class Claiming:
         return self.skipped(left.reason, left.by, meant)
 
     def skipped(self, reason: SkipReason, by: str, meant: Due | None) -> Skipped:
-        at = None if meant is None else datetime.fromtimestamp(meant.tick, UTC)
-        return Skipped(self.plan.name, reason, by, at)
+        return Skipped(self.plan.name, reason, by, None if meant is None else moment(meant.tick))
 
     def again(self, how: Ending, attempt: int) -> bool:
         """Whether a body that ended so is left to whoever stands by, or calls next: it cannot be repeated from here."""

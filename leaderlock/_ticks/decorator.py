@@ -18,6 +18,7 @@ from leaderlock._ticks.results import Ran, Skipped
 from leaderlock._ticks.rules import Misfire, Overlap, Policy, Runs
 from leaderlock._ticks.schedule import Schedule, When
 from leaderlock._ticks.ticking import Ticking
+from leaderlock._unrun import is_coroutine_function
 
 if TYPE_CHECKING:
     from leaderlock._aio.client import AsyncClient
@@ -94,7 +95,7 @@ def once_per_tick(
 
     def decorate(function: Any) -> Any:
         _check_function(function)
-        if _is_coroutine_function(function):
+        if is_coroutine_function(function):
             return _around_coroutine(function, client, plan)
         return _around_function(function, threads_client(client, function), plan)
 
@@ -174,11 +175,6 @@ def check_meant(schedule: object, at: datetime | None, *, now: bool) -> None:
         raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
     if at is not None and now:
         raise ValueError("at names a tick, and now asks for none: say one of them")
-
-
-def _is_coroutine_function(function: Any) -> bool:
-    called: Any = function if inspect.isroutine(function) else type(function).__call__
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
 
 
 def _check_function(function: Any) -> None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 from typing import Final
 
 from leaderlock._engine import Engine
 from leaderlock._ticks.claim import Claim
 from leaderlock._ticks.held import Plan
+from leaderlock._ticks.schedule import moment
 from leaderlock._ticks.skew import ahead_of_store
 from leaderlock._ticks.slot import Slot
 
-__all__ = ["look_at_clocks", "moment"]
+__all__ = ["look_at_clocks"]
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -39,8 +39,8 @@ def look_at_clocks(engine: Engine, slot: Slot, plan: Plan, claim: Claim) -> None
         _warn_once(
             slot,
             "newest",
-            f"{plan.name!r} was run for the tick of {moment(newest)}, which is {newest - now:.0f} s ahead of this "
-            "host's clock: one host's clock is wrong. Until then nothing is run; when the clocks are right, "
+            f"{plan.name!r} was run for the tick of {moment(newest).isoformat()}, which is {newest - now:.0f} s ahead "
+            "of this host's clock: one host's clock is wrong. Until then nothing is run; when the clocks are right, "
             f"`leaderlock resume {plan.name}` forgets that tick",
         )
     if claim.seen.schedule and (claim.seen.schedule, claim.seen.zone) != (schedule.text, schedule.zone):
@@ -56,7 +56,3 @@ def _warn_once(slot: Slot, what: str, text: str) -> None:
     if what not in slot.warned:
         slot.warned.add(what)
         _log.warning("%s", text)
-
-
-def moment(instant: float) -> str:
-    return datetime.fromtimestamp(instant, UTC).isoformat()

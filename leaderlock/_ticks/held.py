@@ -10,7 +10,6 @@ from typing import Final
 from leaderlock._backoff import WaitStrategy
 from leaderlock._bell import Bell
 from leaderlock._course import Course
-from leaderlock._engine import Engine
 from leaderlock._protocol.events import Resign
 from leaderlock._thread import even_if_collected
 from leaderlock._ticks.record import Ending, JobRecord, Run
@@ -45,7 +44,6 @@ class Held:
     """The job's, as the take wrote it."""
     run: Run
     slot: Slot
-    engine: Engine
     policy: Policy
     is_over: bool = False
     on_cut: Callable[[], object] | None = None
@@ -53,7 +51,7 @@ class Held:
 
     def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
         """The note that the release carries."""
-        now = self.engine.clock.now().wall
+        now = self.course.engine.clock.now().wall
         return finish(self.record, how, now, self.policy, attempt=attempt, again=again).encode()
 
     def finish(self, how: Ending, *, attempt: int, again: bool = False, left_by: BaseException | None = None) -> None:
@@ -67,7 +65,7 @@ class Held:
             self.tick.check()
             farewell = self.farewell(how, attempt=attempt, again=again)
             if isinstance(left_by, GeneratorExit):
-                even_if_collected(left_by, self.engine.post, self.course.farewell(farewell))
+                even_if_collected(left_by, self.course.engine.post, self.course.farewell(farewell))
             elif not self.tick.lease.resign(note=farewell):
                 _log.warning("the store has not acknowledged yet how %r ended (%s)", self.tick.name, how.value)
         except BaseException:
@@ -78,7 +76,7 @@ class Held:
 
     def pause(self, seconds: float) -> bool:
         """Wait for so long, under the lease; returns whether it is still held then."""
-        clock = self.engine.clock
+        clock = self.course.engine.clock
         until = clock.boot() + seconds
         bell = Bell()
         while self.tick.is_held and (left := until - clock.boot()) > 0:
@@ -90,6 +88,6 @@ class Held:
         if not self.is_over and self.tick.is_held:
             self.tick.overran = self.policy.max_run
             farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
-            self.engine.post(Resign(self.course.candidacy, farewell))
+            self.course.engine.post(Resign(self.course.candidacy, farewell))
             if self.on_cut is not None:
                 self.on_cut()

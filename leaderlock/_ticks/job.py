@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
@@ -15,7 +15,7 @@ from leaderlock._protocol.clocks import Instant
 from leaderlock._ticks import record as records
 from leaderlock._ticks.record import STRANGER, Ending, JobRecord, Misread, read_job
 from leaderlock._ticks.rules import pause, resume
-from leaderlock._ticks.schedule import Schedule
+from leaderlock._ticks.schedule import Schedule, moment
 from leaderlock.errors import CampaignTimeout, NotLeader, UsageError
 
 __all__ = ["Job", "Outcome", "Pausing", "job_in", "look_at_job", "set_paused"]
@@ -85,7 +85,7 @@ def job_in(name: str, note: bytes, now: float) -> Job | None:
         zone=record.zone,
         next=_next(record, now),
         running=running,
-        owed=tuple(_moment(owed.tick) for owed in record.owed),
+        owed=tuple(moment(owed.tick) for owed in record.owed),
         paused_by=record.paused.by if record.paused is not None else "",
         history=tuple(map(_shown, record.history)),
     )
@@ -95,26 +95,22 @@ def _next(record: JobRecord, now: float) -> datetime | None:
     if not record.schedule or record.paused is not None:
         return None
     try:
-        return _moment(Schedule(record.schedule, zone=record.zone).around(max(now, record.newest))[1])
+        return moment(Schedule(record.schedule, zone=record.zone).around(max(now, record.newest))[1])
     except ValueError:  # another host has a time zone that this one does not know
         return None
 
 
 def _shown(outcome: records.Outcome) -> Outcome:
     return Outcome(
-        tick=_moment(outcome.tick),
+        tick=moment(outcome.tick),
         token=outcome.token,
         host=outcome.host,
-        started=_moment(outcome.started),
-        finished=None if outcome.finished is None else _moment(outcome.finished),
+        started=moment(outcome.started),
+        finished=None if outcome.finished is None else moment(outcome.finished),
         how=outcome.how,
         attempt=outcome.attempt,
         by_hand=outcome.by_hand,
     )
-
-
-def _moment(instant: float) -> datetime:
-    return datetime.fromtimestamp(instant, UTC)
 
 
 class _Edit:

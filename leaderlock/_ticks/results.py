@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Generic, Literal, TypeVar
 
 from leaderlock._lease import Lease
 from leaderlock._ticks.record import Run
 from leaderlock._ticks.rules import SkipReason
+from leaderlock._ticks.schedule import moment
 from leaderlock.errors import LeaseLost
 
 __all__ = ["TOO_LONG", "Ran", "Skipped", "Tick", "current_tick", "enter_tick", "leave_tick"]
@@ -47,7 +48,7 @@ class Tick:
     @property
     def at(self) -> datetime:
         """The instant for which it was scheduled, in UTC; of a run by hand, when that was asked for."""
-        return datetime.fromtimestamp(self._run.tick, UTC)
+        return moment(self._run.tick)
 
     @property
     def token(self) -> int:

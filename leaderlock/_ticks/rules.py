@@ -188,10 +188,9 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """Take the name, with this record for its note, and run this tick."""
+    """Take the name, with this record for its note, and run what runs according to it."""
 
     record: JobRecord
-    run: Run
     died: Run | None
     """The run that was found dead, and is told to people once, by who takes over."""
 
@@ -238,12 +237,11 @@ def when_free(record: JobRecord, want: Want, now: float, token: int) -> Leave | 
         if want.tick > record.newest and record.held > now:
             return Leave(SkipReason.HELD)
     record = _bury(record, want.policy, now)
-    tick = Owed(want.tick, want.until, 0)
     if want.by_hand:
         run = Run(want.tick, token, want.host, now, 1, want.until, by_hand=True)
-        return Take(replace(record, running=run), run, died)
+        return Take(replace(record, running=run), died)
     owed = {one.tick: one for one in record.owed} if want.policy.again else {}
-    owed.setdefault(tick.tick, tick)
+    owed.setdefault(want.tick, Owed(want.tick, want.until, 0))
     # In their order: an unfinished tick goes first, and this one is owed until somebody has run it.
     first = owed.pop(min(owed))
     run = Run(first.tick, token, want.host, now, first.attempts + 1, first.until)
@@ -255,7 +253,7 @@ def when_free(record: JobRecord, want: Want, now: float, token: int) -> Leave | 
         running=run,
         owed=tuple(sorted(owed.values())),
     )
-    return Take(taken, run, died)
+    return Take(taken, died)
 
 
 def _over(record: JobRecord, want: Want) -> Leave | None:

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from leaderlock._ticks.cronline import CronLine
 
-__all__ = ["Schedule", "When", "instant"]
+__all__ = ["Schedule", "When", "instant", "moment"]
 
 SHORTEST: Final = 0.01
 """The shortest interval, in seconds: a round trip to a store takes a tenth of that, or all of it."""
@@ -90,15 +90,15 @@ class Schedule:
 
     def next(self, after: datetime) -> datetime:
         """The first tick after that instant, in UTC."""
-        return _moment(self.around(instant(after))[1])
+        return moment(self.around(instant(after))[1])
 
     def previous(self, before: datetime) -> datetime:
         """The last tick before that instant, in UTC."""
-        return _moment(self.around(math.nextafter(instant(before), -math.inf))[0])
+        return moment(self.around(math.nextafter(instant(before), -math.inf))[0])
 
     def nearest(self, now: datetime) -> datetime:
         """The tick nearest to that instant, in UTC: who is up to half an interval early or late means the same one."""
-        return _moment(self.nearest_to(instant(now)))
+        return moment(self.nearest_to(instant(now)))
 
     # -- for leaderlock's own: instants as seconds since 1970, rounded to milliseconds
 
@@ -205,5 +205,6 @@ def instant(moment: datetime) -> float:
     return moment.timestamp()
 
 
-def _moment(instant: float) -> datetime:
+def moment(instant: float) -> datetime:
+    """The same the other way about, in UTC."""
     return datetime.fromtimestamp(instant, UTC)

@@ -8,9 +8,10 @@ from collections.abc import Callable
 from contextvars import Token
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
-from leaderlock._backoff import WaitStrategy
+from leaderlock._backoff import WaitStrategy, pause_after
+from leaderlock._course import tell_loss
 from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
@@ -22,9 +23,6 @@ from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import BackendUnavailable, LeaseLost, TickSkipped, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Ticking", "back_off", "calling_of", "next_pause"]
 
@@ -136,11 +134,7 @@ class Ticking:
         try:
             held.finish(how, attempt=attempt, again=again, left_by=error)
         except (LeaseLost, BackendUnavailable) as lost:
-            # The function ran on after the loss, so somebody must be told; but its own error comes first.
-            if error is None:
-                raise
-            if not isinstance(error, LeaseLost):
-                error.add_note(f"besides, {lost}")
+            tell_loss(lost, error)
 
 
 def calling_of(ticking: Ticking) -> Calling:
@@ -151,7 +145,7 @@ def calling_of(ticking: Ticking) -> Calling:
 def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float | None:
     """Seconds to wait before the next attempt; ``None``: there is none inside the window, or the lease is lost."""
     pause = back_off(plan.back_off, attempt)
-    if isinstance(error, LeaseLost) or held.engine.clock.now().wall + pause > held.run.until:
+    if isinstance(error, LeaseLost) or held.course.engine.clock.now().wall + pause > held.run.until:
         return None
     _log.warning("%r failed and is run again in %.1f s: %r", plan.name, pause, error)
     return pause
@@ -159,9 +153,4 @@ def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float 
 
 def back_off(strategy: WaitStrategy | None, attempt: int) -> float:
     """How many seconds to wait after so many failed attempts."""
-    import tenacity  # 40 ms, which only a failed job should pay for
-
-    strategy = strategy or tenacity.wait_random_exponential(multiplier=1, max=60)
-    state = tenacity.RetryCallState(tenacity.Retrying(), None, (), {})
-    state.attempt_number = attempt
-    return max(0.0, float(strategy(state)))
+    return max(0.0, pause_after(attempt, strategy, first=1.0, longest=60.0))

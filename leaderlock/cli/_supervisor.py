@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from leaderlock._lease import course_of
 from leaderlock._protocol.candidacy import Asked, Lost, News
-from leaderlock.cli._options import Options, seconds, ttl_of
+from leaderlock.cli._options import Options, seconds
 from leaderlock.cli._signals import Signals
+from leaderlock.cli._store import ttl_of
 from leaderlock.cli._talk import Exit, Usage
 from leaderlock.cli.guardian import Guardian, Outcome, Why
 from leaderlock.errors import LeaseLost

@@ -6,7 +6,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from leaderlock.cli._leaders import leader_in_words
-from leaderlock.cli._options import Options, add_name, open_client, seconds
+from leaderlock.cli._options import Options, add_name, seconds
+from leaderlock.cli._store import open_client
 from leaderlock.cli._talk import Exit, Talk
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from typing import Any, Final, TextIO
 
 from leaderlock.errors import (
@@ -98,6 +98,12 @@ class Talk:
 
     def data_json(self, fields: object) -> None:
         self.data(json.dumps(fields))
+
+    def table(self, rows: Sequence[Sequence[str]]) -> None:
+        """Lines for stdout, in columns; the first has their heads."""
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            self.data("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
 
     def flush(self) -> None:
         """From here on, the lines for stdout are there."""

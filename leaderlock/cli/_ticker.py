@@ -158,7 +158,7 @@ class Ticker:
     def _pause(self, held: Held, ended: Ended, attempt: int) -> bool:
         """Wait before the command is run again; returns whether it is."""
         pause = back_off(None, attempt)
-        clock = held.engine.clock
+        clock = held.course.engine.clock
         if clock.now().wall + pause > held.run.until:
             return False
         self.talk.tell(

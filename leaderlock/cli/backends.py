@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
 
-from leaderlock.cli._options import Options, open_client
+from leaderlock.cli._options import Options
+from leaderlock.cli._store import open_client
 from leaderlock.cli._talk import Exit, Talk
 
 __all__ = ["add_arguments", "command"]
@@ -35,10 +35,10 @@ def command(options: Options, talk: Talk) -> int:
         talk.data_json({"drivers": found, "traits": traits})
         return Exit.OK
     rows = [[f"{row['scheme']}:", row["driver"], row["package"]] for row in found]
-    _table([["SCHEME", "DRIVER", "PACKAGE"], *rows], talk)
+    talk.table([["SCHEME", "DRIVER", "PACKAGE"], *rows])
     if traits is not None:
         talk.data("")
-        _table([["TRAIT", "VALUE"], *([trait, str(value)] for trait, value in traits.items())], talk)
+        talk.table([["TRAIT", "VALUE"], *([trait, str(value)] for trait, value in traits.items())])
     return Exit.OK
 
 
@@ -47,9 +47,3 @@ def _traits(options: Options) -> dict[str, object] | None:
         return None
     with open_client(options, serves_memory=True) as client:
         return client.traits._asdict()
-
-
-def _table(rows: Sequence[Sequence[str]], talk: Talk) -> None:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        talk.data("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -26,8 +26,9 @@ import argparse
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, check_argv, filled, label_of, open_client, seconds
+from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
+from leaderlock.cli._store import label_of, open_client
 from leaderlock.cli._supervisor import add_grace, grace_of
 from leaderlock.cli._talk import Talk, Usage
 

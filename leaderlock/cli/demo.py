@@ -24,7 +24,8 @@ from types import FrameType
 from typing import Final, NoReturn
 
 from leaderlock.cli._demo_stage import NotSeen, Stage, Worker
-from leaderlock.cli._options import Options, ttl_of
+from leaderlock.cli._options import Options
+from leaderlock.cli._store import ttl_of
 from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, Usage, paint
 
 __all__ = ["add_arguments", "command"]

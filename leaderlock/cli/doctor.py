@@ -15,7 +15,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from leaderlock.cli._options import Options, filled, namespace_of, no_store_yet, open_client
+from leaderlock.cli._options import Options, filled
+from leaderlock.cli._store import namespace_of, no_store_yet, open_client
 from leaderlock.cli._talk import BOLD, GREEN, RED, Exit, Talk, Usage, paint, plain
 from leaderlock.errors import BackendError
 

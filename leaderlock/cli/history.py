@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
+from leaderlock.cli._options import Options, add_name
+from leaderlock.cli._store import no_store_yet, open_client
 from leaderlock.cli._talk import Exit, Talk, ago, plain
 
 if TYPE_CHECKING:
@@ -37,10 +38,7 @@ def command(options: Options, talk: Talk) -> int:
     rows = [_row(outcome, outcome.how.value) for outcome in job.history]
     if job.running is not None:
         rows.append(_row(job.running, "running"))
-    rows.insert(0, ("TICK", "STARTED", "RAN FOR", "HOW", "ATTEMPT", "TOKEN", "HOST"))
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        talk.data("  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip())
+    talk.table([("TICK", "STARTED", "RAN FOR", "HOW", "ATTEMPT", "TOKEN", "HOST"), *rows])
     return Exit.OK
 
 

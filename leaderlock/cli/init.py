@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import argparse
 
-from leaderlock.cli._options import Options, open_client
+from leaderlock.cli._options import Options
+from leaderlock.cli._store import open_client
 from leaderlock.cli._talk import Exit, Talk
 
 __all__ = ["add_arguments", "command"]

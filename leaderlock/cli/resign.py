@@ -16,7 +16,8 @@ from __future__ import annotations
 import argparse
 
 from leaderlock.cli._leaders import leader_in_words
-from leaderlock.cli._options import Options, add_name, no_store_yet, open_client, seconds
+from leaderlock.cli._options import Options, add_name, seconds
+from leaderlock.cli._store import no_store_yet, open_client
 from leaderlock.cli._talk import Exit, Talk
 
 __all__ = ["add_arguments", "command"]

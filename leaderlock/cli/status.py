@@ -16,7 +16,8 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from leaderlock.cli._options import Options, add_name, no_store_yet, open_client
+from leaderlock.cli._options import Options, add_name
+from leaderlock.cli._store import no_store_yet, open_client
 from leaderlock.cli._talk import BOLD, Exit, Talk, ago, in_iso, paint, plain
 from leaderlock.cli.history import as_json as job_as_json
 from leaderlock.errors import BackendRefused

@@ -14,7 +14,8 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
-from leaderlock.cli._options import Options, add_name, open_client
+from leaderlock.cli._options import Options, add_name
+from leaderlock.cli._store import open_client
 from leaderlock.cli._talk import Talk, in_iso, plain
 
 if TYPE_CHECKING:

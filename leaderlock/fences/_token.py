@@ -6,7 +6,7 @@ from typing import Final
 
 from leaderlock.errors import LeaderLockError, StaleToken
 
-__all__ = ["MAX_TOKEN", "FenceBusy", "WatermarkLost", "admit", "check_token"]
+__all__ = ["MAX_TOKEN", "FenceBusy", "WatermarkLost", "admit", "check_token", "refused"]
 
 MAX_TOKEN: Final = 2**53 - 1
 """The greatest token: they pass through JSON, Lua and JavaScript, which count in doubles."""
@@ -39,9 +39,14 @@ def admit(token: int, *, highest: int, resource: str) -> int:
     An equal token is admitted: it is the holder's second write.
     """
     if token < highest:
-        raise StaleToken(
-            f"{resource} refused token {token}, as it has admitted {highest}: a newer leader has been there; stop",
-            token=token,
-            highest=highest,
-        )
+        raise refused(token, highest=highest, resource=resource)
     return token
+
+
+def refused(token: int, *, highest: int, resource: str) -> StaleToken:
+    """What is raised for a token that is not admitted."""
+    return StaleToken(
+        f"{resource} refused token {token}, as it has admitted {highest}: a newer leader has been there; stop",
+        token=token,
+        highest=highest,
+    )

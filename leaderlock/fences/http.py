@@ -16,7 +16,7 @@ from __future__ import annotations
 from leaderlock.errors import StaleToken
 from leaderlock.fences._asgi import AsgiFence
 from leaderlock.fences._http import HIGHEST, TOKEN, problem_of, token_in
-from leaderlock.fences._token import MAX_TOKEN, check_token
+from leaderlock.fences._token import MAX_TOKEN, check_token, refused
 from leaderlock.fences._wsgi import WsgiFence
 
 __all__ = ["AsgiFence", "WsgiFence", "fencing_headers", "fencing_token", "raise_for_stale", "stale_response"]
@@ -61,8 +61,4 @@ def raise_for_stale(response: object) -> None:
         raise TypeError(f"a response has headers, and a status_code or a status, unlike {response!r}")
     token, highest = token_in(str(headers.get(TOKEN))), token_in(str(headers.get(HIGHEST)))
     if status == 412 and token is not None and highest is not None:
-        raise StaleToken(
-            f"the service refused token {token}, as it has admitted {highest}: a newer leader has been there; stop",
-            token=token,
-            highest=highest,
-        )
+        raise refused(token, highest=highest, resource="the service")

@@ -51,7 +51,7 @@ _CREATING: Final = 0x1EADE12_10C4
 def fence_table(metadata: MetaData, *, name: str = "leaderlock_fences", schema: str | None = None) -> Table:
     """The table of watermarks, one row for each resource, as part of ``metadata``: there Alembic sees it.
 
-    ``stamps`` counts. It makes each stamp a change of the row, also the holder's second, so that a database that looks
+    ``stamps`` counts. It makes each stamp a change of the row, even the holder's second, so that a database that looks
     for conflicts (serializable transactions, MariaDB's snapshot isolation) finds this one.
     """
     # Byte for byte: MySQL's own collations take "Orders" and "orders" for the same.

@@ -125,7 +125,7 @@ class MemoryStore:
     def _begin_anew(self, snapshot: Snapshot | None) -> None:
         core = self.core
         with core.lock:
-            # The floor never goes back, also where the revision does and whatever the wall clock says.
+            # The floor never goes back, even where the revision does and whatever the wall clock says.
             core.birth = max(self._now(), core.birth + core.revision + 1)
             core.memory = self._new_memory()
             if snapshot is not None:

@@ -230,7 +230,7 @@ def test_a_store_that_loses_every_third_answer_keeps_its_leader(client, backend,
 
     def is_at_rest():
         with engine.locked():  # not between the moment when a timer is due and what it does
-            return engine._clockwork.next_in() and engine._machine._sessions.current.renewing is None
+            return engine._clockwork._timers.next_in(clock.now()) and engine._machine._sessions.current.renewing is None
 
     for _ in range(300):
         clock.advance(0.2)

@@ -17,26 +17,16 @@ from leaderlock.errors import StaleToken
 from leaderlock.fences import MAX_TOKEN, FenceBusy, WatermarkLost, check_refuses_stale
 from leaderlock.fences.zookeeper import ZooKeeperFence
 from tests.fences.accounts import PATIENCE, ZooKeeperAccount, check, compete_as_processes, compete_as_threads
-from tests.servers.loopback import free_ports
-from tests.servers.zookeeper import Server
 
 FOLDERS = (f"/app{number}" for number in itertools.count())
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    server = Server(tmp_path_factory.mktemp("zookeeper") / "server", free_ports(1)[0])
-    server.start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture
-def connect(server):
+def connect(zookeeper):
     clients = []
 
     def connect(folder="", **options):
-        clients.append(KazooClient(server.hosts + folder, timeout=PATIENCE, **options))
+        clients.append(KazooClient(zookeeper.hosts + folder, timeout=PATIENCE, **options))
         clients[-1].start(PATIENCE)
         return clients[-1]
 
@@ -394,17 +384,17 @@ def test_without_kazoo_the_import_says_what_to_install(monkeypatch):
 # -- servers that do not answer, and rivals
 
 
-def test_a_server_that_does_not_answer_is_no_refusal(server, client):
+def test_a_server_that_does_not_answer_is_no_refusal(zookeeper, client):
     fence = ZooKeeperFence(client, "/orders/fence", timeout=0.2)
     fence.stamp(5)
 
-    with server.frozen(), pytest.raises(KazooTimeoutError):
+    with zookeeper.frozen(), pytest.raises(KazooTimeoutError):
         fence.stamp(4)
 
 
-def test_a_server_that_was_killed_remembers(server, connect, fence, client):
+def test_a_server_that_was_killed_remembers(zookeeper, connect, fence, client):
     fence.stamp(6)
-    with server.outage():
+    with zookeeper.outage():
         client.stop()  # it may be slow to find a server that has only just come back
     fence = ZooKeeperFence(connect(client.chroot), fence.path)
 
@@ -413,15 +403,15 @@ def test_a_server_that_was_killed_remembers(server, connect, fence, client):
     fence.stamp(6)
 
 
-def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(server):
-    compete_as_threads(lambda: ZooKeeperAccount(server.hosts), terms=25)
+def test_rivals_lose_no_update_and_nobody_writes_after_a_newer_one(zookeeper):
+    compete_as_threads(lambda: ZooKeeperAccount(zookeeper.hosts), terms=25)
 
-    with closing(ZooKeeperAccount(server.hosts)) as account:
+    with closing(ZooKeeperAccount(zookeeper.hosts)) as account:
         check(account)
 
 
-def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(server):
-    with closing(ZooKeeperAccount(server.hosts)) as account:
-        compete_as_processes("zookeeper", server.hosts, account, pauses=24, seed=1)
+def test_rivals_that_are_stopped_and_killed_at_any_moment_lose_no_update(zookeeper):
+    with closing(ZooKeeperAccount(zookeeper.hosts)) as account:
+        compete_as_processes("zookeeper", zookeeper.hosts, account, pauses=24, seed=1)
 
         check(account)

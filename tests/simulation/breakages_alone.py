@@ -30,7 +30,7 @@ WITHOUT_LOSSES: Final = (
     ),
     broken(
         "buries without the stamp",
-        Change("rivals.py", "known.seen.stamp, burial", f"{FORCE!r}, burial"),
+        Change("rivals.py", "known.seen.stamp, record", f"{FORCE!r}, record"),
         profiles="mixed rough",
         budget=30,
         seen_by="overlap",
@@ -112,8 +112,8 @@ WITHOUT_LOSSES: Final = (
         "the renewal is not on the memory",
         Change(
             "session.py",
-            "return Put(kind, write, mine.id, mark, self._memory.id,",
-            f"return Put(kind, write, mine.id, mark, {FORCE!r},",
+            "return Put(kind, write, mine.id, self._memory.id,",
+            f"return Put(kind, write, mine.id, {FORCE!r},",
         ),
         profiles="outdated",
         budget=60,

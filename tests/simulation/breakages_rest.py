@@ -38,8 +38,8 @@ OF_MEMORY_AND_PROGRESS: Final = (
         "releases and notes not on the memory",
         Change(
             "holding.py",
-            "put = Put(kind, write, name.name, record.write, memory.id,",
-            f"put = Put(kind, write, name.name, record.write, {FORCE!r},",
+            "put = Put(kind, write, name.name, self._memory.id,",
+            f"put = Put(kind, write, name.name, {FORCE!r},",
         ),
         profiles="repeating",
         budget=150,
@@ -48,7 +48,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "takes not on the memory",
-        Change("taking.py", "            memory.id,\n", f"            {FORCE!r},\n"),
+        Change("taking.py", "            self._memory.id,\n", f"            {FORCE!r},\n"),
         profiles="repeating",
         budget=200,
         seen_by="overlap tokens",

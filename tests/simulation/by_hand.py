@@ -85,7 +85,7 @@ class Client:
 
     def campaign(self, name="n", *, patient=True, at=None):
         candidacy = Candidacy(name, patient=patient)
-        self.do(Campaign(candidacy), at=at)
+        self.do(Campaign([candidacy]), at=at)
         return candidacy
 
     def arrives_late(self, put):

@@ -72,7 +72,7 @@ class Seat:
         candidacy = self._world.core.candidacy.Candidacy(name, patient=patient, audience=fate, errand=errand)
         candidacy.yields = self._world.chance(0.7)
         self.tried[name] = candidacy
-        self.process.call(self._event("Campaign", candidacy))
+        self.process.call(self._event("Campaign", [candidacy]))
         return candidacy
 
     def leave(self, candidacy: Any) -> None:

@@ -174,7 +174,7 @@ def test_names_that_only_a_scan_finds_are_looked_for_after_every_loss_of_memory(
 def test_a_take_that_was_seen_and_given_back_is_not_believed_when_something_old_shows_it_again(store, client, rival):
     client.do(Resign(client.campaign()))
     given_up = Candidacy("n", patient=True)
-    [take] = puts(client.machine.handle(Campaign(given_up), client.now), Kind.TAKE)
+    [take] = puts(client.machine.handle(Campaign([given_up]), client.now), Kind.TAKE)
     client.do(Withdraw(given_up))
     client.arrives_late(take)
     client.do(Unanswered([take], Failure.UNKNOWN, OutcomeUnknown("lost")))
@@ -198,7 +198,7 @@ def test_a_conflict_with_the_very_stamp_expected_is_no_answer_and_backs_off(stor
     event = {
         Kind.RENEW: RenewNow(),
         Kind.RELEASE: Resign(held),
-        Kind.TAKE: Campaign(Candidacy("free", patient=True)),
+        Kind.TAKE: Campaign([Candidacy("free", patient=True)]),
     }[kind]
     effects = client.machine.handle(event, client.now)
     for ask in [effect for effect in effects if isinstance(effect, Ask)]:
@@ -217,7 +217,7 @@ def test_a_memory_that_is_gone_to_writes_and_there_to_reads_is_not_asked_without
     held = client.campaign()
     overwrite(store, "name/free", NameRecord("w", None, 3))
     old = client.backend.read(["name/n", "name/free", SETTLED], timeout=1)
-    event = Resign(held) if kind is Kind.RELEASE else Campaign(Candidacy("free", patient=True))
+    event = Resign(held) if kind is Kind.RELEASE else Campaign([Candidacy("free", patient=True)])
     effects, asked = client.machine.handle(event, client.now), 0
 
     while asked < 20 and (calls := [effect for effect in effects if isinstance(effect, Put | Ask)]):
@@ -235,7 +235,7 @@ def test_a_memory_that_is_gone_to_writes_and_there_to_reads_is_not_asked_without
 
 def test_a_campaign_whose_read_was_lost_reads_again_when_its_pause_is_over(client):
     candidacy = Candidacy("n", patient=True)
-    [ask] = [effect for effect in client.machine.handle(Campaign(candidacy), client.now) if isinstance(effect, Ask)]
+    [ask] = [effect for effect in client.machine.handle(Campaign([candidacy]), client.now) if isinstance(effect, Ask)]
 
     client.do(Unread(ask.keys, Failure.UNKNOWN, OutcomeUnknown("lost")))
     client.do(Fired(("name", "n")))
@@ -308,7 +308,7 @@ def test_a_name_resigned_while_the_memory_changes_is_looked_at_also_if_no_scan_f
 def test_a_take_that_was_seen_before_it_was_in_doubt_and_given_back_is_not_believed_either(store, client, rival):
     client.do(Resign(client.campaign()))
     candidacy = Candidacy("n", patient=True)
-    [take] = puts(client.machine.handle(Campaign(candidacy), client.now), Kind.TAKE)
+    [take] = puts(client.machine.handle(Campaign([candidacy]), client.now), Kind.TAKE)
     client.arrives_late(take)
     client.look("name/n")
     old = client.backend.read(["name/n"], timeout=1)
@@ -453,10 +453,10 @@ def test_nobody_is_elected_by_a_take_whose_note_another_errand_made(store, clien
     """A tick that was given up left its take behind: whoever called for the next tick ran the one before."""
     client.do(Resign(client.campaign()))
     given_up = Candidacy("n", patient=True, errand=first)
-    [take] = puts(client.machine.handle(Campaign(given_up), client.now), Kind.TAKE)
+    [take] = puts(client.machine.handle(Campaign([given_up]), client.now), Kind.TAKE)
     client.do(Withdraw(given_up))
     second = Candidacy("n", patient=True, errand=Errand(b"second"))
-    client.machine.handle(Campaign(second), client.now)
+    client.machine.handle(Campaign([second]), client.now)
 
     answers = client.arrives_late(take)
     client.do(Answered([take], answers) if answered else Unanswered([take], Failure.UNKNOWN, OutcomeUnknown("lost")))

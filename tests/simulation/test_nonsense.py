@@ -94,14 +94,14 @@ class Nonsense:
                     self.timers[timer] = None
                 case _:
                     pass
-        self.marks += [effect.mark for effect in effects if isinstance(effect, Put)]
+        self.marks += [effect.mark for effect in effects if isinstance(effect, Put) and effect.mark is not None]
 
     # -- what is done here
 
     def campaign(self) -> Campaign:
         errand = self if self.chance.random() < 0.4 else None
         self.candidacies.append(Candidacy(self.chance.choice(NAMES), patient=self.chance.random() < 0.6, errand=errand))
-        return Campaign(self.candidacies[-1])
+        return Campaign([self.candidacies[-1]])
 
     def wish(self, note: bytes, now: Any) -> Wish:
         return self.chance.choice(tuple(Wish))

@@ -105,7 +105,7 @@ def test_who_begins_to_watch_a_name_looks_at_it_afterwards_also_where_its_holder
     client.campaign("n")
     rival.campaign("m")
     candidacy = Candidacy("n", patient=True)
-    rival.machine.handle(Campaign(candidacy), rival.now)
+    rival.machine.handle(Campaign([candidacy]), rival.now)
     seen = rival.backend.read(["name/n"], timeout=1)
 
     effects = rival.machine.handle(Viewed(seen, rival.now), rival.now)
@@ -125,7 +125,7 @@ def test_who_begins_to_watch_looks_afterwards_also_where_an_older_look_is_under_
     client.campaign("k")
     [take] = [
         effect
-        for effect in rival.machine.handle(Campaign(Candidacy("k", patient=True)), rival.now)
+        for effect in rival.machine.handle(Campaign([Candidacy("k", patient=True)]), rival.now)
         if isinstance(effect, Put)
     ]
     rival.machine.handle(Woken("name/k", None), rival.now)  # asks, and is not answered yet

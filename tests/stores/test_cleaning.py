@@ -225,7 +225,7 @@ def test_ten_thousand_that_are_over_are_cleaned_away_and_nobody_else(backend):
     before = crowd.census(wall)
 
     cleaner = Cleaner(backend, clock)
-    cleaner.do(Campaign(Candidacy("own", patient=True)))
+    cleaner.do(Campaign([Candidacy("own", patient=True)]))
     untouched = {key for key in kept_names if not key.startswith("name/noted-and-left-")} - {"name/own"}
     kept = crowd.seen(untouched)
     for step in itertools.count(1):

@@ -243,7 +243,7 @@ def test_a_server_that_wants_to_know_who_asks_is_an_error(guarded, namespace, lo
 
 
 FACTS = Facts(
-    members=tuple(Member(f"m{at}", Status(at, "3.5.16", 1 << 20, 1)) for at in (1, 2, 3)),
+    members=tuple(Member(f"m{at}", Status("3.5.16", 1 << 20, 1)) for at in (1, 2, 3)),
     voters=3,
     alarms=frozenset(),
     kept=None,
@@ -265,6 +265,6 @@ def test_what_is_hidden_is_said():
 
 
 def test_several_versions_are_a_note():
-    mixed = (Member("m1", Status(1, "3.5.16", 1, 1)), Member("m2", Status(2, "3.4.23", 1, 1)))
+    mixed = (Member("m1", Status("3.5.16", 1, 1)), Member("m2", Status("3.4.23", 1, 1)))
 
     assert judged(members=mixed)["versions"].level is Level.NOTE

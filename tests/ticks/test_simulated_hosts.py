@@ -97,7 +97,7 @@ def test_a_rule_that_marks_too_late_is_found(monkeypatch):
     def forgetful(record, want, now, token):
         verdict = when_free(record, want, now, token)
         if isinstance(verdict, Take):
-            return Take(verdict.record.__class__(running=verdict.run), verdict.run, verdict.died)
+            return Take(verdict.record.__class__(running=verdict.record.running), verdict.died)
         return verdict
 
     monkeypatch.setattr(claims, "when_free", forgetful)

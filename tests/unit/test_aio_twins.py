@@ -11,20 +11,8 @@ from leaderlock import AsyncClient, AsyncElection, AsyncLease, AsyncTicking, Cli
 
 TWINS = [(Client, AsyncClient), (Election, AsyncElection), (Lease, AsyncLease), (Ticking, AsyncTicking)]
 
-OURS = {
-    "engine",
-    "disown",
-    "is_ready",
-    "opened",
-    "ask",
-    "until",
-    "candidacy",
-    "check_leaves",
-    "farewell",
-    "is_released",
-}
-OURS |= {"is_released", "leaves", "listen", "loss", "tell", "unlisten", "wait_for", "claim", "due_now", "on_waiting"}
-"""For leaderlock's other faces, as their docstrings say."""
+OURS = {"on_waiting"}
+"""A property of the one, so that it is passed on, and an attribute of the other."""
 
 MORE = {"on_loss"}
 """What only a task can be offered."""

@@ -30,7 +30,7 @@ def backend(request, tmp_path):
 
 
 def test_a_key_that_stands_twice_in_one_swap_is_a_mistake(backend):
-    with pytest.raises(ValueError, match="stands twice"):
+    with pytest.raises(ValueError, match="appears twice"):
         backend.swap([Write("name/a", ABSENT, b"x"), Write("name/a", ABSENT, b"y")], MEMORY, timeout=1.0)
 
 

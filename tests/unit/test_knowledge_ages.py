@@ -42,13 +42,13 @@ def puts(effects, kind):
 
 def test_a_name_seen_absent_days_ago_is_looked_at_again_since_its_floor_may_have_been_passed(machine):
     given_up = Candidacy("n", patient=True)
-    machine.handle(Campaign(given_up), NOW)
+    machine.handle(Campaign([given_up]), NOW)
     machine.handle(Viewed(view(Seen(None, ABSENT), SETTLED_ELSEWHERE), NOW), NOW)
     machine.handle(Withdraw(given_up), NOW)
     later = NOW.plus(3 * 86_400.0)
     machine.handle(Viewed(View({SETTLED: SETTLED_HERE}, 1000, "M"), later), later)
 
-    effects = machine.handle(Campaign(Candidacy("n", patient=True)), later)
+    effects = machine.handle(Campaign([Candidacy("n", patient=True)]), later)
 
     assert not puts(effects, Kind.TAKE)
     assert [effect.keys for effect in effects if isinstance(effect, Ask)] == [("name/n",)]
@@ -56,13 +56,13 @@ def test_a_name_seen_absent_days_ago_is_looked_at_again_since_its_floor_may_have
 
 def test_a_name_seen_a_moment_ago_is_taken_on_that_guess(machine):
     given_up = Candidacy("n", patient=True)
-    machine.handle(Campaign(given_up), NOW)
+    machine.handle(Campaign([given_up]), NOW)
     machine.handle(Viewed(view(Seen(None, ABSENT), SETTLED_ELSEWHERE), NOW), NOW)
     machine.handle(Withdraw(given_up), NOW)
     later = NOW.plus(1.0)
     machine.handle(Viewed(View({SETTLED: SETTLED_HERE}, 1000, "M"), later), later)
 
-    effects = machine.handle(Campaign(Candidacy("n", patient=True)), later)
+    effects = machine.handle(Campaign([Candidacy("n", patient=True)]), later)
 
     assert [put.record.token for put in puts(effects, Kind.TAKE)] == [5]
 
@@ -71,7 +71,7 @@ def test_a_touch_writes_what_the_take_expected_and_not_what_a_lagging_read_showe
     newer = NameRecord("w2", None, 5, b"new note", 1e9)
     older = NameRecord("w1", "their session", 5, b"old note", 1e9)
     candidacy = Candidacy("n", patient=True)
-    machine.handle(Campaign(candidacy), NOW)
+    machine.handle(Campaign([candidacy]), NOW)
     effects = machine.handle(Viewed(view(Seen(newer.encode(), 7)), NOW), NOW)
     machine.handle(Answered(puts(effects, Kind.OPEN), [Swapped(2)]), NOW)
     machine.handle(Viewed(View({"name/n": Seen(older.encode(), 6)}, 5, "M"), NOW), NOW)
@@ -84,7 +84,7 @@ def test_a_touch_writes_what_the_take_expected_and_not_what_a_lagging_read_showe
 
 
 def test_who_has_seen_another_memory_does_not_take_an_empty_namespace_for_a_first_use(machine):
-    machine.handle(Campaign(Candidacy("n", patient=True)), NOW)
+    machine.handle(Campaign([Candidacy("n", patient=True)]), NOW)
     machine.handle(Viewed(view(Seen(None, ABSENT), SETTLED_ELSEWHERE), NOW), NOW)
     later = NOW.plus(1.0)
 
@@ -104,7 +104,7 @@ def short_campaigns(machine, seconds, *, write=lambda _: "s1", memory=lambda _: 
     """Campaign for five seconds at a time, as a loop with a time-out does; what was buried, and when."""
     for at in range(0, seconds, 5):
         candidacy, now, then = Candidacy("n", patient=True), NOW.plus(float(at)), NOW.plus(at + 4.9)
-        machine.handle(Campaign(candidacy), now)
+        machine.handle(Campaign([candidacy]), now)
         for moment in (now, then):
             seen = {"name/n": HELD, "session/theirs": alive(write(at)), SETTLED: settled(memory(at))}
             # Twice: the first answer may be to a question from before, or bring up the next question.
@@ -132,7 +132,7 @@ def test_what_was_observed_between_campaigns_is_forgotten_with_the_memory_it_was
 
 
 def test_a_holder_that_died_with_the_old_memory_is_buried_as_soon_as_the_new_one_is_settled(machine):
-    machine.handle(Campaign(Candidacy("n", patient=True)), NOW)
+    machine.handle(Campaign([Candidacy("n", patient=True)]), NOW)
     seen = {"name/n": HELD, "session/theirs": alive("s1"), SETTLED: SETTLED_ELSEWHERE}
     machine.handle(Viewed(view(HELD, SETTLED_ELSEWHERE), NOW), NOW)
     machine.handle(Viewed(View(seen, 5, "M"), NOW), NOW)

@@ -136,7 +136,7 @@ def test_a_driver_s_panic_is_an_answer_and_the_lane_outlives_it(lane, backend, h
 
 def put(key, *, memory):
     write = Write(key, ABSENT, b"x")
-    return Put(Kind.TAKE, write, key, "mark", memory, 1, Instant(0.0, 0.0, 0.0))
+    return Put(Kind.TAKE, write, key, memory, 1, Instant(0.0, 0.0, 0.0))
 
 
 def test_two_writes_of_one_key_never_go_in_one_call(backend, heard):

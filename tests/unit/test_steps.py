@@ -145,10 +145,10 @@ def test_an_error_like_the_machine_s_own_refusal_is_none_if_the_machine_did_not_
 
 def test_a_refusal_changes_nothing_and_nobody_is_expected_who_was_refused(steps, outward):
     machine, first, second = steps.machine, Candidacy("a", patient=True), Candidacy("a", patient=True)
-    take(steps, Campaign(first))
+    take(steps, Campaign([first]))
 
     with pytest.raises(UsageError, match="already campaigns"):
-        take(steps, Campaign(second))
+        take(steps, Campaign([second]))
 
     assert steps.machine is machine
     assert outward.expected == [first]

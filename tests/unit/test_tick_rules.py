@@ -44,7 +44,7 @@ def taken(record: JobRecord, wish: Want, now: float = T, token: int = 7) -> Take
 def ran(policy: Policy = ONCE, how: Ending = Ending.OK, *, again: bool = False, tick: float = T) -> JobRecord:
     """A job of which one tick was run by somebody else."""
     take = taken(JobRecord(), want(tick, policy, until=tick + 60, host="other"), tick)
-    return finish(take.record, how, tick + 1, policy, attempt=take.run.attempt, again=again)
+    return finish(take.record, how, tick + 1, policy, attempt=take.record.running.attempt, again=again)
 
 
 def running(policy: Policy = ONCE, *, tick: float = T, until: float = T + 60) -> JobRecord:
@@ -90,7 +90,7 @@ def test_a_new_tick_is_marked_by_the_very_write_that_takes_the_name():
     take = taken(JobRecord(), want())
 
     assert take.record.newest == T
-    assert take.record.running == take.run == Run(T, 7, "me", T, 1, T + 60)
+    assert take.record.running == Run(T, 7, "me", T, 1, T + 60)
 
 
 @pytest.mark.parametrize(
@@ -172,14 +172,14 @@ def test_who_promises_a_run_stands_by_while_another_runs_it():
 def test_a_dead_run_is_taken_over_with_a_further_attempt():
     take = taken(running(AGAIN), want(policy=AGAIN), T + 20, 9)
 
-    assert (take.run.tick, take.run.attempt, take.run.token) == (T, 2, 9)
+    assert (take.record.running.tick, take.record.running.attempt, take.record.running.token) == (T, 2, 9)
     assert take.record.outcome_of(T).how is Ending.DIED
 
 
 def test_a_dead_run_whose_window_is_over_is_left_and_the_next_tick_is_run():
     take = taken(running(AGAIN, until=T + 30), want(T + 60, AGAIN, until=T + 120), T + 60, 9)
 
-    assert take.run.tick == T + 60
+    assert take.record.running.tick == T + 60
     assert take.record.owed == ()
 
 
@@ -187,19 +187,19 @@ def test_an_unfinished_tick_goes_first_and_the_new_one_is_owed():
     unfinished = running(AGAIN, until=T + 300)
 
     first = taken(unfinished, want(T + 60, AGAIN, until=T + 360), T + 60, 9)
-    assert (first.run.tick, first.run.attempt) == (T, 2)
+    assert (first.record.running.tick, first.record.running.attempt) == (T, 2)
     assert first.record.owed == (Owed(T + 60, T + 360, 0),)
 
     done = finish(first.record, Ending.OK, T + 61, AGAIN, attempt=2, again=False)
     second = taken(done, want(T + 60, AGAIN, until=T + 360), T + 62, 10)
-    assert (second.run.tick, second.run.attempt) == (T + 60, 1)
+    assert (second.record.running.tick, second.record.running.attempt) == (T + 60, 1)
     assert second.record.owed == ()
 
 
 def test_an_interrupted_run_is_owed_to_whoever_comes():
     record = ran(AGAIN, Ending.INTERRUPTED, again=True)
 
-    assert taken(record, want(policy=AGAIN), T + 2, 9).run.attempt == 2
+    assert taken(record, want(policy=AGAIN), T + 2, 9).record.running.attempt == 2
     assert when_free(record, want(), T + 2, 9) == Leave(SkipReason.DIED, "other"), "at most once, says this caller"
 
 
