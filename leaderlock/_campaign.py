@@ -65,10 +65,9 @@ class Campaigning:
         match self._outcome:
             case Elected():
                 return course
-            case Denied():
-                raise NotLeader(
-                    f"{course.name!r} is led by somebody else: do not act; try again later, or wait (wait=True)"
-                )
+            case Denied(_, who):
+                by = f"somebody else, {who}" if who else "somebody else"
+                raise NotLeader(f"{course.name!r} is led by {by}: do not act; try again later, or wait (wait=True)")
             case Failed(error):
                 raise error
             case _:
@@ -122,7 +121,7 @@ def describe(engine: Engine, waiting: Waiting) -> str:
     match waiting.why:
         case Why.HELD:
             soon = "" if left is None else f"; if its session does not move, it is free in {left:.1f} s"
-            return f"somebody else leads (session {waiting.session[:8]}){soon}"
+            return f"somebody else leads, {waiting.detail or f'session {waiting.session[:8]}'}{soon}"
         case Why.UNSETTLED:
             soon = "" if left is None else f" for {left:.1f} s more"
             return (

@@ -244,13 +244,14 @@ class Elected(NamedTuple):
 
 class Denied(NamedTuple):
     """Somebody else leads, and this candidate does not wait (rule 14); or its errand says that there is nothing to do,
-    and then ``session`` may be nobody's."""
+    and then ``session`` may be nobody's. ``who``: who leads, for people to read, where that was seen."""
 
     session: str
+    who: str = ""
 
 
 class Waiting(NamedTuple):
-    """Not elected yet. ``until``: when that may change at the latest, if it is known."""
+    """Not elected yet. ``detail`` is for people. ``until``: when that may change at the latest, if it is known."""
 
     why: Why
     detail: str

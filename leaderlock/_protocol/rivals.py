@@ -117,6 +117,11 @@ class Rivals:
     def get(self, session: str) -> Observation | None:
         return self._known.get(session)
 
+    def who(self, session: str) -> str:
+        """Who is behind that session, for people to read; nothing, if its record was not seen."""
+        known = self._known.get(session)
+        return str(known.record.holder) if known is not None and isinstance(known.record, SessionRecord) else ""
+
     def forget_all(self) -> None:
         self._known.clear()
         self._resting.clear()

@@ -115,7 +115,7 @@ class Taking:
         elif isinstance(known.record, Foreign):
             self._cannot_read(name, candidacy, f"the session of who leads {name.name!r}", known.record.why, now)
         else:
-            self._wait(name, now, Waiting(Why.HELD, "", rival, known.decides_at(self._setting)))
+            self._wait(name, now, Waiting(Why.HELD, self._rivals.who(rival), rival, known.decides_at(self._setting)))
 
     def _leave_it(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
         """The note says that there is nothing to do; if it was seen before that was asked, look again."""
@@ -124,7 +124,8 @@ class Taking:
         elif name.looked_at is None:
             self._look(name)
         else:
-            self._wait(name, now, Waiting(Why.HELD, "", rival))  # that look lagged: not at once again
+            # That look lagged: not at once again.
+            self._wait(name, now, Waiting(Why.HELD, self._rivals.who(rival), rival))
 
     def _cannot_read(self, name: Name, candidacy: Candidacy, what: str, why: str, now: Instant) -> None:
         """Neither free nor ours, and nobody here can tell for how long: who will not wait is told at once."""
@@ -136,7 +137,7 @@ class Taking:
 
     def _deny(self, name: Name, candidacy: Candidacy, rival: str) -> None:
         candidacy.move(Cause.DENIED)
-        self._setting.say(Tell(candidacy, Denied(rival)))
+        self._setting.say(Tell(candidacy, Denied(rival, self._rivals.who(rival))))
         name.candidacy = None
 
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
