@@ -195,7 +195,7 @@ def test_waits_for_a_loss_can_be_cancelled_and_leave_nothing_behind(in_loop, aio
                 with pytest.raises(TimeoutError):
                     async with asyncio.timeout(0.01):
                         await lease.wait_lost()
-            assert lease._course._listeners == ()
+            assert not lease._course._listeners
 
     in_loop(main)
 

@@ -304,7 +304,7 @@ def test_a_client_that_is_collected_before_it_has_set_any_timer_leaves_no_thread
         go_on.wait(20)
 
     backend.before(wait_at_store, op="read")
-    engine_of(client).submit(Campaign(Candidacy("a", patient=True)))
+    engine_of(client).submit(Campaign([Candidacy("a", patient=True)]))
     assert asked.wait(20)
     assert "leaderlock-engine" not in own_threads()
 

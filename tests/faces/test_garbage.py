@@ -180,11 +180,12 @@ def test_a_client_whose_body_is_collected_is_closed(store, rival, collect, event
     async def hold(begun):
         async with aio.connect(store.backend()) as client:
             await client.election("a").campaign()
-            begun.append(engine_of(access_of(client).client))
+            begun.append(access_of(client))
             await asyncio.sleep(3600)
 
     left = leave_in_loop(hold(begun := []), begun)
-    engine = begun[0]
+    # Held, as Python might collect the client first, which does not wait for anything then.
+    engine = engine_of(begun[0].client)
 
     collect(engine, left)
 
