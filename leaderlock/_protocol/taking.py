@@ -115,7 +115,7 @@ class Taking:
         elif isinstance(known.record, Foreign):
             self._cannot_read(name, candidacy, f"the session of who leads {name.name!r}", known.record.why, now)
         else:
-            self._wait(name, now, Waiting(Why.HELD, self._rivals.who(rival), rival, known.decides_at(self._setting)))
+            self._wait(name, now, Waiting(Why.HELD, self._who(rival), rival, known.decides_at(self._setting)))
 
     def _leave_it(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
         """The note says that there is nothing to do; if it was seen before that was asked, look again."""
@@ -125,7 +125,7 @@ class Taking:
             self._look(name)
         else:
             # That look lagged: not at once again.
-            self._wait(name, now, Waiting(Why.HELD, self._rivals.who(rival), rival))
+            self._wait(name, now, Waiting(Why.HELD, self._who(rival), rival))
 
     def _cannot_read(self, name: Name, candidacy: Candidacy, what: str, why: str, now: Instant) -> None:
         """Neither free nor ours, and nobody here can tell for how long: who will not wait is told at once."""
@@ -137,8 +137,14 @@ class Taking:
 
     def _deny(self, name: Name, candidacy: Candidacy, rival: str) -> None:
         candidacy.move(Cause.DENIED)
-        self._setting.say(Tell(candidacy, Denied(rival, self._rivals.who(rival))))
+        self._setting.say(Tell(candidacy, Denied(rival, self._who(rival))))
         name.candidacy = None
+
+    def _who(self, rival: str) -> str:
+        """Who leads, for people to read."""
+        if rival in self._sessions.retired:
+            return "an earlier session of this very client, which is being closed"
+        return self._rivals.who(rival)
 
     def _wait(self, name: Name, now: Instant, waiting: Waiting) -> None:
         """Wait for the earliest of a wake-up, the end of the observation, and the next look."""

@@ -51,8 +51,10 @@ def test_a_primary_that_is_killed_is_followed_and_somebody_leads_within_a_settli
         old, primary = first.election("job").campaign(timeout=TIMEOUT), group.primary()
 
         with group.outage(primary):
-            until(lambda: group.has_moved(primary), "Sentinel appoints another")
-            promoted = time.monotonic()
+            # A replica that cannot go on where it stood is given all anew: seconds, in which it confirms nothing.
+            replicas = 1 if durability == "replicas:1" else 0
+            until(lambda: group.has_moved(primary, replicas=replicas), "Sentinel appoints another, which is followed")
+            promoted, before = time.monotonic(), group.failovers()
             # Where its record is known to the replica, and it was quick enough, it goes on.
             if old.is_held:
                 old.resign()
@@ -61,7 +63,8 @@ def test_a_primary_that_is_killed_is_followed_and_somebody_leads_within_a_settli
             were_two = old.is_held and new.is_held
 
         assert group.primary().service != primary.service
-        assert waited < SETTLING + SLACK
+        # Another failover, as on a machine that is busy for a moment, lets them begin anew.
+        assert waited < (SETTLING + SLACK) * (1 + group.failovers() - before)
         assert new.token > old.token
         assert not were_two
 

@@ -176,6 +176,23 @@ def test_whoever_waits_is_told_why_once_for_each_reason(client, rival, clock, in
     assert re.match(r"somebody else leads, rival \(.+, pid \d+\); if its session does not move, it is free in", told[0])
 
 
+def test_whoever_waits_for_what_he_left_himself_is_told_so(
+    open_client, store, backend, clock, in_background, eventually
+):
+    """The answer to a take was lost; the next session finds the name held by the one that was given up."""
+    open_client(store.backend()).election("b").campaign().resign()  # settles
+    told = [""]
+    client = open_client(backend, clock=clock)
+    backend.inject(Fault.LOST_AFTER, when=lambda keys: "name/a" in keys)
+
+    with backend.inject(Fault.NEVER_SENT, when=lambda keys: "name/a" not in keys, times=None):
+        seeking = in_background(lambda: client.election("a").campaign(on_waiting=told.append))
+        eventually(lambda: clock.advance(0.05) or "an earlier session of this very client" in told[-1])
+    eventually(lambda: clock.advance(0.05) or seeking)
+
+    assert seeking[0].is_held
+
+
 def test_a_rollout_takes_milliseconds(open_client, store):
     """A release wakes who waits: nobody sleeps a whole pause from his arrival on."""
     holder, waiter = open_client(store.backend()), open_client(store.backend())

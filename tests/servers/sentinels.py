@@ -52,14 +52,13 @@ def is_whole(sentinels: Sequence[int], name: str, *, replicas: int) -> bool:
     )
 
 
-def has_moved(sentinels: Sequence[int], name: str, old: int) -> bool:
-    """Whether all of them name another master, and it knows."""
+def has_moved(sentinels: Sequence[int], name: str, old: int, *, replicas: int = 0) -> bool:
+    """Whether all of them name another master, and it knows, and has so many replicas."""
     ports = {master_of(sentinel, name) for sentinel in sentinels}
-    return (
-        len(ports) == 1
-        and old not in ports
-        and any("role:master" in line for line in replies(ports.pop(), "INFO", "replication"))
-    )
+    if len(ports) > 1 or old in ports:
+        return False
+    lines = replies(ports.pop(), "INFO", "replication")
+    return "role:master" in lines and sum("state=online" in line for line in lines) >= replicas
 
 
 class Sentinel:
@@ -138,8 +137,12 @@ class SentinelContainers(Nodes):
         port = master_of(self.sentinels[0], self.name)
         return next(each for each in self.all if each.service.startswith("sentinel-redis-") and _port(each) == port)
 
-    def has_moved(self, old: Container) -> bool:
-        return has_moved(self.sentinels, self.name, _port(old))
+    def failovers(self) -> int:
+        """How many there were."""
+        return int(facts_of(self.sentinels[0], self.name)["config-epoch"])
+
+    def has_moved(self, old: Container, *, replicas: int = 0) -> bool:
+        return has_moved(self.sentinels, self.name, _port(old), replicas=replicas)
 
 
 def _port(container: Container) -> int:
