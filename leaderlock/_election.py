@@ -27,7 +27,8 @@ __all__ = ["Election"]
 class Election:
     """A name that one can lead, as seen by one client; made by :meth:`Client.election`.
 
-    ``with election as lease:`` either holds the lease or raises, and resigns at the end.
+    ``with election as lease:`` either holds the lease or raises, and resigns at the end. Where a generator is closed or
+    collected in such a block, nobody waits for the store, and the name is free a moment later.
     """
 
     def __init__(

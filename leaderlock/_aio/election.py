@@ -43,7 +43,8 @@ class _Body(NamedTuple):
 class AsyncElection:
     """A name that one can lead, as seen by one client; made by :meth:`AsyncClient.election`.
 
-    ``async with election as lease:`` either holds the lease or raises, and resigns at the end.
+    ``async with election as lease:`` either holds the lease or raises, and resigns at the end. Where it is cancelled,
+    or a generator is closed in such a block, nobody waits for the store, and the name is free a moment later.
     """
 
     def __init__(

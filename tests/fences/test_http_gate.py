@@ -20,6 +20,7 @@ import pytest
 from leaderlock.errors import StaleToken
 from leaderlock.fences import MAX_TOKEN, FenceBusy, WatermarkLost, check_refuses_stale
 from leaderlock.fences.gate import Gate
+from tests.fences.disk import steps_of
 from tests.servers.loopback import until
 
 CRASH = """
@@ -316,19 +317,8 @@ def test_adopting_waits_for_who_is_at_work(gate, impatient, path):
 
 
 def test_the_watermark_is_on_the_disk_before_the_work_begins(gate, path, monkeypatch):
-    steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
+    steps = steps_of(monkeypatch)
 
-    def synced(descriptor: int) -> None:
-        steps.append("sync folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "sync file")
-        fsync(descriptor)
-
-    def replaced(source: str, target: str) -> None:
-        steps.append(f"show {Path(target).name}")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
     for token in (1, 2):
         with gate.admitted(token):
             steps.append("work")

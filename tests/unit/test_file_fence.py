@@ -12,6 +12,7 @@ import pytest
 from leaderlock.errors import StaleToken
 from leaderlock.fences import MAX_TOKEN, FenceBusy, WatermarkLost, check_refuses_stale
 from leaderlock.fences.file import FencedFile
+from tests.fences.disk import steps_of
 
 
 @pytest.fixture
@@ -26,25 +27,6 @@ def file(path: Path) -> FencedFile:
 
 def watermark(path: Path) -> Path:
     return path.with_name(f".{path.name}.fence")
-
-
-def steps_of(monkeypatch) -> list[str]:
-    """What is synced and shown from now on, in its order."""
-    steps: list[str] = []
-    fsync, replace = os.fsync, os.replace
-
-    def synced(descriptor: int) -> None:
-        is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
-        steps.append("sync folder" if is_folder else "sync file")
-        fsync(descriptor)
-
-    def replaced(source: str, target: str) -> None:
-        steps.append(f"show {Path(target).name}")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", synced)
-    monkeypatch.setattr(os, "replace", replaced)
-    return steps
 
 
 def failing_for_folders(call):
