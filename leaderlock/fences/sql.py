@@ -6,7 +6,8 @@ So a new leader that has stamped sees everything its predecessor committed, and 
 
 Not promised: anything against programs that write without stamping; what was read *before* the stamp, which may be old;
 more than the database keeps: a failover that forgets commits forgets stamps, too. And a transaction that goes on
-although its stamp has raised is not fenced: let the error leave the block, so that it is rolled back.
+although its stamp has raised is not fenced, nor is one whose later error (a deadlock, a full disk) has rolled the stamp
+back: let errors leave the block, so that all is rolled back.
 """
 
 from __future__ import annotations

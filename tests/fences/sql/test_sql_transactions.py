@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
+from uuid import uuid4
+
 import pytest
 from sqlalchemy import event, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from leaderlock.errors import UsageError
+from tests.fences.sql.conftest import COUNTS
 
 refused = pytest.raises(UsageError, match="AUTOCOMMIT")
 
@@ -112,3 +118,46 @@ def test_postgresql_gives_the_lock_to_others_when_a_savepoint_is_rolled_back(ope
         database.write(8)  # by another, who does not wait
 
         assert database.fence.highest(connection) == 8
+
+
+# -- transactions that the database has ended
+
+
+def end_by_a_deadlock(database, connection):
+    """A statement of ``connection`` for which MariaDB rolls back all that came before, too."""
+    with database.plain.connect() as other:
+        row = str(uuid4())
+        other.execute(COUNTS.insert(), [{"id": f"{row} {n}", "value": 0} for n in range(50)])  # it has more to lose
+        waits = threading.Thread(target=database.put, args=[other, 6])
+        waits.start()
+        database.until_somebody_waits()
+        try:
+            connection.execute(COUNTS.insert().values(id=f"{row} 0", value=0))
+        finally:
+            waits.join()
+            other.rollback()
+
+
+def end_by_a_full_disk(_, connection):
+    connection.execute(text("PRAGMA max_page_count = 10"))
+    connection.execute(COUNTS.insert().values(id="long" * 30_000, value=0))
+
+
+ENDS = {"mariadb": end_by_a_deadlock, "sqlite": end_by_a_full_disk}
+
+
+@pytest.mark.parametrize("savepoint", [False, True], ids=["", "in a savepoint"])
+@pytest.mark.parametrize("kind", ENDS)
+def test_who_goes_on_in_a_transaction_that_the_database_has_ended_is_not_fenced(open_database, kind, savepoint):
+    """docs/fences/sql.md: let the error leave the block."""
+    database = open_database(kind)
+
+    with database.plain.begin() as old:
+        database.fence.stamp(old, 7)
+        database.put(old, 7)
+        with pytest.raises(DBAPIError), old.begin_nested() if savepoint else nullcontext():
+            ENDS[kind](database, old)
+        database.write(8, value=8)
+        database.put(old, 7)
+
+    assert (database.value(), database.highest()) == (7, 8)

@@ -9,10 +9,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from leaderlock.errors import StaleToken
-from tests.fences.sql.conftest import is_conflict
+from leaderlock.testing import TcpProxy
+from tests.fences.sql.conftest import Database, is_conflict
 
 IN_THE_MIDDLE = """
 import sys
@@ -158,3 +160,23 @@ def test_a_server_that_is_killed_keeps_its_watermarks_and_nothing_half_done(requ
     with pytest.raises(StaleToken):
         database.write(7, value=7)
     database.write(9, value=10)
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_commit_whose_answer_is_lost_raises_though_all_is_written_and_the_holder_may_write_again(open_database, kind):
+    direct = open_database(kind)
+    place = make_url(direct.url)
+
+    with TcpProxy("127.0.0.1", place.port) as proxy:
+        url = place.set(port=proxy.port).render_as_string()
+        through = Database(kind, url, fence=direct.fence, engines=direct.engines)
+        with through.plain.connect() as connection:
+            through.fence.stamp(connection, 8)
+            through.put(connection, 1)
+            proxy.drop_reply()
+            with pytest.raises(DBAPIError) as unknown:
+                connection.commit()
+            assert not is_conflict(unknown.value)
+        through.write(8, value=direct.value() + 1)
+
+    assert (direct.value(), direct.highest()) == (2, 8)
