@@ -38,7 +38,7 @@ class PostgresServer:
 
     def __init__(self) -> None:
         self._programs = {name: find_program(name) for name in ("initdb", "postgres")}
-        self._user = _somebody() if os.geteuid() == 0 else None
+        self._user = somebody() if os.geteuid() == 0 else None
         self.directory = Path(tempfile.mkdtemp(prefix="leaderlock-postgres-"))
         if self._user is not None:
             os.chown(self.directory, self._user, -1)
@@ -111,7 +111,7 @@ def _children(pid: int) -> list[str]:
         return []
 
 
-def _somebody() -> int:
+def somebody() -> int:
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name).pw_uid

@@ -68,6 +68,7 @@ class Database:
     kind: str
     url: str
     level: str | None = None
+    options: dict[str, object] = field(default_factory=dict)
     fence: SqlFence = field(default_factory=lambda: SqlFence(f"of {uuid4()}"))
     engines: ExitStack = field(default_factory=ExitStack)
 
@@ -81,6 +82,7 @@ class Database:
 
     def engine(self, *, wait: float = 30.0, **options: object) -> Engine:
         """Whose connections wait so many seconds for a lock. Gone after the test."""
+        options = self.options | options
         if self.level is not None:
             options.setdefault("isolation_level", self.level)
         if not self.is_server:
@@ -97,6 +99,13 @@ class Database:
         elif self.is_server:
             yield f"SET SESSION innodb_lock_wait_timeout = {max(1, int(wait))}"
             yield f"SET SESSION innodb_snapshot_isolation = {'ON' if self.kind == 'mariadb-snapshot' else 'OFF'}"
+
+    def create(self) -> None:
+        """The table of watermarks, and a number, 0."""
+        self.fence.create(self.plain)
+        COUNTS.create(self.plain, checkfirst=True)
+        with self.plain.begin() as connection:
+            connection.execute(COUNTS.insert().values(id=self.fence.resource, value=0))
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -173,14 +182,10 @@ def open_database(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[C
             url = request.getfixturevalue(server).url() if server else f"sqlite:///{tmp_path / 'database'}"
             database = Database(kind, url, level)
             stack.enter_context(database.engines)
-            engine = database.plain
             if kind == "sqlite-wal":
-                with engine.connect() as connection:
+                with database.plain.connect() as connection:
                     connection.execute(text("PRAGMA journal_mode = wal"))
-            database.fence.create(engine)
-            COUNTS.create(engine, checkfirst=True)
-            with engine.begin() as connection:
-                connection.execute(COUNTS.insert().values(id=database.fence.resource, value=0))
+            database.create()
             return database
 
         yield opened
