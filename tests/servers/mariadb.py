@@ -28,11 +28,18 @@ def find_program(name: str) -> str:
 
 
 class MariaServer:
-    """Starts, stops and kills one server, on loopback and in a directory that goes with it."""
+    """Starts, stops and kills one server, on loopback and in a directory that goes with it.
 
-    def __init__(self) -> None:
+    Started by root, it runs as ``user``.
+    """
+
+    def __init__(self, *settings: str, user: str = "root") -> None:
         self._programs = {name: find_program(name) for name in ("mariadb-install-db", "mariadbd")}
+        self._settings = settings
+        self._as_user = [f"--user={user}"] if os.geteuid() == 0 else []
         self.directory = Path(tempfile.mkdtemp(prefix="leaderlock-mariadb-"))
+        if self._as_user:
+            shutil.chown(self.directory, user)
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -55,7 +62,7 @@ class MariaServer:
         # Each commit goes to the operating system, so that a killed server keeps it; to the disk is not needed here.
         settings = ["innodb-flush-log-at-trx-commit=2", "skip-name-resolve", "innodb-buffer-pool-size=16M"]
         places = [f"--port={self.port}", "--bind-address=127.0.0.1", f"--socket={self.directory / 'socket'}"]
-        self._process = self._run("mariadbd", *places, *(f"--{setting}" for setting in settings))
+        self._process = self._run("mariadbd", *places, *(f"--{setting}" for setting in (*settings, *self._settings)))
         until(self._answers, f"MariaDB answers; see {self.directory / 'log'}")
 
     def stop(self, number: int = signal.SIGTERM) -> None:
@@ -77,7 +84,8 @@ class MariaServer:
         assert self._process is not None
         assert self._process.poll() is None, self.log
         try:
-            pymysql.connect(host="127.0.0.1", port=self.port, user="root").close()
+            with pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection:
+                connection.cursor().execute("SHOW TABLES IN mysql")  # a node of a cluster is not ready at once
         except pymysql.OperationalError:
             return False
         return True
@@ -86,13 +94,13 @@ class MariaServer:
         import pymysql
 
         with pymysql.connect(host="127.0.0.1", port=self.port, user="root") as connection:
-            connection.cursor().execute("CREATE DATABASE leaderlock CHARACTER SET utf8mb4")
+            connection.cursor().execute("CREATE DATABASE IF NOT EXISTS leaderlock CHARACTER SET utf8mb4")
 
     def _run(self, program: str, *words: str) -> subprocess.Popen[bytes]:
-        as_root = ["--user=root"] if os.geteuid() == 0 else []
+        place = f"--datadir={self.directory / 'data'}"
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(
-                [self._programs[program], "--no-defaults", f"--datadir={self.directory / 'data'}", *as_root, *words],
+                [self._programs[program], "--no-defaults", place, *self._as_user, *words],
                 cwd=self.directory,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
