@@ -29,7 +29,7 @@ def nodes(cluster) -> Generator[list[Database]]:
     other.fence = one.fence
     with one.engines, other.engines:
         one.create()
-        until_both_know_it(other)
+        until_it_knows(other)
         yield [one, other]
 
 
@@ -44,7 +44,7 @@ def in_order(database: Database):
     return engine
 
 
-def until_both_know_it(database: Database) -> None:
+def until_it_knows(database: Database) -> None:
     with in_order(database).connect() as connection:
         database.value(connection)
 
@@ -62,7 +62,7 @@ def test_of_two_leaders_on_two_nodes_who_commits_second_does_not(nodes, tokens):
             second.commit()
         assert is_conflict(refused.value)
 
-    until_both_know_it(other)
+    until_it_knows(other)
     assert [(node.value(), node.highest()) for node in nodes] == [(tokens[0], tokens[0])] * 2
 
 
@@ -95,7 +95,7 @@ def test_leaders_on_both_nodes_lose_no_update_and_tokens_only_rise(nodes):
 
     together(*(partial(lead, node) for node in nodes))
 
-    until_both_know_it(nodes[0])
+    until_it_knows(nodes[0])
     assert nodes[0].value() == 40
 
 
