@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import pytest
 
-from leaderlock._protocol.candidacy import LossReason, State
-from leaderlock._protocol.clocks import Deadline
+from leaderlock._protocol.candidacy import Candidacy, LossReason, State
+from leaderlock._protocol.clocks import PAST, Deadline
 from leaderlock._protocol.events import (
+    Answered,
+    Campaign,
     Close,
+    Failure,
     Fired,
     Kind,
+    Put,
     RenewNow,
     Resign,
     Retry,
+    Unanswered,
+    Viewed,
 )
 from leaderlock._protocol.reading import read_session
-from leaderlock._protocol.records import Ending, Request, SessionRecord
+from leaderlock._protocol.records import (
+    SETTLED,
+    Ending,
+    Holder,
+    NameRecord,
+    Request,
+    SessionRecord,
+    SettledRecord,
+)
 from leaderlock._protocol.rivals import Observation, observe
-from leaderlock.backend import Seen
+from leaderlock.backend import Conflict, Seen
+from leaderlock.errors import OutcomeUnknown
 
-from .by_hand import RHO, START, TTL, Client, name_in, overwrite, session_of
+from .by_hand import RHO, START, TTL, Client, name_in, overwrite, put_raw, register, session_of
 
 # -- the session
 
@@ -41,6 +56,30 @@ def test_rule_1_an_open_of_unknown_outcome_is_abandoned_for_a_new_id_and_closed(
     sessions = [read_session(seen.value).ended for _, seen in store.backend().scan("session/", timeout=1)]
     assert sorted(ended.name for ended in sessions) == ["CLOSED", "NO"]
     assert name_in(store).session not in (None, "a1")
+
+
+def test_rule_1_an_open_that_meets_a_record_under_its_id_is_given_up_for_another_id(store, client):
+    overwrite(store, "session/a1", SessionRecord("theirs", TTL))
+
+    first, second = client.campaign("first"), client.campaign("second")
+
+    assert (first.leads, second.leads) == (False, True)
+    assert read_session(register(store, "session/a1").value).write == "theirs"
+
+
+def test_rule_2_an_open_that_is_answered_after_its_deadline_is_closed_and_elects_nobody(client, rival):
+    rival.campaign("so that the memory is settled")
+    candidacy = Candidacy("n", patient=True)
+    client.machine.handle(Campaign([candidacy]), START)
+    effects = client.machine.handle(Viewed(client.backend.read(["name/n", SETTLED], timeout=1), START), START)
+    puts = [effect for effect in effects if isinstance(effect, Put)]
+    answers = client.backend.swap([put.write for put in puts], puts[0].memory, timeout=1)
+
+    effects = client.machine.handle(Answered(puts, answers), START.plus(TTL))
+
+    assert [put.kind for put in puts] == [Kind.OPEN, Kind.TAKE]
+    assert next(effect.kind for effect in effects if isinstance(effect, Put)) is Kind.CLOSE
+    assert candidacy.campaigns
 
 
 def test_rule_2_a_claim_is_counted_from_the_sending_however_long_the_answer_takes(client, rival):
@@ -94,6 +133,60 @@ def test_rule_4_an_unknown_renewal_changes_nothing(client):
     assert isinstance(client.timers["renew",], Retry)
 
 
+def test_rule_4_after_an_unknown_renewal_comes_another(client):
+    candidacy = client.campaign()
+    client.loses = {Kind.RENEW: "reply"}
+    client.do(Fired(("renew",)), at=5.0)
+    client.loses = {}
+
+    client.do(Fired(("renew",)), at=6.0)
+
+    assert candidacy.state is State.LEADING
+    assert candidacy.standing.until.boot == pytest.approx(START.boot + 6.0 + TTL * (1 - RHO))
+
+
+def test_rule_5_what_all_leases_look_at_says_at_once_that_the_session_is_over(client):
+    client.campaign()
+    standing = client.machine.standing
+
+    client.do(Close())
+
+    assert standing.until == PAST
+
+
+@pytest.mark.parametrize("lost", ["request", "reply"])
+def test_rule_5_a_close_that_is_not_answered_is_tried_again_after_ever_longer_pauses(store, client, lost):
+    client.campaign()
+    client.loses = {Kind.CLOSE: lost}
+    client.do(Close())
+    [timer] = [timer for timer in client.timers if timer[0] == "close"]
+    client.do(Fired(timer))
+    paused = client.timers[timer]
+    client.loses = {}
+
+    client.do(Fired(timer))
+
+    assert paused == Retry(timer, 2)
+    assert session_of(store, "a")[1].ended is Ending.CLOSED
+    assert client.machine.has_closed
+
+
+@pytest.mark.parametrize(
+    "there",
+    [SessionRecord("w", TTL, Ending.EXPIRED).encode(), b"somebody else's"],
+    ids=["ended already", "not a record"],
+)
+def test_rule_5_a_close_overwrites_nothing_but_a_session_that_is_alive(store, client, there):
+    client.campaign()
+    key, _ = session_of(store, "a")
+    put_raw(store, key, there)
+
+    client.do(Close())
+
+    assert register(store, key).value == there
+    assert client.machine.has_closed
+
+
 def test_rule_5_one_write_frees_all_names(store, client):
     held = [client.campaign(name) for name in ("x", "y", "z")]
     before = len(client.sent)
@@ -136,6 +229,28 @@ def test_rule_6_only_another_write_starts_the_observation_anew(shown, counts_on)
     assert then.since == (START if counts_on else START.plus(4.0))
 
 
+def test_rule_6_an_absence_does_not_count_from_when_the_record_could_not_be_read():
+    foreign = observe(None, Seen(b'{"v":2,"r":2}', 2), START)
+
+    absent = observe(foreign, Seen(None, 0), START.plus(4.0))
+
+    assert absent.since == START.plus(4.0)
+
+
+def test_rule_6_on_another_memory_the_observation_starts_anew(store, client, rival):
+    client.campaign()
+    candidacy = rival.campaign()
+    rival.now = START.plus(TTL)
+    store.forget(wipe=False)
+    rival.look("name/n", session_of(store, "a")[0], SETTLED)
+    overwrite(store, SETTLED, SettledRecord(rival.machine.memory[0], 30.0, "memory"))
+
+    rival.do(Fired(("name", "n")), at=TTL + 1.0)
+
+    assert candidacy.campaigns
+    assert session_of(store, "a")[1].ended is Ending.NO
+
+
 def test_rule_6_an_ended_session_stays_ended_whatever_a_lagging_read_shows():
     ended = observe(None, Seen(ALIVE._replace(ended=Ending.CLOSED).encode(), 3), START)
 
@@ -171,3 +286,50 @@ def test_rule_7_a_burial_expects_the_stamp_that_was_observed(client, rival):
 
     assert candidacy.state is State.CAMPAIGNING
     assert held.standing.until.is_ahead(rival.now)
+
+
+def test_rule_7_an_absent_session_is_buried_where_it_is_not_and_only_after_the_longest_ttl(store, rival):
+    overwrite(store, "name/n", NameRecord("w", "absent", 5))
+    candidacy = rival.campaign()
+
+    rival.do(Fired(("name", "n")), at=30.0 * (1 + RHO) - 0.01)
+    too_early = candidacy.state
+    rival.do(Fired(("name", "n")), at=30.0 * (1 + RHO) + 0.01)
+
+    assert (too_early, candidacy.state) == (State.CAMPAIGNING, State.LEADING)
+    assert read_session(register(store, "session/absent").value).ended is Ending.EXPIRED
+
+
+def test_rule_7_a_burial_keeps_what_it_does_not_decide(store, rival):
+    alive = SessionRecord("w", TTL, holder=Holder("host", 1, "program", "label"), at=5.0, extra={"later": [1]})
+    overwrite(store, "name/n", NameRecord("w", "s", 5))
+    overwrite(store, "session/s", alive)
+    rival.campaign()
+
+    rival.do(Fired(("name", "n")), at=TTL * (1 + RHO) + 0.1)
+
+    buried = read_session(register(store, "session/s").value)
+    assert buried == alive._replace(write=buried.write, ended=Ending.EXPIRED)
+
+
+@pytest.mark.parametrize("failed", ["conflict", "request", "another memory"])
+def test_rule_7_a_burial_that_failed_is_tried_again_after_the_next_silence(store, client, rival, failed):
+    client.campaign()
+    candidacy = rival.campaign()
+    silence = TTL * (1 + RHO) + 0.1
+    rival.now = START.plus(silence)
+    [burial] = [e for e in rival.machine.handle(Fired(("name", "n")), rival.now) if isinstance(e, Put)]
+    if failed == "conflict":
+        overwrite(store, session_of(store, "a")[0], SessionRecord("moved", TTL))
+        rival.do(Answered([burial], rival.backend.swap([burial.write], burial.memory, timeout=1)))
+    elif failed == "request":
+        rival.do(Unanswered([burial], Failure.UNKNOWN, OutcomeUnknown("lost")))
+    else:
+        store.forget(wipe=False)
+        rival.look("name/n", SETTLED)
+        rival.do(Answered([burial], [Conflict(register(store, burial.write.key))]))
+        rival.do(Fired(("settle",)), at=2 * 30.0)
+
+    rival.do(Fired(("name", "n")), at=4 * 30.0)
+
+    assert candidacy.state is State.LEADING
