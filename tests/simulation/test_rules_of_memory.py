@@ -13,6 +13,7 @@ from leaderlock._protocol.events import (
     Fired,
     Kind,
     Put,
+    RenewNow,
     Resign,
     Scan,
     Scanned,
@@ -72,6 +73,17 @@ def test_rule_17_the_names_are_looked_at_before_the_first_renewal_on_another_mem
     assert set(ask.keys) >= {"name/n", key}
     assert not [effect for effect in effects if isinstance(effect, Put)]
     assert len(client.sent) == before
+
+
+@pytest.mark.parametrize("event", [Fired(("renew",)), RenewNow()], ids=["its time has come", "the machine slept"])
+def test_rule_17_nothing_brings_about_a_renewal_before_that(store, client, event):
+    client.campaign()
+    store.forget(wipe=False)
+    client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
+
+    effects = client.machine.handle(event, client.now)
+
+    assert not [effect for effect in effects if isinstance(effect, Put)]
 
 
 def test_rule_18_every_write_stands_on_the_memory_that_was_seen(store, client):
@@ -153,6 +165,35 @@ def test_rule_17_nothing_is_renewed_before_a_scan_has_come_to_its_end(store, cli
 
     assert more == scan
     assert [effect.kind for effect in then if isinstance(effect, Put)] == []
+
+
+def test_rule_17_the_end_of_a_scan_that_began_on_another_memory_ends_nothing(store, client, monkeypatch):
+    monkeypatch.setattr(session, "REMEMBERED", 1)
+    for name in ("a", "b", "c"):
+        client.campaign(name)
+    keys = [SETTLED, f"session/{own_session(client)}", "name/a", "name/b", "name/c"]
+    effects = []
+    for _ in range(2):
+        store.forget(wipe=False)
+        effects += client.machine.handle(Viewed(client.backend.read(keys, timeout=1), client.now), client.now)
+    old, new = (effect for effect in effects if isinstance(effect, Scan))
+
+    early = client.machine.handle(Scanned(old, (), True, client.now), client.now)
+    client.do(Scanned(new, (), True, client.now))
+
+    assert not early
+    assert client.sent[-1] == (Kind.RENEW,)
+
+
+def test_rule_17_a_renewal_under_way_when_the_memory_changes_does_not_hold_up_the_next(store, client):
+    client.campaign()
+    client.machine.handle(Fired(("renew",)), client.now)
+    store.forget(wipe=False)
+    before = len(client.sent)
+
+    client.look(SETTLED)
+
+    assert client.sent[before:] == [(Kind.RENEW,)]
 
 
 def test_rule_17_what_a_scan_finds_of_this_session_is_looked_at_and_given_back_if_nobody_claims_it(

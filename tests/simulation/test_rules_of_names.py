@@ -13,6 +13,7 @@ from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
+    Close,
     Fired,
     Kind,
     Put,
@@ -70,6 +71,18 @@ def test_rule_8_a_release_that_a_watch_shows_is_taken_without_a_read(client, riv
     assert [effect.kind for effect in effects if isinstance(effect, Put)] == [Kind.OPEN, Kind.TAKE]
     assert not [effect for effect in effects if isinstance(effect, Ask)]
     assert candidacy.campaigns
+
+
+@pytest.mark.parametrize(("ended", "how"), [(False, "expired"), (True, "closed")])
+def test_rule_8_a_take_writes_down_how_the_term_before_it_ended(store, client, rival, ended, how):
+    client.campaign()
+    rival.campaign()
+    if ended:
+        client.do(Close())
+
+    rival.do(Fired(("name", "n")), at=TTL * (1 + RHO) + 0.1)
+
+    assert [stint.how for stint in name_in(store).stints] == [how, "leads"]
 
 
 def test_rule_8_a_take_that_is_answered_when_its_session_was_replaced_elects_nobody(store, client):

@@ -31,7 +31,7 @@ from leaderlock._protocol.records import (
     SettledRecord,
 )
 from leaderlock._protocol.rivals import Observation, observe
-from leaderlock.backend import Conflict, Seen
+from leaderlock.backend import Seen
 from leaderlock.errors import OutcomeUnknown
 
 from .by_hand import RHO, START, TTL, Client, name_in, overwrite, put_raw, register, session_of
@@ -100,6 +100,15 @@ def test_rule_2_a_passed_deadline_is_never_revived_and_the_next_session_is_anoth
 
     assert candidacy.reason is LossReason.EXPIRED
     assert client.machine.standing is not first
+
+
+def test_rule_2_no_renewal_is_sent_while_another_is_under_way(client):
+    client.campaign()
+
+    first = client.machine.handle(Fired(("renew",)), client.now)
+    second = client.machine.handle(RenewNow(), client.now)
+
+    assert [effect.kind for effect in (*first, *second) if isinstance(effect, Put)] == [Kind.RENEW]
 
 
 def test_rule_3_a_session_that_was_ended_is_lost_now(store, client):
@@ -277,6 +286,17 @@ def test_rule_7_who_shares_the_kernel_waits_by_the_boot_clock_alone(store, kerne
     assert (too_early, candidacy.state) == (State.CAMPAIGNING, State.LEADING)
 
 
+@pytest.mark.parametrize(("kernel", "ends"), [(("k", "t"), 15.0), (("k", "other"), 12.0 + TTL * (1 + RHO))])
+def test_rule_7_who_waits_looks_again_as_soon_as_the_wait_is_over(store, kernel, ends):
+    Client(store, "a", kernel=("k", "t")).campaign()
+    rival = Client(store, "b", kernel=kernel)
+    rival.campaign(at=12.0)
+
+    rival.do(Fired(("name", "n")), at=ends - 3.0)
+
+    assert rival.timers["name", "n"].until.boot == pytest.approx(START.boot + ends)
+
+
 def test_rule_7_a_burial_expects_the_stamp_that_was_observed(client, rival):
     held = client.campaign()
     candidacy = rival.campaign()
@@ -312,7 +332,7 @@ def test_rule_7_a_burial_keeps_what_it_does_not_decide(store, rival):
     assert buried == alive._replace(write=buried.write, ended=Ending.EXPIRED)
 
 
-@pytest.mark.parametrize("failed", ["conflict", "request", "another memory"])
+@pytest.mark.parametrize("failed", ["conflict", "request", "forgotten"])
 def test_rule_7_a_burial_that_failed_is_tried_again_after_the_next_silence(store, client, rival, failed):
     client.campaign()
     candidacy = rival.campaign()
@@ -325,9 +345,11 @@ def test_rule_7_a_burial_that_failed_is_tried_again_after_the_next_silence(store
     elif failed == "request":
         rival.do(Unanswered([burial], Failure.UNKNOWN, OutcomeUnknown("lost")))
     else:
-        store.forget(wipe=False)
+        before = store.snapshot()
+        answers = rival.backend.swap([burial.write], burial.memory, timeout=1)
+        store.restore(before)
         rival.look("name/n", SETTLED)
-        rival.do(Answered([burial], [Conflict(register(store, burial.write.key))]))
+        rival.do(Answered([burial], answers))
         rival.do(Fired(("settle",)), at=2 * 30.0)
 
     rival.do(Fired(("name", "n")), at=4 * 30.0)
