@@ -7,7 +7,17 @@ import itertools
 import pytest
 
 from leaderlock._protocol import cleaning
-from leaderlock._protocol.candidacy import Candidacy, Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
+from leaderlock._protocol.candidacy import (
+    Candidacy,
+    Denied,
+    Elected,
+    Failed,
+    LossReason,
+    Lost,
+    NoteLost,
+    NoteSaved,
+    State,
+)
 from leaderlock._protocol.cleaning import CLEAN
 from leaderlock._protocol.events import (
     Answered,
@@ -28,7 +38,7 @@ from leaderlock._protocol.events import (
     Woken,
 )
 from leaderlock._protocol.reading import read_name, read_session
-from leaderlock._protocol.records import Ending, NameRecord, Request, SessionRecord
+from leaderlock._protocol.records import MAX_TOKEN, Ending, NameRecord, Request, SessionRecord
 from leaderlock._protocol.session import RENEW
 from leaderlock.backend import DELETE
 
@@ -71,6 +81,29 @@ def test_rule_8_a_release_that_a_watch_shows_is_taken_without_a_read(client, riv
     assert [effect.kind for effect in effects if isinstance(effect, Put)] == [Kind.OPEN, Kind.TAKE]
     assert not [effect for effect in effects if isinstance(effect, Ask)]
     assert candidacy.campaigns
+
+
+@pytest.mark.parametrize(("token", "taken"), [(MAX_TOKEN - 1, True), (MAX_TOKEN, False)])
+def test_rule_8_the_last_token_that_everybody_can_count_to_is_the_last(store, client, token, taken):
+    overwrite(store, "name/n", NameRecord("w", None, token))
+
+    candidacy = client.campaign()
+
+    assert (candidacy.token == MAX_TOKEN) is taken
+    assert bool(client.told(Failed)) is not taken
+    assert name_in(store).token == MAX_TOKEN
+
+
+def test_rule_8_a_name_that_a_conflict_shows_absent_is_looked_at_before_it_is_taken_under_a_floor(store, client):
+    held = client.campaign()
+    client.do(Resign(held))
+    remove(store, "name/n")
+    floor = store.backend().read([], timeout=1).floor
+
+    again = client.campaign()
+
+    assert client.sent[-2:] == [(Kind.TAKE,), (Kind.TAKE,)]
+    assert again.token >= floor > held.token
 
 
 @pytest.mark.parametrize(("ended", "how"), [(False, "expired"), (True, "closed")])
@@ -206,6 +239,16 @@ def test_rule_9_a_higher_token_supersedes_and_a_lower_one_is_ignored(store, clie
     assert held.reason is reason
 
 
+@pytest.mark.parametrize(("above", "reason"), [(0, None), (1, LossReason.SUPERSEDED)])
+def test_rule_9_under_another_stamp_it_is_ours_by_session_and_token_together(store, client, above, reason):
+    held = client.campaign()
+    overwrite(store, "name/n", NameRecord("w", own_session(client), held.token + above))
+
+    client.look("name/n")
+
+    assert held.reason is reason
+
+
 def test_rule_10_an_unknown_take_counts_when_it_is_read_in_time(client):
     client.do(Resign(client.campaign("opened")))
     client.look("name/n")
@@ -229,6 +272,17 @@ def test_rule_10_who_walks_away_from_an_unknown_take_makes_it_conflict(store, cl
 
     assert (Kind.TOUCH,) in client.sent
     assert name_in(store).session is None
+
+
+def test_rule_10_a_touch_leaves_an_absent_name_released_under_the_floor(store, client):
+    client.campaign("opened")
+    client.loses = {Kind.TAKE: "request"}
+    candidacy = client.campaign()
+    floor = client.late[0].record.token
+
+    client.do(Withdraw(candidacy))
+
+    assert (name_in(store).session, name_in(store).token) == (None, floor)
 
 
 def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_until_done(store, client):
@@ -256,6 +310,26 @@ def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_wri
 
     assert client.told(NoteSaved) == [NoteSaved(1, b"up to here")]
     assert [news.note for news in rival.told(Elected)] == [b"up to here"]
+
+
+def test_rule_12_an_unknown_note_is_saved_as_soon_as_a_read_shows_it(client):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "reply"}
+    client.do(SaveNote(held, b"up to here", 1))
+
+    client.look("name/n")
+
+    assert client.told(NoteSaved) == [NoteSaved(1, b"up to here")]
+
+
+def test_rule_12_a_note_that_waits_when_the_term_ends_is_said_to_be_lost(client):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "request"}
+    client.do(SaveNote(held, b"up to here", 1))
+
+    client.do(Resign(held))
+
+    assert client.told(NoteLost) == [NoteLost(1)]
 
 
 def test_rule_13_a_request_is_met_at_the_next_renewal(store, client):
@@ -342,6 +416,31 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
 
     assert there[:4] == [True] * 4
     assert there[-1] is not deleted
+
+
+def test_rule_19_a_name_whose_token_is_not_below_the_floor_stays(store, client):
+    client.campaign("own")
+    overwrite(store, "name/ahead", NameRecord("w", None, MAX_TOKEN))
+
+    for number in range(1, 7):  # sessions and names in turn
+        client.do(Fired(CLEAN), at=86_400.0 * number)
+
+    assert name_in(store, "ahead").token == MAX_TOKEN
+
+
+def test_rule_19_the_day_is_counted_anew_from_every_write(store, client):
+    client.campaign("own")
+    released = NameRecord("w1", None, 5)
+    day = 86_400.0
+
+    there = []
+    for write, at in (("w1", 0.0), ("w2", day - 1.0), ("w2", day + 1.0), ("w2", 2 * day)):
+        overwrite(store, "name/over", released._replace(write=write))
+        client.do(Fired(CLEAN), at=at)  # sessions and names in turn
+        client.do(Fired(CLEAN), at=at)
+        there.append(register(store, "name/over").value is not DELETE)
+
+    assert there == [True, True, True, False]
 
 
 def test_rule_19_a_name_is_released_once_the_session_that_it_shows_has_been_seen_ended(store, client):

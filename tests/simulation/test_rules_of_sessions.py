@@ -19,6 +19,7 @@ from leaderlock._protocol.events import (
     Retry,
     Unanswered,
     Viewed,
+    Withdraw,
 )
 from leaderlock._protocol.reading import read_session
 from leaderlock._protocol.records import (
@@ -51,8 +52,10 @@ def test_rule_1_an_open_of_unknown_outcome_is_abandoned_for_a_new_id_and_closed(
     client.campaign()
     client.loses = {}
 
+    paused = client.timers.get(("reopen",))
     client.do(Fired(("reopen",)))
 
+    assert paused == Retry(("reopen",), 1)
     sessions = [read_session(seen.value).ended for _, seen in store.backend().scan("session/", timeout=1)]
     assert sorted(ended.name for ended in sessions) == ["CLOSED", "NO"]
     assert name_in(store).session not in (None, "a1")
@@ -215,6 +218,25 @@ def test_rule_5_who_has_given_everything_back_leaves_nothing_behind(store, clien
     assert not list(store.backend().scan("session/", timeout=1))
 
 
+@pytest.mark.parametrize("kind", [Kind.TAKE, Kind.RELEASE])
+@pytest.mark.parametrize("lost", ["under way", "request"])
+def test_rule_5_a_session_that_a_name_may_still_show_is_closed_and_not_deleted(store, client, kind, lost):
+    client.do(Resign(client.campaign("opened")))
+    held = client.campaign("held")
+    event = Resign(held) if kind is Kind.RELEASE else Campaign([Candidacy("opened", patient=True)])
+    client.loses = {kind: "request"}
+    if lost == "request":
+        client.do(event)
+    else:
+        client.machine.handle(event, client.now)
+    if kind is Kind.TAKE:
+        client.do(Resign(held))
+
+    client.do(Close())
+
+    assert session_of(store, "a")[1].ended is Ending.CLOSED
+
+
 # -- rivals
 
 ALIVE = SessionRecord("w1", 6.0)
@@ -246,11 +268,15 @@ def test_rule_6_an_absence_does_not_count_from_when_the_record_could_not_be_read
     assert absent.since == START.plus(4.0)
 
 
-def test_rule_6_on_another_memory_the_observation_starts_anew(store, client, rival):
+@pytest.mark.parametrize("rests", [False, True], ids=["waited for", "given up meanwhile"])
+def test_rule_6_on_another_memory_the_observation_starts_anew(store, client, rival, rests):
     client.campaign()
     candidacy = rival.campaign()
+    if rests:
+        rival.do(Withdraw(candidacy))
     rival.now = START.plus(TTL)
     store.forget(wipe=False)
+    candidacy = rival.campaign() if rests else candidacy
     rival.look("name/n", session_of(store, "a")[0], SETTLED)
     overwrite(store, SETTLED, SettledRecord(rival.machine.memory[0], 30.0, "memory"))
 
@@ -355,3 +381,19 @@ def test_rule_7_a_burial_that_failed_is_tried_again_after_the_next_silence(store
     rival.do(Fired(("name", "n")), at=4 * 30.0)
 
     assert candidacy.state is State.LEADING
+
+
+# -- the clock that may have stood still
+
+
+def test_a_renewal_that_left_before_the_machine_slept_proves_nothing_of_the_time_since(client):
+    client.campaign()
+    [before] = [e for e in client.machine.handle(Fired(("renew",)), client.now) if isinstance(e, Put)]
+    client.do(RenewNow(suspect=True))
+
+    effects = client.machine.handle(Answered([before], client.arrives_late(before)), client.now)
+    still = client.machine.is_suspect
+    [after] = [effect for effect in effects if isinstance(effect, Put)]
+    client.do(Answered([after], client.arrives_late(after)))
+
+    assert (still, after.kind, client.machine.is_suspect) == (True, Kind.RENEW, False)
