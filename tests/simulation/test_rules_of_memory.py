@@ -9,6 +9,7 @@ from leaderlock._protocol.candidacy import Candidacy, Failed, LossReason, State
 from leaderlock._protocol.events import (
     Ask,
     Campaign,
+    Close,
     Failure,
     Fired,
     Kind,
@@ -23,7 +24,7 @@ from leaderlock._protocol.events import (
 from leaderlock._protocol.records import SETTLED, Ending, NameRecord
 from leaderlock.errors import MemoryGone
 
-from .by_hand import RHO, Client, name_in, overwrite, own_session, register, session_of
+from .by_hand import RHO, START, Client, name_in, overwrite, own_session, register, session_of
 
 
 def test_rule_15_a_client_on_other_terms_is_refused(store, client):
@@ -212,3 +213,29 @@ def test_rule_17_what_a_scan_finds_of_this_session_is_looked_at_and_given_back_i
     assert name_in(store, "orphan").session is None
     assert name_in(store, "theirs").session == "theirs"
     assert client.sent[-1] == (Kind.RELEASE, Kind.RENEW)
+
+
+# -- what ticks compare clocks by
+
+
+def test_the_highest_floor_is_kept_with_the_moment_at_which_it_was_received(client):
+    client.campaign()
+    seen = client.backend.read([], timeout=1)
+    highest = seen.floor + 1_000
+
+    client.do(Viewed(seen._replace(floor=highest), START), at=1.0)
+    client.do(Viewed(seen, START), at=2.0)
+
+    assert client.machine.floor_seen == (highest, START.plus(1.0))
+
+
+def test_the_newest_stamp_is_kept_with_the_moments_of_its_write_and_its_answer(store, client):
+    client.do(Resign(client.campaign()))
+    client.slow = 1.0
+    client.do(Fired(("renew",)), at=5.0)
+    stamp = register(store, f"session/{own_session(client)}").stamp
+
+    client.do(Close())
+
+    assert client.machine.has_closed, "by a deletion, which is given no stamp"
+    assert client.machine.stamp_given == (stamp, START.plus(5.0), START.plus(6.0))
