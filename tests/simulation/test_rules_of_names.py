@@ -8,6 +8,7 @@ import pytest
 
 from leaderlock._protocol import cleaning
 from leaderlock._protocol.candidacy import (
+    Asked,
     Candidacy,
     Denied,
     Elected,
@@ -341,6 +342,21 @@ def test_rule_13_a_request_is_met_at_the_next_renewal(store, client):
 
     assert client.told(Lost) == [Lost(LossReason.YIELDED)]
     assert name_in(store).session is None
+
+
+def test_rule_13_who_does_not_yield_at_once_is_told_and_what_he_resigns_then_is_yielded(store, client):
+    held = client.campaign()
+    held.yields = False
+    key, record = session_of(store, "a")
+    overwrite(store, key, record.asking(Request("n", held.token, "me", 0.0)))
+
+    client.do(Fired(("renew",)), at=5.0)
+    still = (held.state, name_in(store).session)
+    client.do(Resign(held))
+
+    assert client.told(Asked) == [Asked()]
+    assert still == (State.LEADING, own_session(client))
+    assert [stint.how for stint in name_in(store).stints] == ["yielded"]
 
 
 def test_rule_13_an_orphan_is_released_as_soon_as_it_is_seen(store, client):

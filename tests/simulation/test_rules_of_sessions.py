@@ -199,6 +199,17 @@ def test_rule_5_a_close_overwrites_nothing_but_a_session_that_is_alive(store, cl
     assert client.machine.has_closed
 
 
+@pytest.mark.parametrize(("answered", "reason"), [(True, LossReason.EXPIRED), (False, LossReason.STORE_UNREACHABLE)])
+def test_rule_4_a_deadline_that_passes_says_whether_renewals_had_no_answer(client, answered, reason):
+    candidacy = client.campaign()
+    client.loses = {} if answered else {Kind.RENEW: "request"}
+    client.do(Fired(("renew",)), at=5.0)
+
+    client.do(RenewNow(), at=5.0 + TTL)
+
+    assert candidacy.reason is reason
+
+
 def test_rule_5_one_write_frees_all_names(store, client):
     held = [client.campaign(name) for name in ("x", "y", "z")]
     before = len(client.sent)
