@@ -66,7 +66,7 @@ class Observation:
 
     def kernel_until(self, setting: Setting) -> float | None:
         boot = self.record.boot if isinstance(self.record, SessionRecord) else None
-        if boot is None or setting.kernel is None or (boot.id, boot.time_namespace) != setting.kernel:
+        if boot is None or (boot.id, boot.time_namespace) != setting.kernel:
             return None
         return boot.until
 

@@ -276,8 +276,7 @@ class Sessions:
     def verified(self, keys: Iterable[str], seen: Seen | None, now: Instant) -> LossReason | None:
         """These registers were read on the present memory; ``seen`` is the session's own, if it is among them."""
         mine = self.current
-        if mine is None or not mine.opened or mine.stands_on == self._memory.epoch:
-            return None
+        assert mine is not None
         if seen is not None:
             record = None if seen.value is None else read_session(seen.value)
             if not isinstance(record, SessionRecord) or record.ended is not Ending.NO:

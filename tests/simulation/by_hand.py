@@ -29,7 +29,7 @@ from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Write
 from leaderlock.errors import MemoryGone, OutcomeUnknown
 
-__all__ = ["RHO", "START", "TTL", "Client", "name_in", "overwrite", "own_session", "register", "session_of"]
+__all__ = ["RHO", "START", "TTL", "Client", "name_in", "overwrite", "own_session", "put_raw", "register", "session_of"]
 
 START = Instant(100.0, 100.0, 1e9)
 TTL, RHO = 15.0, 0.005
@@ -132,6 +132,10 @@ def own_session(client):
 
 
 def overwrite(store, key, record):
+    put_raw(store, key, record.encode())
+
+
+def put_raw(store, key, value):
     backend = store.backend()
     view = backend.read([key], timeout=1)
-    backend.swap([Write(key, view.seen[key].stamp, record.encode())], view.memory, timeout=1)
+    backend.swap([Write(key, view.seen[key].stamp, value)], view.memory, timeout=1)

@@ -1,4 +1,4 @@
-"""Rules 8 to 19, by their numbers: a small table or one walk each. Histories are the simulator's."""
+"""Rules 8 to 14 and 19, by their numbers: a small table or one walk each. Histories are the simulator's."""
 
 from __future__ import annotations
 
@@ -7,15 +7,28 @@ import itertools
 import pytest
 
 from leaderlock._protocol import cleaning
-from leaderlock._protocol.candidacy import Candidacy, Denied, Elected, Failed, LossReason, Lost, NoteSaved, State
+from leaderlock._protocol.candidacy import (
+    Asked,
+    Candidacy,
+    Denied,
+    Elected,
+    Failed,
+    LossReason,
+    Lost,
+    NoteLost,
+    NoteSaved,
+    State,
+)
 from leaderlock._protocol.cleaning import CLEAN
 from leaderlock._protocol.events import (
     Answered,
     Ask,
     Campaign,
+    Close,
     Fired,
     Kind,
     Put,
+    RenewNow,
     Resign,
     SaveNote,
     Scan,
@@ -26,12 +39,11 @@ from leaderlock._protocol.events import (
     Woken,
 )
 from leaderlock._protocol.reading import read_name, read_session
-from leaderlock._protocol.records import SETTLED, Ending, NameRecord, Request, SessionRecord
+from leaderlock._protocol.records import MAX_TOKEN, Ending, NameRecord, Request, SessionRecord
 from leaderlock._protocol.session import RENEW
-from leaderlock.backend import DELETE, Write
-from leaderlock.errors import MemoryGone
+from leaderlock.backend import DELETE
 
-from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, register, session_of
+from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, put_raw, register, session_of
 
 # -- names
 
@@ -70,6 +82,57 @@ def test_rule_8_a_release_that_a_watch_shows_is_taken_without_a_read(client, riv
     assert [effect.kind for effect in effects if isinstance(effect, Put)] == [Kind.OPEN, Kind.TAKE]
     assert not [effect for effect in effects if isinstance(effect, Ask)]
     assert candidacy.campaigns
+
+
+@pytest.mark.parametrize(("token", "taken"), [(MAX_TOKEN - 1, True), (MAX_TOKEN, False)])
+def test_rule_8_the_last_token_that_everybody_can_count_to_is_the_last(store, client, token, taken):
+    overwrite(store, "name/n", NameRecord("w", None, token))
+
+    candidacy = client.campaign()
+
+    assert (candidacy.token == MAX_TOKEN) is taken
+    assert bool(client.told(Failed)) is not taken
+    assert name_in(store).token == MAX_TOKEN
+
+
+def test_rule_8_a_name_that_a_conflict_shows_absent_is_looked_at_before_it_is_taken_under_a_floor(store, client):
+    held = client.campaign()
+    client.do(Resign(held))
+    remove(store, "name/n")
+    floor = store.backend().read([], timeout=1).floor
+
+    again = client.campaign()
+
+    assert client.sent[-2:] == [(Kind.TAKE,), (Kind.TAKE,)]
+    assert again.token >= floor > held.token
+
+
+@pytest.mark.parametrize(("ended", "how"), [(False, "expired"), (True, "closed")])
+def test_rule_8_a_take_writes_down_how_the_term_before_it_ended(store, client, rival, ended, how):
+    client.campaign()
+    rival.campaign()
+    if ended:
+        client.do(Close())
+
+    rival.do(Fired(("name", "n")), at=TTL * (1 + RHO) + 0.1)
+
+    assert [stint.how for stint in name_in(store).stints] == [how, "leads"]
+
+
+def test_rule_8_a_take_that_is_answered_when_its_session_was_replaced_elects_nobody(store, client):
+    client.campaign("opened")
+    candidacy = Candidacy("n", patient=True)
+    client.machine.handle(Campaign([candidacy]), client.now)
+    seen = client.backend.read(["name/n"], timeout=1)
+    [take] = [e for e in client.machine.handle(Viewed(seen, client.now), client.now) if isinstance(e, Put)]
+    client.do(RenewNow(), at=TTL)
+    other = client.campaign("other")
+
+    client.machine.handle(Answered([take], client.arrives_late(take)), client.now)
+
+    assert other.leads
+    assert not candidacy.leads
+    assert name_in(store).session == take.session
 
 
 @pytest.mark.parametrize("memory", ["", "another"])
@@ -177,6 +240,16 @@ def test_rule_9_a_higher_token_supersedes_and_a_lower_one_is_ignored(store, clie
     assert held.reason is reason
 
 
+@pytest.mark.parametrize(("above", "reason"), [(0, None), (1, LossReason.SUPERSEDED)])
+def test_rule_9_under_another_stamp_it_is_ours_by_session_and_token_together(store, client, above, reason):
+    held = client.campaign()
+    overwrite(store, "name/n", NameRecord("w", own_session(client), held.token + above))
+
+    client.look("name/n")
+
+    assert held.reason is reason
+
+
 def test_rule_10_an_unknown_take_counts_when_it_is_read_in_time(client):
     client.do(Resign(client.campaign("opened")))
     client.look("name/n")
@@ -200,6 +273,17 @@ def test_rule_10_who_walks_away_from_an_unknown_take_makes_it_conflict(store, cl
 
     assert (Kind.TOUCH,) in client.sent
     assert name_in(store).session is None
+
+
+def test_rule_10_a_touch_leaves_an_absent_name_released_under_the_floor(store, client):
+    client.campaign("opened")
+    client.loses = {Kind.TAKE: "request"}
+    candidacy = client.campaign()
+    floor = client.late[0].record.token
+
+    client.do(Withdraw(candidacy))
+
+    assert (name_in(store).session, name_in(store).token) == (None, floor)
 
 
 def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_until_done(store, client):
@@ -229,6 +313,26 @@ def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_wri
     assert [news.note for news in rival.told(Elected)] == [b"up to here"]
 
 
+def test_rule_12_an_unknown_note_is_saved_as_soon_as_a_read_shows_it(client):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "reply"}
+    client.do(SaveNote(held, b"up to here", 1))
+
+    client.look("name/n")
+
+    assert client.told(NoteSaved) == [NoteSaved(1, b"up to here")]
+
+
+def test_rule_12_a_note_that_waits_when_the_term_ends_is_said_to_be_lost(client):
+    held = client.campaign()
+    client.loses = {Kind.NOTE: "request"}
+    client.do(SaveNote(held, b"up to here", 1))
+
+    client.do(Resign(held))
+
+    assert client.told(NoteLost) == [NoteLost(1)]
+
+
 def test_rule_13_a_request_is_met_at_the_next_renewal(store, client):
     held = client.campaign()
     key, record = session_of(store, "a")
@@ -238,6 +342,21 @@ def test_rule_13_a_request_is_met_at_the_next_renewal(store, client):
 
     assert client.told(Lost) == [Lost(LossReason.YIELDED)]
     assert name_in(store).session is None
+
+
+def test_rule_13_who_does_not_yield_at_once_is_told_and_what_he_resigns_then_is_yielded(store, client):
+    held = client.campaign()
+    held.yields = False
+    key, record = session_of(store, "a")
+    overwrite(store, key, record.asking(Request("n", held.token, "me", 0.0)))
+
+    client.do(Fired(("renew",)), at=5.0)
+    still = (held.state, name_in(store).session)
+    client.do(Resign(held))
+
+    assert client.told(Asked) == [Asked()]
+    assert still == (State.LEADING, own_session(client))
+    assert [stint.how for stint in name_in(store).stints] == ["yielded"]
 
 
 def test_rule_13_an_orphan_is_released_as_soon_as_it_is_seen(store, client):
@@ -264,68 +383,17 @@ def test_rule_14_who_will_not_wait_is_denied_by_a_leader_that_looks_alive_and_ob
     assert candidacy.state is (State.WITHDRAWN if denied else State.LEADING)
 
 
-# -- memory
-
-
-def test_rule_15_a_client_on_other_terms_is_refused(store, client):
+def test_rule_14_a_session_that_is_seen_to_move_is_alive_whatever_it_says_of_the_time(client, rival):
+    client.now = client.now._replace(wall=0.0)
     client.campaign()
-    other = Client(store, "c", longest=60.0)
+    candidacy = rival.campaign(patient=False)
+    observed = candidacy.state
+    client.do(Fired(RENEW))
 
-    other.campaign()
+    rival.do(Fired(("name", "n")), at=5.0)
 
-    [failed] = other.told(Failed)
-    assert "longest=30" in str(failed.error)
-
-
-def test_rule_16_a_first_use_is_settled_at_once_only_where_the_store_keeps_its_memory(store):
-    careful = Client(store, keeps_memory=False)
-    candidacy = careful.campaign()
-    at_once = candidacy.state
-
-    careful.do(Fired(("settle",)), at=30.0 * (1 + RHO) - 0.01)
-    early = candidacy.state
-    careful.do(Fired(("settle",)), at=30.0 * (1 + RHO))
-
-    assert (at_once, early, candidacy.state) == (State.CAMPAIGNING, State.CAMPAIGNING, State.LEADING)
-
-
-def test_rule_17_on_unsettled_memory_one_keeps_what_is_still_there_and_takes_nothing(store, client, rival):
-    kept = client.campaign("kept")
-    snapshot = store.snapshot()
-    lost = client.campaign("lost")
-    store.restore(snapshot)
-
-    client.do(Fired(("renew",)), at=5.0)
-    wanted = rival.campaign("lost")
-
-    assert (kept.state, lost.reason) == (State.LEADING, LossReason.STORE_FORGOT)
-    assert wanted.state is State.CAMPAIGNING
-
-
-def test_rule_17_the_names_are_looked_at_before_the_first_renewal_on_another_memory(store, client):
-    client.campaign()
-    key, _ = session_of(store, "a")
-    store.forget(wipe=False)
-    before = len(client.sent)
-
-    effects = client.machine.handle(Viewed(client.backend.read([SETTLED], timeout=1), client.now), client.now)
-
-    [ask] = [effect for effect in effects if isinstance(effect, Ask)]
-    assert set(ask.keys) >= {"name/n", key}
-    assert not [effect for effect in effects if isinstance(effect, Put)]
-    assert len(client.sent) == before
-
-
-def test_rule_18_every_write_stands_on_the_memory_that_was_seen(store, client):
-    held = client.campaign()
-    store.forget(wipe=False)
-    before = register(store, "name/n")
-
-    put = next(effect for effect in client.machine.handle(Resign(held), client.now) if isinstance(effect, Put))
-
-    with pytest.raises(MemoryGone):
-        client.arrives_late(put)
-    assert register(store, "name/n") == before
+    assert (observed, candidacy.state) == (State.CAMPAIGNING, State.WITHDRAWN)
+    assert rival.told(Denied)
 
 
 NEWER = b'{"v":2,"r":2}\n'
@@ -364,6 +432,31 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
 
     assert there[:4] == [True] * 4
     assert there[-1] is not deleted
+
+
+def test_rule_19_a_name_whose_token_is_not_below_the_floor_stays(store, client):
+    client.campaign("own")
+    overwrite(store, "name/ahead", NameRecord("w", None, MAX_TOKEN))
+
+    for number in range(1, 7):  # sessions and names in turn
+        client.do(Fired(CLEAN), at=86_400.0 * number)
+
+    assert name_in(store, "ahead").token == MAX_TOKEN
+
+
+def test_rule_19_the_day_is_counted_anew_from_every_write(store, client):
+    client.campaign("own")
+    released = NameRecord("w1", None, 5)
+    day = 86_400.0
+
+    there = []
+    for write, at in (("w1", 0.0), ("w2", day - 1.0), ("w2", day + 1.0), ("w2", 2 * day)):
+        overwrite(store, "name/over", released._replace(write=write))
+        client.do(Fired(CLEAN), at=at)  # sessions and names in turn
+        client.do(Fired(CLEAN), at=at)
+        there.append(register(store, "name/over").value is not DELETE)
+
+    assert there == [True, True, True, False]
 
 
 def test_rule_19_a_name_is_released_once_the_session_that_it_shows_has_been_seen_ended(store, client):
@@ -409,12 +502,6 @@ def test_rule_19_the_rest_of_a_scan_that_began_before_the_memory_changed_is_not_
     assert before == [Kind.CLEAN]
     assert cleaned(scan) == []
     assert cleaned(later) == [Kind.CLEAN]
-
-
-def put_raw(store, key, value):
-    backend = store.backend()
-    view = backend.read([key], timeout=1)
-    backend.swap([Write(key, view.seen[key].stamp, value)], view.memory, timeout=1)
 
 
 def remove(store, key):

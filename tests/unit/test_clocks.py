@@ -89,6 +89,24 @@ def test_durations_that_cannot_work_are_refused_with_the_rule_and_the_numbers(op
         Timing(**{"ttl": 15, "rho": 0.005, **options})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"ttl": 0.1},
+        {"ttl": 86_400, "longest": 86_400},
+        {"ttl": 30},
+        {"rho": 0},
+        {"rho": 0.2},
+        {"renew_every": 7.5},
+    ],
+    ids=str,
+)
+def test_what_the_refusals_name_as_the_utmost_is_taken(options):
+    timing = Timing(**{"ttl": 15, "rho": 0.005, **options})
+
+    assert {what: getattr(timing, what) for what in options} == options
+
+
 def test_less_than_a_second_is_not_cut_to_none():
     timing = Timing(ttl=0.3, rho=0.005)
 

@@ -11,6 +11,7 @@ import pytest
 
 from leaderlock.errors import StaleToken
 from leaderlock.fences import MAX_TOKEN, FenceBusy, WatermarkLost, check_refuses_stale
+from leaderlock.fences._watermark import formatted
 from leaderlock.fences.file import FencedFile
 from tests.fences.disk import steps_of
 
@@ -119,10 +120,20 @@ def test_what_is_no_int_is_no_token(file, token):
     assert file.highest == 0
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda file, token: file.write(b"", token=token),
+        lambda file, token: file.update(lambda _: b"", token=token),
+        lambda file, token: file.stamp(token),
+        lambda file, token: file.adopt(token),
+    ],
+    ids=["write", "update", "stamp", "adopt"],
+)
 @pytest.mark.parametrize("token", [0, -1, MAX_TOKEN + 1])
-def test_a_token_out_of_range_is_refused(file, token):
+def test_a_token_out_of_range_is_refused(file, use, token):
     with pytest.raises(ValueError, match=r"2\*\*53"):
-        file.write(b"", token=token)
+        use(file, token)
 
     assert file.highest == 0
 
@@ -154,6 +165,7 @@ def test_a_file_that_was_never_fenced_takes_no_write_until_it_is_adopted(file, p
         lambda content: content.replace(b"12", b"11"),
         lambda content: content.replace(b"fence 1", b"fence 2"),
         lambda content: b"\0" * len(content),
+        lambda content: formatted(MAX_TOKEN + 1),
     ],
 )
 def test_a_damaged_watermark_never_counts_as_zero(file, path, damage):

@@ -54,6 +54,20 @@ def test_a_name_seen_absent_days_ago_is_looked_at_again_since_its_floor_may_have
     assert [effect.keys for effect in effects if isinstance(effect, Ask)] == [("name/n",)]
 
 
+def test_a_name_seen_absent_on_another_memory_is_looked_at_again_however_soon(machine):
+    given_up = Candidacy("n", patient=True)
+    machine.handle(Campaign([given_up]), NOW)
+    machine.handle(Viewed(view(Seen(None, ABSENT), SETTLED_ELSEWHERE), NOW), NOW)
+    machine.handle(Withdraw(given_up), NOW)
+    later = NOW.plus(1.0)
+    machine.handle(Viewed(View({SETTLED: SETTLED_ELSEWHERE}, 1000, "another"), later), later)
+
+    effects = machine.handle(Campaign([Candidacy("n", patient=True)]), later)
+
+    assert not puts(effects, Kind.TAKE)
+    assert [effect.keys for effect in effects if isinstance(effect, Ask)] == [("name/n",)]
+
+
 def test_a_name_seen_a_moment_ago_is_taken_on_that_guess(machine):
     given_up = Candidacy("n", patient=True)
     machine.handle(Campaign([given_up]), NOW)

@@ -92,6 +92,14 @@ class Registers(Hooks):
         assert answers == [Conflict(Seen(b"two", new))]
         assert look(backend, KEY) == Seen(b"two", new)
 
+    def test_a_deletion_that_expects_nothing_takes_nothing_away(self, backend: Backend) -> None:
+        stamp = put(backend, KEY, b"one")
+
+        answers = attempt(backend, Write(KEY, ABSENT, DELETE))
+
+        assert answers == [Conflict(Seen(b"one", stamp))]
+        assert look(backend, KEY) == Seen(b"one", stamp)
+
     def test_each_write_of_a_batch_is_answered_on_its_own_and_in_order(self, backend: Backend) -> None:
         stamps = {key: put(backend, key, b"old") for key in ("name/b", "name/c", "name/d")}
 
