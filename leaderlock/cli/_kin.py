@@ -13,6 +13,7 @@ from typing import Final
 __all__ = [
     "LINUX",
     "adopt_orphans",
+    "bury_others",
     "close_inherited",
     "die_with_parent",
     "group_lives",
@@ -63,6 +64,13 @@ def reap() -> tuple[dict[int, int], bool]:
         if pid == 0:
             return ended, False
         ended[pid] = status
+
+
+def bury_others(child: int) -> None:
+    """Bury what has ended of others' children that fell to this process; not its own one, whose number must stay."""
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)) and ended.si_pid != child:
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 def group_lives(leader: int) -> bool:

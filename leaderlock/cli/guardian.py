@@ -37,7 +37,7 @@ from typing import Any, Final, NamedTuple
 from leaderlock._clock import SteadyClock
 from leaderlock._protocol.clocks import FOREVER, Deadline
 from leaderlock.cli._keeper import SLICE, Why, line, run_keeper
-from leaderlock.cli._kin import LINUX, adopt_orphans, reap, signal_kin
+from leaderlock.cli._kin import LINUX, adopt_orphans, bury_others, reap, signal_kin
 from leaderlock.errors import UsageError
 
 __all__ = ["FORWARDED", "Guardian", "Outcome", "Why", "start"]
@@ -90,6 +90,12 @@ def start() -> Guardian:
     if pid == 0:
         ours.close()
         run_keeper(its)
+    if os.getpid() == 1:  # in a container: to the first falls whatever is left behind there, as by `docker exec`
+
+        def bury(*_: object) -> None:
+            bury_others(pid)
+
+        signal.signal(signal.SIGCHLD, bury)
     signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     its.close()
     return Guardian(pid, ours)
