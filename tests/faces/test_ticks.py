@@ -9,6 +9,7 @@ import itertools
 import logging
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 
@@ -371,6 +372,19 @@ def test_a_tick_is_skipped_while_an_earlier_one_runs(client, rival, clock, pass_
     assert reasons(skipped, here) == [SkipReason.OVERLAP, SkipReason.OVERLAP]
 
 
+@pytest.mark.parametrize(("window", "reason"), [(30, SkipReason.LATE), (600, SkipReason.SUPERSEDED)])
+def test_who_is_queued_in_one_process_goes_when_it_is_too_late(
+    client, in_background, pass_time, eventually, window, reason
+):
+    with client.tick(MINUTE, name="job", max_run=None) as tick:
+        pass_time(tick.lease, 120)
+        queued = client.tick(MINUTE, name="job", at=tick.at + timedelta(minutes=1), overlap="queue", window=window)
+        gone = in_background(lambda: queued.run(work))
+        eventually(lambda: gone)
+
+    assert reasons(*gone) == [reason]
+
+
 def test_a_tick_is_queued_while_an_earlier_one_runs(client, rival, in_background, pass_time, eventually):
     with client.tick(MINUTE, name="job") as tick:
         pass_time(tick.lease, 60)
@@ -510,6 +524,15 @@ def fails() -> None:
     raise OSError("never")
 
 
+def test_a_with_statement_is_tried_again_by_later_calls_as_often_as_it_has_retries(client, rival):
+    for host in (client, rival):
+        with pytest.raises(OSError, match="never"), host.tick(MINUTE, name="job", runs="at-least-once", retries=1):
+            fails()
+
+    assert client.job("job").history[-1].attempt == 2
+    assert client.tick(MINUTE, name="job", runs="at-least-once", retries=1).run(work).reason is SkipReason.FAILED
+
+
 def test_what_cannot_be_tried_again_inside_the_window_is_not(client):
     with pytest.raises(OSError, match="never"):
         client.tick(MINUTE, name="job", runs="at-least-once", retries=3, back_off=lambda state: 90.0).run(fails)
@@ -538,12 +561,13 @@ def test_a_running_job_is_paused_after_its_run_or_not_in_time(client, rival):
     assert rival.pause("job", timeout=10)
 
 
-def test_a_run_by_hand_needs_no_schedule(client, rival):
-    outcome = client.tick(name="job", now=True).run(work)
+@pytest.mark.parametrize("schedule", [None, "0 3 * * *"], ids=["no schedule", "one that is hours off"])
+def test_a_run_by_hand_needs_no_tick(client, rival, schedule):
+    outcome = client.tick(schedule, name="job", now=True).run(work)
 
     assert outcome
     assert client.job("job").history[-1].by_hand
-    assert rival.tick(MINUTE, name="job").run(work), "it used up no tick"
+    assert rival.tick("13 22 * * *" if schedule else MINUTE, name="job").run(work), "it used up no tick"
 
 
 # -- what people should look at
