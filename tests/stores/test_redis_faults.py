@@ -182,29 +182,47 @@ def test_a_write_that_meets_another_replication_id_is_not_applied(server, backen
     assert one.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
 
 
-def test_a_server_that_comes_back_behind_its_address_is_not_taken_for_what_it_was(server, start, backend, namespace):
-    other = start()
+@pytest.fixture
+def moving(server, start, namespace):
+    """A client whose address comes to lead to the server that is named, ``server`` or another one."""
+    servers = {"server": server, "other": start()}
     settings = redis.Redis(port=server.port)
     with closing(from_client(settings, namespace=namespace)) as moving:
 
         def move(to):
-            settings.connection_pool.connection_kwargs["port"] = to.port
-            for one in (server, other):
+            settings.connection_pool.connection_kwargs["port"] = servers[to].port
+            for one in servers.values():
                 one.do("CLIENT", "KILL", "TYPE", "normal")
             with suppress(OutcomeUnknown):
-                moving.read([], timeout=TIMEOUT)  # a connection that was open
-            return moving.read([], timeout=TIMEOUT)
+                list(moving.scan("nothing", timeout=TIMEOUT))  # on a connection that was open
+            return moving
 
-        before = moving.read([], timeout=TIMEOUT)
-        meanwhile = move(other)
-        after = move(server)
+        yield move
 
-        assert after.memory not in (before.memory, meanwhile.memory)
-        assert after.floor > meanwhile.floor > before.floor
-        for asked in (moving, backend(server.url)):
-            with pytest.raises(MemoryGone):
-                asked.swap([Write("name/a", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
-        assert moving.read([], timeout=TIMEOUT).memory == after.memory
+
+def test_a_server_that_comes_back_behind_its_address_is_not_taken_for_what_it_was(server, moving, backend):
+    before = moving("server").read([], timeout=TIMEOUT)
+    meanwhile = moving("other").read([], timeout=TIMEOUT)
+    back = moving("server")
+    after = back.read([], timeout=TIMEOUT)
+
+    assert after.memory not in (before.memory, meanwhile.memory)
+    assert after.floor > meanwhile.floor > before.floor
+    for asked in (back, backend(server.url)):
+        with pytest.raises(MemoryGone):
+            asked.swap([Write("name/a", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
+    assert back.read([], timeout=TIMEOUT).memory == after.memory
+
+
+def test_a_write_that_comes_late_is_not_applied_where_the_address_leads_back(moving):
+    before = moving("server").read([], timeout=TIMEOUT)
+    moving("other").read([], timeout=TIMEOUT)
+    back = moving("server")
+
+    with pytest.raises(MemoryGone):
+        back.swap([Write("name/a", ABSENT, b"x")], before.memory, timeout=TIMEOUT)
+
+    assert back.read(["name/a"], timeout=TIMEOUT).seen["name/a"].value is None
 
 
 def test_a_mark_that_lagged_behind_is_raised_above_what_was_granted(server, backend, namespace):
@@ -216,20 +234,47 @@ def test_a_mark_that_lagged_behind_is_raised_above_what_was_granted(server, back
     assert one.read([], timeout=TIMEOUT).floor > before
 
 
+def ahead(hours):
+    return int((time.time() + hours * 3600) * 1_000_000)
+
+
+def test_stamps_and_floor_rise_though_the_servers_clock_is_behind_them(server, backend, namespace):
+    one, floor = backend(server.url), ahead(1)
+    memory = one.read([], timeout=TIMEOUT).memory
+    server.do("HSET", f"leaderlock:{{{namespace}}}:", "floor", str(floor))
+
+    [first] = one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+    [second] = one.swap([Write("name/a", first.stamp, b"y")], memory, timeout=TIMEOUT)
+
+    assert floor < first.stamp < second.stamp <= one.read([], timeout=TIMEOUT).floor
+
+
+def test_a_server_that_forgot_everything_begins_above_what_this_client_has_seen(server, backend, namespace):
+    one, floor = backend(server.url), ahead(1)
+    one.read([], timeout=TIMEOUT)
+    mark = f"leaderlock:{{{namespace}}}:"
+    server.do("HSET", mark, "floor", str(floor))
+    one.read([], timeout=TIMEOUT)
+
+    server.do("DEL", mark)  # as a wipe does, and the clock of whoever took over is an hour behind
+
+    assert one.read([], timeout=TIMEOUT).floor > floor
+
+
 @pytest.mark.parametrize(("hours", "is_refused"), [(1, False), (48, True)])
 def test_a_floor_far_ahead_of_this_host_s_clock_is_refused_before_a_token_is_drawn_from_it(
     server, backend, namespace, hours, is_refused
 ):
     store = backend(server.url)
     store.read(["name/a"], timeout=TIMEOUT)
-    ahead = int((time.time() + hours * 3600) * 1_000_000)
-    server.do("HSET", f"leaderlock:{{{namespace}}}:", "floor", str(ahead))
+    floor = ahead(hours)
+    server.do("HSET", f"leaderlock:{{{namespace}}}:", "floor", str(floor))
 
     if is_refused:
         with pytest.raises(BackendRefused, match="over a day ahead of this host's clock; set the clock that is wrong"):
             store.read(["name/a"], timeout=TIMEOUT)
     else:
-        assert store.read(["name/a"], timeout=TIMEOUT).floor == ahead
+        assert store.read(["name/a"], timeout=TIMEOUT).floor == floor
 
 
 def test_a_wrong_password_is_refused_and_not_shown(start, backend):
@@ -316,6 +361,25 @@ def test_a_master_that_was_demoted_under_an_open_connection_takes_no_write(start
         one.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
     with pytest.raises(BackendRefused, match="replica"):
         one.read([], timeout=TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda one, _: one.read(["name/a"], timeout=TIMEOUT),
+        lambda one, memory: one.swap([Write("name/a", 7, b"x")], memory, timeout=TIMEOUT),
+    ],
+    ids=["a read", "a write that conflicts"],
+)
+def test_what_a_demoted_master_holds_is_not_shown_as_what_is_there(start, backend, ask):
+    server = start()
+    one = backend(server.url)
+    memory = one.read([], timeout=TIMEOUT).memory
+
+    server.do("REPLICAOF", "127.0.0.1", str(free_port()))
+
+    with pytest.raises(BackendRefused, match="replica"):
+        ask(one, memory)
 
 
 def test_a_server_that_may_evict_our_keys_is_refused(start, backend):
