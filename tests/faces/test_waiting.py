@@ -111,6 +111,13 @@ def test_a_failed_campaign_leaves_no_watch_and_no_timer_behind(client, rival, ev
     assert not [timer for timer in engine._clockwork._timers._set if timer[0] == "name"]
 
 
+def test_who_has_waited_in_vain_leaves_the_watch_to_whoever_waits_next(client, rival):
+    with rival.election("a"), pytest.raises(CampaignTimeout):
+        client.election("a").campaign(timeout=0)
+
+    assert len(engine_of(client)._attendance) == 0
+
+
 # -- not waiting (rule 14)
 
 

@@ -11,7 +11,7 @@ from leaderlock._calls import Calls
 from leaderlock._clock import SteadyClock
 from leaderlock._lane import Lane
 from leaderlock._protocol.clocks import Instant
-from leaderlock._protocol.events import Ask, Kind, Put, Scan, Unread, Viewed, Woken
+from leaderlock._protocol.events import Answered, Ask, Failure, Kind, Put, Scan, Unread, Viewed, Woken
 from leaderlock._thread import OwnThread
 from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
@@ -151,6 +151,38 @@ def test_two_writes_of_one_key_never_go_in_one_call(backend, heard):
     assert [one is other for one, other in zip((*first.puts, *second.puts), puts, strict=True)] == [True] * 3
     assert [[type(answer) for answer in event.answers] for event in (first, second)] == [[Swapped] * 2, [Conflict]]
     assert backend.count("swap") == 2
+
+
+def test_after_a_write_that_was_not_answered_none_that_stands_behind_it_is_sent(backend, heard):
+    """The next attempt at a store that does not answer is for the back-off to time."""
+    memory = backend.read([], timeout=1).memory
+    backend.inject(Fault.LOST_BEFORE, op="swap")
+    puts = [put(key, memory=memory) for key in ("name/a", "name/a", "name/b")]
+
+    Calls(backend, SteadyClock()).carry(puts, 1.0, heard.put)
+
+    unanswered = [heard.get_nowait() for _ in puts]
+    assert [(event.puts[0].write.key, event.failure) for event in unanswered] == [
+        ("name/a", Failure.UNKNOWN),
+        ("name/a", Failure.NEVER_SENT),
+        ("name/b", Failure.NEVER_SENT),
+    ]
+    assert backend.count("swap") == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_call_carries_more_than_the_store_takes(heard, at_once):
+    backend = MemoryBackend()
+    backend._traits = backend.traits._replace(max_batch=at_once)
+    memory = backend.read([], timeout=1).memory
+    keys = ["name/a", "name/b", "name/c"]
+
+    Calls(backend, SteadyClock()).carry([*(put(key, memory=memory) for key in keys), Ask(keys)], 1.0, heard.put)
+
+    events = [heard.get_nowait() for _ in range(heard.qsize())]
+    written = [one.write.key for event in events if isinstance(event, Answered) for one in event.puts]
+    read = [key for event in events if isinstance(event, Viewed) for key in event.view.seen]
+    assert (written, read) == (keys, keys)
 
 
 def test_a_scan_that_failed_is_told(backend, heard):
