@@ -38,6 +38,17 @@ def test_one_budget_for_the_whole_call_whatever_the_store_does(open_client, back
     assert isinstance(caught.value, TimeoutError)
 
 
+def test_a_time_out_names_the_store_as_its_cause_only_where_that_was_silent(client, rival, backend):
+    with rival.election("a"), pytest.raises(CampaignTimeout) as led:
+        client.election("a").campaign(timeout=0)
+    backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    with pytest.raises(CampaignTimeout) as silent:
+        client.election("b").campaign(timeout=0)
+
+    assert led.value.__cause__ is None
+    assert isinstance(silent.value.__cause__, BackendUnavailable)
+
+
 def test_wake_ups_do_not_restart_the_time_out(open_client, backend, store, in_background, eventually):
     lease = open_client(store.backend()).election("a").campaign()
     over = threading.Event()

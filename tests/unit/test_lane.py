@@ -12,7 +12,7 @@ from leaderlock._clock import SteadyClock
 from leaderlock._lane import Lane
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Answered, Ask, Failure, Kind, Put, Scan, Unread, Viewed, Woken
-from leaderlock._thread import OwnThread
+from leaderlock._thread import OwnThread, even_if_collected
 from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 
@@ -259,3 +259,20 @@ def test_a_scan_that_another_one_has_overtaken_begins_anew(heard):
 
     assert keys_of(heard.get_nowait()) == list(range(500))
     assert (backend.begun, backend.held) == (3, 1)
+
+
+@pytest.mark.parametrize("error", [None, ValueError(), KeyboardInterrupt()])
+def test_what_a_block_owes_at_its_end_is_done_by_whoever_leaves_it(error):
+    done_by = []
+
+    even_if_collected(error, lambda: done_by.append(threading.current_thread()))
+
+    assert done_by == [threading.current_thread()]
+
+
+def test_what_a_block_owes_that_is_collected_as_garbage_is_done_on_another_thread():
+    done_by = SimpleQueue()
+
+    even_if_collected(GeneratorExit(), lambda: done_by.put(threading.current_thread()))
+
+    assert done_by.get(timeout=10) is not threading.current_thread()
