@@ -40,6 +40,7 @@ def test_what_nobody_attends_to_is_left_to_a_lane(attendance, first, left):
 def test_who_attends_is_told_and_no_lane_sees_to_it_too(attendance, first, left):
     attendance.woken(KEY, None)
 
+    assert first.bell._rings.qsize() == 1
     assert first.take() == Woken(KEY)
     assert left == []
 
