@@ -52,9 +52,10 @@ class Signals:
         self.hold()
 
     def withdraw(self) -> None:
-        """From here on, a signal ends the campaign."""
-        self._held.clear()
+        """From here on, a signal ends the campaign; so does one that was kept, as nobody else was sent it."""
         self._mode = _Mode.WITHDRAW
+        while self._held:
+            self._withdraw_by(self._held.pop(0))
 
     def hold(self) -> None:
         """From here on, signals are kept: the command is about to exist, and none may be lost or interrupt that."""
@@ -70,14 +71,16 @@ class Signals:
         self.was_told_to_end = self.was_told_to_end or number in _ENDING
         self._keeper.forward(number)
 
+    def _withdraw_by(self, number: int) -> None:
+        if number in _ENDING:
+            self._mode = _Mode.HOLD  # once is enough: what follows must come to its end
+            raise Withdrawn(number)
+
     def _take(self, number: int, _: FrameType | None) -> None:
         match self._mode:
             case _Mode.FORWARD:
                 self._hand_on(number)
             case _Mode.HOLD:
                 self._held.append(number)
-            case _Mode.WITHDRAW if number in _ENDING:
-                self._mode = _Mode.HOLD  # once is enough: what follows must come to its end
-                raise Withdrawn(number)
             case _Mode.WITHDRAW:
-                pass
+                self._withdraw_by(number)

@@ -12,6 +12,7 @@ import warnings
 import pytest
 
 from leaderlock import BackendRefused, LossReason, UsageError, aio, connect, only_on_leader
+from leaderlock._campaign import Campaigning, campaign_all
 from leaderlock._client import engine_of
 from leaderlock._observe import looks
 from leaderlock._protocol.candidacy import Candidacy
@@ -149,6 +150,18 @@ def test_closing_ends_a_campaign_in_another_thread_with_a_usage_error(
 
     assert isinstance(waiting[0], UsageError)
     assert "closed during the campaign" in str(waiting[0])
+
+
+def test_a_campaign_that_begins_as_its_client_is_being_closed_is_told_so(client):
+    """Between the look whether it is closed and the first step."""
+    engine = engine_of(client)
+    one = Campaigning(engine, "a", patient=True, on_waiting=None)
+    client.close()
+
+    with pytest.raises(UsageError, match="the client was closed during the campaign for 'a'"):
+        one.run(timeout=0)
+    with pytest.raises(UsageError, match="the client was closed during its campaigns"):
+        campaign_all(engine, ["a", "b"], patient=True, timeout=0)
 
 
 def test_closing_is_bounded_though_the_store_is_silent(open_client, backend):

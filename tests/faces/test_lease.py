@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from leaderlock import BackendUnavailable, LeaseLost, LossReason
+from leaderlock import BackendRefused, BackendUnavailable, LeaseLost, LossReason
 from leaderlock._client import engine_of
+from leaderlock._lease import course_of
 from leaderlock.testing import Fault
 
 
@@ -79,6 +80,15 @@ def test_ensure_refuses_what_no_renewal_can_leave(client, seconds):
         lease.ensure(seconds)
 
 
+def test_ensure_may_be_asked_for_no_time_at_all(client, backend):
+    lease = client.election("a").campaign()
+    swaps = backend.count("swap")
+
+    lease.ensure(0)
+
+    assert backend.count("swap") == swaps
+
+
 def test_ensure_of_a_silent_store_says_so_and_keeps_the_lease(open_client, backend):
     lease = open_client(backend, ttl=2).election("a").campaign()
     with backend.inject(Fault.NEVER_SENT, op="any", times=None):
@@ -140,6 +150,19 @@ def test_a_wall_clock_set_back_makes_nothing_suspect(client, backend, clock):
 
     assert backend.count("swap") == swaps
     assert lease.is_held
+
+
+def test_what_was_done_under_a_lease_leaves_nobody_listening(client, backend):
+    """Or a term of a year would keep every note that it ever saved."""
+    lease = client.election("a").campaign()
+
+    lease.save_note(b"x")
+    lease.wait_lost(timeout=0)
+    backend.inject(Fault.REFUSE, when=about_names)
+    with pytest.raises(BackendRefused):
+        lease.save_note(b"y")
+
+    assert course_of(lease)._listeners == []
 
 
 # -- the end

@@ -38,6 +38,17 @@ def test_one_budget_for_the_whole_call_whatever_the_store_does(open_client, back
     assert isinstance(caught.value, TimeoutError)
 
 
+def test_a_time_out_names_the_store_as_its_cause_only_where_that_was_silent(client, rival, backend):
+    with rival.election("a"), pytest.raises(CampaignTimeout) as led:
+        client.election("a").campaign(timeout=0)
+    backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    with pytest.raises(CampaignTimeout) as silent:
+        client.election("b").campaign(timeout=0)
+
+    assert led.value.__cause__ is None
+    assert isinstance(silent.value.__cause__, BackendUnavailable)
+
+
 def test_wake_ups_do_not_restart_the_time_out(open_client, backend, store, in_background, eventually):
     lease = open_client(store.backend()).election("a").campaign()
     over = threading.Event()
@@ -109,6 +120,13 @@ def test_a_failed_campaign_leaves_no_watch_and_no_timer_behind(client, rival, ev
 
     eventually(lambda: not engine._watches)
     assert not [timer for timer in engine._clockwork._timers._set if timer[0] == "name"]
+
+
+def test_who_has_waited_in_vain_leaves_the_watch_to_whoever_waits_next(client, rival):
+    with rival.election("a"), pytest.raises(CampaignTimeout):
+        client.election("a").campaign(timeout=0)
+
+    assert len(engine_of(client)._attendance) == 0
 
 
 # -- not waiting (rule 14)

@@ -80,3 +80,16 @@ def test_calls_are_made_in_order_and_one_that_fails_stops_none(caplog):
 
     assert made == [1, 2]
     assert "a callback raised" in caplog.text
+
+
+def test_no_two_calls_are_made_at_once():
+    callbacks = Callbacks()
+    made_by = []
+
+    for _ in range(20):
+        callbacks.call(lambda: made_by.append(threading.current_thread()))
+    callbacks.stop(SOON)
+
+    assert len(made_by) == 20
+    assert {thread.name for thread in made_by} == {"leaderlock-callbacks"}
+    assert len(set(made_by)) == 1

@@ -11,8 +11,8 @@ from leaderlock._calls import Calls
 from leaderlock._clock import SteadyClock
 from leaderlock._lane import Lane
 from leaderlock._protocol.clocks import Instant
-from leaderlock._protocol.events import Ask, Kind, Put, Scan, Unread, Viewed, Woken
-from leaderlock._thread import OwnThread
+from leaderlock._protocol.events import Answered, Ask, Failure, Kind, Put, Scan, Unread, Viewed, Woken
+from leaderlock._thread import OwnThread, even_if_collected
 from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
 
@@ -153,6 +153,38 @@ def test_two_writes_of_one_key_never_go_in_one_call(backend, heard):
     assert backend.count("swap") == 2
 
 
+def test_after_a_write_that_was_not_answered_none_that_stands_behind_it_is_sent(backend, heard):
+    """The next attempt at a store that does not answer is for the back-off to time."""
+    memory = backend.read([], timeout=1).memory
+    backend.inject(Fault.LOST_BEFORE, op="swap")
+    puts = [put(key, memory=memory) for key in ("name/a", "name/a", "name/b")]
+
+    Calls(backend, SteadyClock()).carry(puts, 1.0, heard.put)
+
+    unanswered = [heard.get_nowait() for _ in puts]
+    assert [(event.puts[0].write.key, event.failure) for event in unanswered] == [
+        ("name/a", Failure.UNKNOWN),
+        ("name/a", Failure.NEVER_SENT),
+        ("name/b", Failure.NEVER_SENT),
+    ]
+    assert backend.count("swap") == 1
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_no_call_carries_more_than_the_store_takes(heard, at_once):
+    backend = MemoryBackend()
+    backend._traits = backend.traits._replace(max_batch=at_once)
+    memory = backend.read([], timeout=1).memory
+    keys = ["name/a", "name/b", "name/c"]
+
+    Calls(backend, SteadyClock()).carry([*(put(key, memory=memory) for key in keys), Ask(keys)], 1.0, heard.put)
+
+    events = [heard.get_nowait() for _ in range(heard.qsize())]
+    written = [one.write.key for event in events if isinstance(event, Answered) for one in event.puts]
+    read = [key for event in events if isinstance(event, Viewed) for key in event.view.seen]
+    assert (written, read) == (keys, keys)
+
+
 def test_a_scan_that_failed_is_told(backend, heard):
     backend.inject(Fault.NEVER_SENT, op="scan")
 
@@ -227,3 +259,20 @@ def test_a_scan_that_another_one_has_overtaken_begins_anew(heard):
 
     assert keys_of(heard.get_nowait()) == list(range(500))
     assert (backend.begun, backend.held) == (3, 1)
+
+
+@pytest.mark.parametrize("error", [None, ValueError(), KeyboardInterrupt()])
+def test_what_a_block_owes_at_its_end_is_done_by_whoever_leaves_it(error):
+    done_by = []
+
+    even_if_collected(error, lambda: done_by.append(threading.current_thread()))
+
+    assert done_by == [threading.current_thread()]
+
+
+def test_what_a_block_owes_that_is_collected_as_garbage_is_done_on_another_thread():
+    done_by = SimpleQueue()
+
+    even_if_collected(GeneratorExit(), lambda: done_by.put(threading.current_thread()))
+
+    assert done_by.get(timeout=10) is not threading.current_thread()

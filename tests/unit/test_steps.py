@@ -9,7 +9,7 @@ import pytest
 from leaderlock import _steps
 from leaderlock._clock import SteadyClock
 from leaderlock._protocol.candidacy import Candidacy, LossReason, State
-from leaderlock._protocol.clocks import Timing
+from leaderlock._protocol.clocks import FOREVER, PAST, Timing
 from leaderlock._protocol.events import Campaign, RenewNow, Withdraw
 from leaderlock._protocol.records import Holder
 from leaderlock._protocol.setting import Setting
@@ -87,6 +87,22 @@ def test_a_machine_that_was_interrupted_takes_no_further_step(steps, outward, mo
     assert len(outward.given_up) == 1
 
 
+def test_no_claim_survives_an_interruption_though_a_second_one_keeps_all_news_of_it_from_being_told(
+    steps, outward, monkeypatch
+):
+    monkeypatch.setattr(_steps, "hand_over", lambda *_: None)
+    standing = steps.machine.standing
+    standing.until = FOREVER
+    outward.interruptions = 1
+    interrupt_step(steps, monkeypatch)
+
+    with pytest.raises(SystemExit):
+        take(steps)
+
+    assert standing.until is PAST
+    assert not outward.given_up
+
+
 def test_what_a_second_interruption_has_left_is_done_before_the_next_step(steps, outward, monkeypatch):
     monkeypatch.setattr(_steps, "hand_over", lambda *_: None)
     outward.interruptions = 1
@@ -109,6 +125,23 @@ def test_what_a_second_interruption_has_left_is_done_where_nobody_comes(steps, o
 
     assert outward.has_given_up.wait(10)
     assert outward.given_up[0][1] is not threading.current_thread()
+
+
+def test_who_mends_after_somebody_else_has_mended_takes_nothing_from_anybody(steps, outward, monkeypatch):
+    handed_over = []
+    monkeypatch.setattr(_steps, "hand_over", lambda _, arguments: handed_over.append(arguments[0]))
+    outward.interruptions = 1
+    interrupt_step(steps, monkeypatch)
+    with pytest.raises(SystemExit):
+        take(steps)
+    take(steps)
+    machine = steps.machine
+
+    [mend] = handed_over
+    mend()
+
+    assert steps.machine is machine
+    assert len(outward.given_up) == 1
 
 
 def test_who_comes_next_may_be_interrupted_too(steps, outward, monkeypatch):

@@ -65,6 +65,14 @@ def test_a_deadline_on_one_clock_alone_is_a_wait_too():
     assert timers.due(at(10)) == ["a"]
 
 
+def test_timers_that_cannot_be_compared_may_be_due_at_one_instant():
+    timers, callbacks = Timers(), {object() for _ in range(10)}
+    for callback in callbacks:
+        timers.set(callback, until(10), patiently=False)
+
+    assert set(timers.due(at(10))) == callbacks
+
+
 def test_cancelling_is_for_ever_and_may_be_for_nothing():
     timers = Timers()
     timers.set("a", until(10), patiently=False)

@@ -186,6 +186,15 @@ def test_a_watch_after_the_last_one_begins_anew(backend):
     assert backend.ears[0].is_over.wait(PATIENCE)
 
 
+def test_of_a_watch_that_was_stopped_nothing_is_kept_while_others_go_on(backend):
+    """Or a client that watched a million names, one after the other, would know them all for ever."""
+    backend.watches.add(["a", "b"], Sleeper().wake)
+
+    backend.watches.add(["b", "c"], Sleeper().wake)()
+
+    assert backend.watches._by_key.keys() == {"a", "b"}
+
+
 def test_a_watch_of_no_key_is_a_watch_too(backend):
     sleeper = Sleeper()
     stop = backend.watches.add([], sleeper.wake)
