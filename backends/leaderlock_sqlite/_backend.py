@@ -45,16 +45,17 @@ from leaderlock.backend import (
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
-from leaderlock_sqlite._errors import error_at_commit, says_wait
+from leaderlock_sqlite._errors import says_wait
 from leaderlock_sqlite._file import Connection, check_place
 from leaderlock_sqlite._identity import is_same_file
+from leaderlock_sqlite._log import Log
 from leaderlock_sqlite._pool import Pool
 from leaderlock_sqlite._tables import (
     PAGE_SIZE,
     Mark,
     advanced,
     apply,
-    changed_keys,
+    changed,
     find_mark,
     now,
     page,
@@ -102,6 +103,7 @@ class SqliteBackend(Backend):
         self._path = path
         self._namespace = namespace
         self._pool = Pool(path)
+        self._log = Log(path)
         self._bell = Bell(path)
         self._writer = threading.Lock()
         self._lock = threading.Lock()
@@ -126,14 +128,17 @@ class SqliteBackend(Backend):
         check_count(self._traits, len(wanted))
         deadline = time.monotonic() + timeout
         with self._snapshot(deadline) as (connection, mark):
-            return self._view(connection.raw, mark, wanted)
+            found = registers(connection.raw, mark.space, wanted)
+            return View({key: found.get(key, _NOTHING) for key in wanted}, mark.stamp, mark.birth)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         check_writes(self._traits, writes)
         deadline = time.monotonic() + timeout
         known = self._newest
-        with self._writing(deadline), self._pool.use(deadline) as connection:
+        durable = any(write.durable for write in writes)
+        with self._writing(deadline), self._pool.use(deadline, syncs=durable) as connection:
             raw = connection.raw
+            self._log.prepare(connection, deadline, durable=durable)
             mark = self._begin(connection, _WRITING, deadline)
             if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
                 raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
@@ -143,7 +148,8 @@ class SqliteBackend(Backend):
                 raw.execute("ROLLBACK")
                 return answers
             save_mark(raw, mark)
-            self._commit(connection)
+            self._log.commit(connection)
+            self._bell.ring()
             # After the commit, not before: a file that is in its place now was so when the commit was made.
             is_there = connection.is_on_its_path()
             if is_there is None:
@@ -154,7 +160,6 @@ class SqliteBackend(Backend):
                     self._left.add(memory)
                 raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
         self._note(known, mark)
-        self._bell.ring()
         return answers
 
     def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:
@@ -228,6 +233,7 @@ class SqliteBackend(Backend):
 
     def _lay_mark(self, connection: Connection, known: Mark | None, deadline: float) -> Mark:
         raw = connection.raw
+        self._log.prepare(connection, deadline, durable=True)
         mark = self._begin(connection, _WRITING, deadline)
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
@@ -235,14 +241,8 @@ class SqliteBackend(Backend):
             put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, floor)
             mark = find_mark(raw, self._namespace)
         assert mark is not None
-        self._commit(connection)
+        self._log.commit(connection)
         return mark
-
-    def _commit(self, connection: Connection) -> None:
-        try:
-            connection.raw.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise error_at_commit(error, self._path) from error
 
     def _note(self, known: Mark | None, mark: Mark) -> None:
         """Remember what was seen by somebody who had known ``known`` before."""
@@ -283,16 +283,10 @@ class SqliteBackend(Backend):
             elif mark.pruned > stamp or (memory and mark.birth != memory):
                 changes = Changes(mark.stamp, mark.birth, None)
             else:
-                keys = changed_keys(raw, mark.space, stamp)
-                shown = self._view(raw, mark, keys) if len(keys) <= _MOST_SHOWN else None
-                changes = Changes(mark.stamp, mark.birth, keys, shown)
+                seen = changed(raw, mark.space, stamp)
+                shown = View(seen, mark.stamp, mark.birth) if len(seen) <= _MOST_SHOWN else None
+                changes = Changes(mark.stamp, mark.birth, seen.keys(), shown)
             raw.execute("COMMIT")
         if mark is not None and changes.memory:
             self._note(known, mark)
         return changes
-
-    @staticmethod
-    def _view(raw: sqlite3.Connection, mark: Mark, keys: Sequence[str]) -> View:
-        """What these registers hold, within a transaction of the caller's."""
-        found = registers(raw, mark.space, keys)
-        return View({key: found.get(key, _NOTHING) for key in keys}, mark.stamp, mark.birth)

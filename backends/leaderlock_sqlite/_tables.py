@@ -15,7 +15,7 @@ __all__ = [
     "Mark",
     "advanced",
     "apply",
-    "changed_keys",
+    "changed",
     "find_mark",
     "now",
     "page",
@@ -60,9 +60,9 @@ _ROWS: Final = "SELECT key, CAST(value AS BLOB), stamp FROM registers WHERE spac
 _PAGE: Final = _ROWS + f" AND key {{after}} ? AND key < ? ORDER BY key LIMIT {PAGE_SIZE}"
 _FIRST_PAGE: Final = _PAGE.format(after=">=")
 _NEXT_PAGE: Final = _PAGE.format(after=">")
+# Deletions come first, so that of a key which was made anew its register is the last word.
 _CHANGED: Final = (
-    "SELECT key FROM registers WHERE space = ? AND stamp > ?"
-    " UNION ALL SELECT key FROM deletions WHERE space = ? AND stamp > ?"
+    f"SELECT key, NULL, {ABSENT!r} FROM deletions WHERE space = ? AND stamp > ? UNION ALL {_ROWS} AND stamp > ?"
 )
 _READ: Final = {size: f"{_ROWS} AND key IN (" + ", ".join("?" * size) + ")" for size in _CHUNKS}
 
@@ -103,9 +103,10 @@ def page(raw: sqlite3.Connection, space: int, prefix: str, after: str | None) ->
     return raw.execute(_NEXT_PAGE, (space, after, end)).fetchall()
 
 
-def changed_keys(raw: sqlite3.Connection, space: int, stamp: int) -> list[str]:
-    """The keys written or deleted after ``stamp``, as far back as deletions are remembered."""
-    return [key for (key,) in raw.execute(_CHANGED, (space, stamp, space, stamp))]
+def changed(raw: sqlite3.Connection, space: int, stamp: int) -> dict[str, Seen]:
+    """What was written or deleted after ``stamp``, as it is now; deletions as far back as they are remembered."""
+    rows = raw.execute(_CHANGED, (space, stamp, space, stamp))
+    return {key: Seen(value, found) for key, value, found in rows}
 
 
 def advanced(mark: Mark) -> Mark:

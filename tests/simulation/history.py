@@ -73,6 +73,7 @@ class History:
             (self.profile.partitions, self._cut_off),
             (self.profile.losses, self._forget),
             (self.profile.requests, self._request),
+            (self.profile.power_cuts, self._cut_power),
         ):
             if rate:
                 self._again(rate, happens)
@@ -194,6 +195,19 @@ class History:
         self.network.faults["losses"] += 1
         for key in sorted(self.watchers):
             self._wake(key)
+
+    def _cut_power(self) -> None:
+        """Of a machine that has the store, and all of its clients."""
+        self.world.note("POWER CUT")
+        self.network.faults["power cuts"] += 1
+        for process in tuple(self.checks.processes):
+            if not process.is_dead:
+                process.crash()
+        self.store.cut_power()
+        for host in self.hosts[:1]:
+            host.reboot(self.world.now)
+        for seat in self.seats:
+            seat.restart()
 
     def _request(self) -> None:
         """Somebody asks for a name, in the record of the session that holds it (rule 13)."""

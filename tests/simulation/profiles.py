@@ -106,6 +106,8 @@ class Profile:
     """The share of swaps in the middle of which the store forgets: some of the writes were applied before."""
     rollback: float = 12.0
     """How far back at most."""
+    power_cuts: float = 0.0
+    """Of the one machine on which everything is."""
     losses_seen: tuple[str, ...] = ("rollback", "rollback", "rollback", "wipe", "wipe", "failover")
     """What may happen at a loss, each as likely as the others."""
 
@@ -273,6 +275,23 @@ PROFILES: Final = {
             longest=6.0,
             ttls=(3.0, 6.0),
             on_own_thread=0.5,
+        ),
+        replace(
+            _MIXED,
+            name="power",
+            same_kernel=1.0,
+            keeps_memory=1.0,
+            power_cuts=0.05,
+            late=0.0,
+            doubled=0.0,
+            cut=0.0,
+            lagging=0.0,
+            left_behind=0.0,
+            shows_late=0.0,
+            suspends=0.0,
+            think=2.0,
+            hold=3.0,
+            notes=0.3,
         ),
         replace(
             _MIXED,

@@ -92,6 +92,8 @@ class Host:
         self._instant = world.core.clocks.Instant
         self.name = name
         self.rho = rho
+        self._random = world.random
+        self._boots = 0
         self.kernel = (f"boot-{name}", "time:[1]") if kernel_known else None
         self._wall = 1_700_000_000.0 + wall
         self._raw_rate = rate
@@ -111,6 +113,13 @@ class Host:
         """Suspend or resume: the first clock goes on, the second stands still."""
         self._boot, self._raw, _ = self.clock(t)
         self._t, self.is_asleep = t, asleep
+
+    def reboot(self, t: float) -> None:
+        """Another kernel begins, with steady clocks of its own."""
+        self._boots += 1
+        if self.kernel is not None:
+            self.kernel = (f"boot-{self.name}-{self._boots}", "time:[1]")
+        self._t, self._boot, self._raw = t, self._random.uniform(10, 1e6), self._random.uniform(10, 1e6)
 
     def when(self, t: float, until, *, patiently: bool) -> float:
         """The true time at which both clocks (``patiently``), or either, will show ``until``."""
