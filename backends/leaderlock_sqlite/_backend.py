@@ -105,7 +105,7 @@ class SqliteBackend(Backend):
         self._pool = Pool(path)
         self._log = Log(path)
         self._bell = Bell(path)
-        self._writer = threading.Lock()
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
         self._newest: Mark | None = None
         self._left: set[str] = set()
@@ -136,29 +136,25 @@ class SqliteBackend(Backend):
         deadline = time.monotonic() + timeout
         known = self._newest
         durable = any(write.durable for write in writes)
-        with self._writing(deadline), self._pool.use(deadline, syncs=durable) as connection:
-            raw = connection.raw
-            self._log.prepare(connection, deadline, durable=durable)
-            mark = self._begin(connection, _WRITING, deadline)
-            if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
-                raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
-            mark = advanced(mark)
-            answers = [apply(raw, mark, write) for write in writes]
-            if not any(isinstance(answer, Swapped) for answer in answers):
-                raw.execute("ROLLBACK")
-                return answers
-            save_mark(raw, mark)
-            self._log.commit(connection)
-            self._bell.ring()
-            # After the commit, not before: a file that is in its place now was so when the commit was made.
-            is_there = connection.is_on_its_path()
-            if is_there is None:
-                raise OutcomeUnknown(f"{self._path}: whether the file that was written is still there cannot be told")
-            if not is_there:
-                with self._lock:
-                    # An id once left never comes back, also if the very file does.
-                    self._left.add(memory)
-                raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
+        turn = self._wait_for_turn(deadline)
+        try:
+            with self._pool.use(deadline, syncs=durable) as connection:
+                self._log.prepare(connection, deadline, durable=durable)
+                mark = self._begin(connection, _WRITING, deadline)
+                if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
+                    raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
+                mark = advanced(mark)
+                answers = [apply(connection.raw, mark, write) for write in writes]
+                if not any(isinstance(answer, Swapped) for answer in answers):
+                    connection.raw.execute("ROLLBACK")
+                    return answers
+                save_mark(connection.raw, mark)
+                self._log.commit(connection)
+                self._bell.ring()
+                self._check_place(connection, memory)
+        finally:
+            if turn is not None:
+                turn.release()
         self._note(known, mark)
         return answers
 
@@ -183,20 +179,29 @@ class SqliteBackend(Backend):
         # Everything that was answered before this moment has a stamp up to this one.
         return Watcher(self._bell, self._changes_since, self._newest.stamp if self._newest else 0)
 
-    @contextmanager
-    def _writing(self, deadline: float) -> Generator[None]:
-        # Threads of one process queue here, woken the moment it is their turn; SQLite's own waiting is by sleeping. A
-        # courtesy and no more, since SQLite keeps writers apart: Ctrl-C can leave a turn taken for ever. Who has waited
-        # for half of his time goes on without, and those after him queue elsewhere.
-        turn = self._writer
-        if not turn.acquire(timeout=max(0.0, deadline - time.monotonic()) / 2):
-            self._writer = threading.Lock()
-            yield
-            return
-        try:
-            yield
-        finally:
-            turn.release()
+    def _check_place(self, connection: Connection, memory: str) -> None:
+        # After the commit, not before: a file that is in its place now was so when the commit was made.
+        is_there = connection.is_on_its_path()
+        if is_there is None:
+            raise OutcomeUnknown(f"{self._path}: whether the file that was written is still there cannot be told")
+        if not is_there:
+            with self._lock:
+                # An id once left never comes back, also if the very file does.
+                self._left.add(memory)
+            raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
+
+    def _wait_for_turn(self, deadline: float) -> threading.Lock | None:
+        """What to release afterwards, if anything.
+
+        Threads of one process queue here, woken the moment it is their turn; SQLite's own waiting is by sleeping. A
+        courtesy and no more, since SQLite keeps writers apart: Ctrl-C can leave a turn taken for ever. Who has waited
+        for half of his time goes on without, and those after him queue elsewhere.
+        """
+        turn = self._turn
+        if turn.acquire(timeout=max(0.0, deadline - time.monotonic()) / 2):
+            return turn
+        self._turn = threading.Lock()
+        return None
 
     @contextmanager
     def _snapshot(self, deadline: float) -> Generator[tuple[Connection, Mark]]:

@@ -132,13 +132,16 @@ class Watcher(Listener[str]):
             self._drain()
 
     def _drain(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            # Events of a file without a name are 16 bytes: watch, mask, cookie, length.
-            while events := os.read(self._inotify, 4096):
-                masks = (int.from_bytes(events[at + 4 : at + 8], sys.byteorder) for at in range(0, len(events), 16))
-                # Anything but a ring says that the path may lead to another file now, or to none.
-                if any(mask != _IN_CLOSE_WRITE for mask in masks):
-                    self._listening = False
+        # As many as there are; those that come meanwhile, or do not fit, wake the next wait at once.
+        try:
+            events = os.read(self._inotify, 4096)
+        except BlockingIOError:
+            return
+        # Events of a file without a name are 16 bytes: watch, mask, cookie, length.
+        for at in range(0, len(events), 16):
+            # Anything but a ring says that the path may lead to another file now, or to none.
+            if int.from_bytes(events[at + 4 : at + 8], sys.byteorder) != _IN_CLOSE_WRITE:
+                self._listening = False
 
     def _news(self) -> tuple[Collection[str] | None, View | None]:
         try:

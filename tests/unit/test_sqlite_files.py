@@ -81,7 +81,7 @@ def test_what_somebody_wrote_by_hand_as_text_is_read_as_bytes(backend, path):
 
 def test_a_turn_that_an_interruption_left_taken_keeps_no_later_writer_waiting(backend):
     memory = backend.read([], timeout=TIMEOUT).memory
-    backend._writer.acquire()  # what Ctrl-C leaves behind, right after this
+    backend._turn.acquire()  # what Ctrl-C leaves behind, right after this
 
     answers = [backend.swap([Write(key, ABSENT, b"x")], memory, timeout=0.4) for key in "ab"]
 
