@@ -11,7 +11,8 @@ from leaderlock.cli.guardian import FORWARDED, Guardian
 
 __all__ = ["Signals", "Withdrawn"]
 
-_ENDING: Final = {signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+_FOR_GOOD: Final = {signal.SIGINT, signal.SIGQUIT, signal.SIGTERM}
+_ENDING: Final = _FOR_GOOD | {signal.SIGHUP}
 
 
 class Withdrawn(BaseException):
@@ -39,8 +40,7 @@ class Signals:
         self._keeper = keeper
         self._mode = _Mode.WITHDRAW
         self._held: list[int] = []
-        self.was_told_to_end = False
-        """Whether the command was sent a signal that ends it."""
+        self._sent: set[int] = set()
         for number in FORWARDED:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._take)
@@ -50,6 +50,16 @@ class Signals:
 
     def __exit__(self, *_: object) -> None:
         self.hold()
+
+    @property
+    def was_told_to_end(self) -> bool:
+        """Whether the command was sent a signal that ends it."""
+        return not _ENDING.isdisjoint(self._sent)
+
+    @property
+    def was_told_to_go(self) -> bool:
+        """Whether it was sent one that tells it to end for good: to a daemon that goes on, HUP means something else."""
+        return not _FOR_GOOD.isdisjoint(self._sent)
 
     def withdraw(self) -> None:
         """From here on, a signal ends the campaign; so does one that was kept, as nobody else was sent it."""
@@ -68,7 +78,7 @@ class Signals:
             self._hand_on(self._held.pop(0))
 
     def _hand_on(self, number: int) -> None:
-        self.was_told_to_end = self.was_told_to_end or number in _ENDING
+        self._sent.add(number)
         self._keeper.forward(number)
 
     def _withdraw_by(self, number: int) -> None:

@@ -31,11 +31,12 @@ class Wrapper:
         self.has_waited = False
 
     def run(self) -> int:
+        signals = self.supervisor.signals
         while True:
             ending = self._term()
-            if ending.how != "lost" or not self.options.restart:
+            if ending.how != "lost" or not self.options.restart or signals.was_told_to_go:
                 return ending.code
-            self.supervisor.signals.withdraw()
+            signals.withdraw()
 
     def _term(self) -> Ended:
         """One campaign, and what ran under its lease."""

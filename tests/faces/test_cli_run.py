@@ -386,6 +386,24 @@ def test_restart_does_not_repeat_a_command_that_ended_by_itself(cli):
     assert (ended.returncode, ended.stdout) == (76, "once\n")
 
 
+@pytest.mark.parametrize(("number", "runs_again"), [(signal.SIGTERM, False), (signal.SIGHUP, True)])
+def test_restart_does_not_follow_a_loss_after_the_command_was_told_to_end(cli, number, runs_again):
+    """HUP may tell a daemon to read its settings anew; the others tell it to go, however long that takes it."""
+    script = "trap 'echo heard' TERM HUP; echo begins; while :; do sleep 0.05; done"
+    run = cli.start("run", "--restart", "x", "--ttl", "3", "--", "sh", "-c", script)
+    assert run.stdout.readline() == "begins\n"
+    run.send_signal(number)
+    assert run.stdout.readline() == "heard\n"
+
+    cli("resign", "x", "--now")
+
+    if runs_again:
+        assert "begins\n" in iter(run.stdout.readline, "")
+    else:
+        assert run.wait(30) == 76
+        assert "begins" not in run.stdout.read()
+
+
 # -- the store
 
 

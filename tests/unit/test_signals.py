@@ -83,6 +83,18 @@ def test_while_the_command_runs_a_signal_is_its_own_at_once(signals, keeper):
     assert (was_told_to_end, signals.was_told_to_end) == (False, True)
 
 
+@pytest.mark.parametrize(
+    ("number", "for_good"),
+    [(signal.SIGTERM, True), (signal.SIGINT, True), (signal.SIGQUIT, True), (signal.SIGHUP, False)],
+)
+def test_a_command_that_goes_on_after_hup_was_not_told_to_go(signals, number, for_good):
+    signals.forward()
+
+    signal.raise_signal(number)
+
+    assert (signals.was_told_to_end, signals.was_told_to_go) == (True, for_good)
+
+
 def test_what_was_kept_for_one_command_is_not_sent_to_the_next(signals, keeper):
     signals.hold()
     signal.raise_signal(signal.SIGUSR1)
