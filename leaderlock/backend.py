@@ -10,9 +10,6 @@ What a driver promises, in full:
    (:data:`ABSENT` where there must be no register) *and* the store's memory is the one named. Writes of one call are
    applied in their order, each is answered on its own, and no key appears twice in one call.
 2. **Stamps.** A stamp is not used twice while its key exists. After a deletion numbering may start again.
-   What was answered is as durable as the traits say, except for a write that is marked as not :attr:`~Write.durable`:
-   when the machine stops on which the store *and* all of its clients are, such writes may be taken back, and the stamps
-   and floors that only they had may be given again. Nothing else may take them back without a change of memory.
 3. **Memory.** An opaque id of what the store remembers. It changes whenever acknowledged writes may have been lost,
    and when the namespace was wiped: a random *birth mark*, laid by the driver at the namespace's first use, is part
    of it. An id once left never comes back. It is compared inside the atomic step, not before it.
@@ -94,9 +91,6 @@ class Write(NamedTuple):
     key: str
     expected: Stamp
     value: bytes | None
-    durable: bool = True
-    """``False``: it only gives something up, and need not be kept when the machine stops that has the store and all of
-    its clients. A driver may then answer before the disk has it; most have nothing to gain by that, and ignore it."""
 
 
 class Swapped(NamedTuple):

@@ -45,10 +45,9 @@ from leaderlock.backend import (
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
-from leaderlock_sqlite._errors import says_wait
+from leaderlock_sqlite._errors import error_at_commit, says_wait
 from leaderlock_sqlite._file import Connection, check_place
 from leaderlock_sqlite._identity import is_same_file
-from leaderlock_sqlite._log import Log
 from leaderlock_sqlite._pool import Pool
 from leaderlock_sqlite._tables import (
     PAGE_SIZE,
@@ -103,7 +102,6 @@ class SqliteBackend(Backend):
         self._path = path
         self._namespace = namespace
         self._pool = Pool(path)
-        self._log = Log(path)
         self._bell = Bell(path)
         self._turn = threading.Lock()
         self._lock = threading.Lock()
@@ -135,11 +133,9 @@ class SqliteBackend(Backend):
         check_writes(self._traits, writes)
         deadline = time.monotonic() + timeout
         known = self._newest
-        durable = any(write.durable for write in writes)
         turn = self._wait_for_turn(deadline)
         try:
-            with self._pool.use(deadline, syncs=durable) as connection:
-                self._log.prepare(connection, deadline, durable=durable)
+            with self._pool.use(deadline) as connection:
                 mark = self._begin(connection, _WRITING, deadline)
                 if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
                     raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
@@ -149,7 +145,7 @@ class SqliteBackend(Backend):
                     connection.raw.execute("ROLLBACK")
                     return answers
                 save_mark(connection.raw, mark)
-                self._log.commit(connection)
+                self._commit(connection)
                 self._bell.ring()
                 self._check_place(connection, memory)
         finally:
@@ -238,7 +234,6 @@ class SqliteBackend(Backend):
 
     def _lay_mark(self, connection: Connection, known: Mark | None, deadline: float) -> Mark:
         raw = connection.raw
-        self._log.prepare(connection, deadline, durable=True)
         mark = self._begin(connection, _WRITING, deadline)
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
@@ -246,8 +241,14 @@ class SqliteBackend(Backend):
             put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, floor)
             mark = find_mark(raw, self._namespace)
         assert mark is not None
-        self._log.commit(connection)
+        self._commit(connection)
         return mark
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.raw.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise error_at_commit(error, self._path) from error
 
     def _note(self, known: Mark | None, mark: Mark) -> None:
         """Remember what was seen by somebody who had known ``known`` before."""
@@ -288,9 +289,9 @@ class SqliteBackend(Backend):
             elif mark.pruned > stamp or (memory and mark.birth != memory):
                 changes = Changes(mark.stamp, mark.birth, None)
             else:
-                seen = changed(raw, mark.space, stamp)
-                shown = View(seen, mark.stamp, mark.birth) if len(seen) <= _MOST_SHOWN else None
-                changes = Changes(mark.stamp, mark.birth, seen.keys(), shown)
+                keys, seen = changed(raw, mark.space, stamp, most=_MOST_SHOWN)
+                shown = None if seen is None else View(seen, mark.stamp, mark.birth)
+                changes = Changes(mark.stamp, mark.birth, keys, shown)
             raw.execute("COMMIT")
         if mark is not None and changes.memory:
             self._note(known, mark)

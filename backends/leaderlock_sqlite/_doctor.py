@@ -31,6 +31,7 @@ class Facts:
 
     path: Path
     journal: str
+    synchronous: int
     file_system: str
     free: int
     mode: int
@@ -43,11 +44,13 @@ def examine(pool: Pool, timeout: float) -> Sequence[Finding]:
     path = pool.path
     with pool.use(time.monotonic() + timeout) as connection:
         journal = str(connection.raw.execute("PRAGMA journal_mode").fetchone()[0])
+        synchronous = int(connection.raw.execute("PRAGMA synchronous").fetchone()[0])
     try:
         room = os.statvfs(path.parent)
         facts = Facts(
             path=path,
             journal=journal,
+            synchronous=synchronous,
             file_system=file_system(path),
             free=room.f_bavail * room.f_frsize,
             mode=os.stat(path).st_mode,
@@ -64,7 +67,8 @@ def judge(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.OK,
         "journal",
-        f"SQLite {sqlite3.sqlite_version}, journal {facts.journal}: what somebody is elected by is on the disk first",
+        f"SQLite {sqlite3.sqlite_version}, journal {facts.journal}, synchronous {_SYNCHRONOUS[facts.synchronous]}: what"
+        " was acknowledged is on the disk",
     )
     yield Finding(
         Level.NOTE,
@@ -118,3 +122,6 @@ def _rights(facts: Facts) -> Iterator[Finding]:
             f"chmod o-w {facts.path if is_open else facts.path.parent}",
             (Limit(Promise.ONE_AT_A_TIME, "when somebody who may write the file does so by hand"),),
         )
+
+
+_SYNCHRONOUS: Final = {0: "OFF", 1: "NORMAL", 2: "FULL", 3: "EXTRA"}

@@ -31,22 +31,13 @@ _OWNED: Final = (f"PRAGMA application_id = {_APPLICATION_ID}", f"PRAGMA user_ver
 class Connection:
     """One connection, and which file it is open on: the path may since have come to mean another."""
 
-    __slots__ = ("file", "node", "path", "raw", "syncs")
+    __slots__ = ("file", "node", "path", "raw")
 
     def __init__(self, raw: sqlite3.Connection, path: str, node: tuple[int, int], file: str) -> None:
         self.raw = raw
         self.path = path
         self.node = node
         self.file = file
-        self.syncs = False
-        """Whether every commit waits until the disk has it; not so where a power cut may take it back."""
-
-    def sync(self, syncs: bool) -> None:
-        """Set :attr:`syncs`."""
-        if syncs is not self.syncs:
-            # A script, since this takes effect when it is compiled, and a statement is compiled once and then cached.
-            self.raw.executescript(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
-            self.syncs = syncs
 
     def is_on_its_path(self) -> bool | None:
         """Whether the path still leads to the file that this connection has open; ``None`` where it cannot be told."""
@@ -135,7 +126,8 @@ def _prepared(raw: sqlite3.Connection, path: Path, deadline: float) -> Connectio
     if not is_ours:
         _create(raw, path)
     _use_wal(raw, path, deadline)
-    connection.sync(True)
+    # FULL: NORMAL may lose acknowledged commits at a power cut, and with them tokens.
+    raw.execute("PRAGMA synchronous = FULL")
     raw.execute("PRAGMA fullfsync = ON")
     raw.execute(f"PRAGMA busy_timeout = {_PATIENCE}")
     return connection

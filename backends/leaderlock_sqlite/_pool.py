@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from leaderlock.errors import BackendUnavailable, UsageError
+from leaderlock.errors import BackendUnavailable, OutcomeUnknown, UsageError
 from leaderlock_sqlite._errors import error_before_commit, says_unsynced
 from leaderlock_sqlite._file import Connection, open_connection
 
@@ -52,13 +52,10 @@ class Pool:
         if self._gone:
             raise UsageError(f"{self.path}: {self._gone}")
 
-    def use(self, deadline: float, *, syncs: bool = True) -> Lent:
+    def use(self, deadline: float) -> Lent:
         """A connection for the length of a ``with``. An exception that leaves it ends the connection, too, but for one:
-        that a commit was not synced.
-
-        ``syncs``: whether commits on it are to wait for the disk; it may have to be told so.
-        """
-        return Lent(self, deadline, syncs)
+        that a commit was not synced."""
+        return Lent(self, deadline)
 
     def close(self) -> bool:
         """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
@@ -71,7 +68,7 @@ class Pool:
             connection.raw.close()
         return True
 
-    def take(self, deadline: float, syncs: bool) -> Connection:
+    def take(self, deadline: float) -> Connection:
         """A connection that is open on what the path means now."""
         while True:
             # Before the lock too: in a forked child, a thread that no longer exists may hold it.
@@ -81,7 +78,7 @@ class Pool:
                     raise BackendUnavailable(f"{self.path}: the process was forking for longer than the time-out")
                 self.check()
                 self._lent += 1
-                connection = self._idle_one(syncs)
+                connection = self._idle.pop() if self._idle else None
                 if connection is not None:
                     self._used.add(connection)
             if connection is None:
@@ -100,14 +97,6 @@ class Pool:
                 connection.raw.close()
             self._used.discard(connection)
             self._return_loan()
-
-    def _idle_one(self, syncs: bool) -> Connection | None:
-        # One that syncs as is asked for, if there is: to change that takes as long as a statement.
-        for connection in reversed(self._idle):
-            if connection.syncs is syncs:
-                self._idle.remove(connection)
-                return connection
-        return self._idle.pop() if self._idle else None
 
     def _open(self, deadline: float) -> Connection:
         try:
@@ -154,17 +143,16 @@ class Pool:
 class Lent:
     """One loan. A class and not a generator, since every call to the store passes through it."""
 
-    __slots__ = ("_connection", "_deadline", "_pool", "_syncs")
+    __slots__ = ("_connection", "_deadline", "_pool")
 
-    def __init__(self, pool: Pool, deadline: float, syncs: bool) -> None:
+    def __init__(self, pool: Pool, deadline: float) -> None:
         self._pool = pool
-        self._syncs = syncs
         self._deadline = deadline
         self._connection: Connection | None = None
 
     def __enter__(self) -> Connection:
         try:
-            self._connection = self._pool.take(self._deadline, self._syncs)
+            self._connection = self._pool.take(self._deadline)
         except sqlite3.Error as error:
             raise error_before_commit(error, self._pool.path) from error
         except OSError as error:
@@ -179,7 +167,7 @@ class Lent:
             # Ended also on an interrupt between sending and reading: what was under way must never be met again. Kept,
             # though, after a commit that was not synced and that SQLite rolled back: were this the last connection, the
             # next one would read the log anew, and show as committed what the disk has just said that it did not keep.
-            was_unsynced = isinstance(error, BackendUnavailable) and says_unsynced(error.__cause__)
+            was_unsynced = isinstance(error, OutcomeUnknown) and says_unsynced(error.__cause__)
             self._pool.give_back(
                 self._connection, keep=error is None or (was_unsynced and not self._connection.raw.in_transaction)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, Swapped, Write
@@ -62,7 +62,11 @@ _FIRST_PAGE: Final = _PAGE.format(after=">=")
 _NEXT_PAGE: Final = _PAGE.format(after=">")
 # Deletions come first, so that of a key which was made anew its register is the last word.
 _CHANGED: Final = (
-    f"SELECT key, NULL, {ABSENT!r} FROM deletions WHERE space = ? AND stamp > ? UNION ALL {_ROWS} AND stamp > ?"
+    f"SELECT key, NULL, {ABSENT!r} FROM deletions WHERE space = ? AND stamp > ? UNION ALL {_ROWS} AND stamp > ? LIMIT ?"
+)
+_CHANGED_KEYS: Final = (
+    "SELECT key FROM deletions WHERE space = ? AND stamp > ?"
+    " UNION ALL SELECT key FROM registers WHERE space = ? AND stamp > ?"
 )
 _READ: Final = {size: f"{_ROWS} AND key IN (" + ", ".join("?" * size) + ")" for size in _CHUNKS}
 
@@ -103,10 +107,20 @@ def page(raw: sqlite3.Connection, space: int, prefix: str, after: str | None) ->
     return raw.execute(_NEXT_PAGE, (space, after, end)).fetchall()
 
 
-def changed(raw: sqlite3.Connection, space: int, stamp: int) -> dict[str, Seen]:
-    """What was written or deleted after ``stamp``, as it is now; deletions as far back as they are remembered."""
-    rows = raw.execute(_CHANGED, (space, stamp, space, stamp))
-    return {key: Seen(value, found) for key, value, found in rows}
+def changed(
+    raw: sqlite3.Connection, space: int, stamp: int, *, most: int
+) -> tuple[Collection[str], Mapping[str, Seen] | None]:
+    """The keys written or deleted after ``stamp``, and what they hold now, unless they are more than ``most``.
+
+    Deletions are told as far back as they are remembered.
+    """
+    since = (space, stamp, space, stamp)
+    rows = raw.execute(_CHANGED, (*since, most + 1)).fetchall()
+    if len(rows) > most:
+        # Not their values: ten thousand notes are half a gigabyte.
+        return {key for (key,) in raw.execute(_CHANGED_KEYS, since)}, None
+    seen = {key: Seen(value, found) for key, value, found in rows}
+    return seen.keys(), seen
 
 
 def advanced(mark: Mark) -> Mark:

@@ -156,9 +156,8 @@ class Holding:
         how = "given back" if leaving is None else "yielded" if leaving.asked else "resigned"
         # Rule 12: a release may carry a note. It is that of the term which the record shows, or it stays unsaid.
         note = leaving.farewell if leaving is not None and leaving.token == record.token else None
-        released = record.released(write=self._setting.new_id(), how=how, at=now.wall, note=note)
-        # ADR 0023: what is only given up may be taken back by a power cut; a note may not.
-        self._put(name, Kind.RELEASE, released, now, durable=note is not None)
+        mark = self._setting.new_id()
+        self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall, note=note), now)
 
     def asked_for(self, request: Request) -> Name | None:
         """The name that a request means, if it is held by the very term that the request saw."""
@@ -167,8 +166,8 @@ class Holding:
             return None
         return name
 
-    def _put(self, name: Name, kind: Kind, record: NameRecord, now: Instant, *, durable: bool = True) -> None:
-        write = Write(name.key, name.stamp, record.encode(), durable)
+    def _put(self, name: Name, kind: Kind, record: NameRecord, now: Instant) -> None:
+        write = Write(name.key, name.stamp, record.encode())
         put = Put(kind, write, name.name, self._memory.id, self._memory.epoch, now, record=record)
         name.flight = put
         self._setting.say(put)

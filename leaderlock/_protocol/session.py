@@ -205,7 +205,7 @@ class Sessions:
         gone = self.retired[session]
         setting = self._setting
         record = SessionRecord(setting.new_id(), setting.timing.ttl, Ending.CLOSED, setting.holder, now.wall)
-        write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode(), durable=False)
+        write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
         setting.say(Put(Kind.CLOSE, write, session, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION))
 
     def closed(self, put: Put, answer: Answer, now: Instant) -> None:

@@ -54,28 +54,6 @@ OF_MEMORY_AND_PROGRESS: Final = (
         seen_by="overlap tokens",
     ),
     broken(
-        "takes that a power cut may take back",
-        Change(
-            "taking.py",
-            "Write(name.key, expected, record.encode())",
-            "Write(name.key, expected, record.encode(), durable=False)",
-        ),
-        profiles="power",
-        budget=30,
-        seen_by="tokens",
-    ),
-    broken(
-        "notes that a power cut may take back",
-        Change(
-            "holding.py",
-            "Write(name.key, name.stamp, record.encode(), durable)",
-            "Write(name.key, name.stamp, record.encode(), durable=False)",
-        ),
-        profiles="power",
-        budget=30,
-        seen_by="notes",
-    ),
-    broken(
         "what a watch showed of another memory counts",
         Change("machine.py", " and self._memory.epoch and shown.memory == self._memory.id:", ":"),
         profiles="told-late",

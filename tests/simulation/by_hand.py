@@ -55,8 +55,6 @@ class Client:
         self.slow = 0.0
         self.late: list[Put] = []
         self.sent: list[tuple[Kind, ...]] = []
-        self.passing: list[Kind] = []
-        """What was sent as something that need not be durable."""
         self.news: list = []
         self.timers: dict = {}
         self.now = START
@@ -98,7 +96,6 @@ class Client:
 
     def _swap(self, puts):
         self.sent.append(tuple(put.kind for put in puts))
-        self.passing += [put.kind for put in puts if not put.write.durable]
         lost = {self.loses[put.kind] for put in puts if put.kind in self.loses}
         if "request" in lost:
             self.late += puts

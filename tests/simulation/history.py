@@ -73,7 +73,7 @@ class History:
             (self.profile.partitions, self._cut_off),
             (self.profile.losses, self._forget),
             (self.profile.requests, self._request),
-            (self.profile.power_cuts, self._cut_power),
+            (self.profile.reboots, self._reboot),
         ):
             if rate:
                 self._again(rate, happens)
@@ -196,18 +196,20 @@ class History:
         for key in sorted(self.watchers):
             self._wake(key)
 
-    def _cut_power(self) -> None:
-        """Of a machine that has the store, and all of its clients."""
-        self.world.note("POWER CUT")
-        self.network.faults["power cuts"] += 1
-        for process in tuple(self.checks.processes):
-            if not process.is_dead:
+    def _reboot(self) -> None:
+        """A host stops, with all that runs there, and begins anew at once."""
+        host = self.world.random.choice(self.hosts)
+        if host.is_asleep:
+            return
+        self.world.note(host.name, "reboots")
+        self.network.faults["reboots"] += 1
+        for process in self.checks.processes:
+            if process.host is host:
                 process.crash()
-        self.store.cut_power()
-        for host in self.hosts[:1]:
-            host.reboot(self.world.now)
+        host.reboot(self.world.now)
         for seat in self.seats:
-            seat.restart()
+            if seat.host is host:
+                seat.restart()
 
     def _request(self) -> None:
         """Somebody asks for a name, in the record of the session that holds it (rule 13)."""

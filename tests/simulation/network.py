@@ -60,21 +60,21 @@ class Network:
         if fate == "lost":
             world.after(gives_up, done, "UNKNOWN")
         elif fate == "late":
-            self._carry(random.uniform(0.0, self._profile.travels), self._deliver, writes, memory)
+            world.after(random.uniform(0.0, self._profile.travels), self._deliver, writes, memory)
             world.after(gives_up, done, "UNKNOWN")
         elif fate == "cut":
             kept = random.randrange(len(writes) + 1)
-            self._carry(there, self._deliver, writes[:kept], memory)
+            world.after(there, self._deliver, writes[:kept], memory)
             if random.random() < 0.5:
-                self._carry(random.uniform(there, self._profile.travels), self._deliver, writes[kept:], memory)
+                world.after(random.uniform(there, self._profile.travels), self._deliver, writes[kept:], memory)
             world.after(max(there, gives_up), done, "UNKNOWN")
         elif fate == "reply_lost" or there + back >= patience:
-            self._carry(there, self._deliver, writes, memory)
+            world.after(there, self._deliver, writes, memory)
             world.after(patience, done, "UNKNOWN")
         else:
             if fate == "doubled":
-                self._carry(there + random.uniform(0.0, self._profile.travels), self._deliver, writes, memory)
-            self._carry(there, self._execute, writes, memory, back, done)
+                world.after(there + random.uniform(0.0, self._profile.travels), self._deliver, writes, memory)
+            world.after(there, self._execute, writes, memory, back, done)
 
     def read(
         self,
@@ -124,11 +124,6 @@ class Network:
         random = self._world.random
         longest = patience if fate == "slow" else self._profile.latency
         return random.random() * longest, random.random() * longest
-
-    def _carry(self, seconds: float, action: Callable[..., None], *args: object) -> None:
-        """Bring a request to the store; what is on its way when the power goes does not arrive."""
-        cuts = self._store.cuts
-        self._world.after(seconds, lambda: action(*args) if cuts == self._store.cuts else None)
 
     def _look(self, keys: Sequence[str], lag: float, back: float, done: Callable[[View | str], None]) -> None:
         self._world.after(back, done, self._store.read(keys, lag))

@@ -49,6 +49,8 @@ class Profile:
     """Only of hosts whose first clock is not slewed: one of the two clocks must be right."""
     pauses: float = 0.01
     pause: float = 6.0
+    reboots: float = 0.0
+    """Of hosts, with everything on them: another kernel, and other steady clocks."""
 
     # what they do
     think: float = 6.0
@@ -106,8 +108,6 @@ class Profile:
     """The share of swaps in the middle of which the store forgets: some of the writes were applied before."""
     rollback: float = 12.0
     """How far back at most."""
-    power_cuts: float = 0.0
-    """Of the one machine on which everything is."""
     losses_seen: tuple[str, ...] = ("rollback", "rollback", "rollback", "wipe", "wipe", "failover")
     """What may happen at a loss, each as likely as the others."""
 
@@ -278,17 +278,12 @@ PROFILES: Final = {
         ),
         replace(
             _MIXED,
-            name="power",
-            same_kernel=1.0,
-            keeps_memory=1.0,
-            power_cuts=0.05,
-            late=0.0,
-            doubled=0.0,
-            cut=0.0,
-            lagging=0.0,
-            left_behind=0.0,
-            shows_late=0.0,
-            suspends=0.0,
+            name="rebooted",
+            share=0.5,
+            same_kernel=0.7,
+            reboots=0.04,
+            suspends=0.01,
+            slewed=0.1,
             think=2.0,
             hold=3.0,
             notes=0.3,

@@ -44,8 +44,6 @@ class Store:
         self.memory = "m0"
         self.losses = 0
         self.lost_at = -1.0
-        self.cuts = 0
-        """How often the power went."""
         self._revision = 0
         self._floor = _BIRTH
         self._past: deque[_State] = deque()
@@ -53,7 +51,6 @@ class Store:
         """Told of every key that was written."""
         self.applied: Callable[[Write], None] = lambda _: None
         self._remember()
-        self._on_disk = self._past[-1]
 
     def read(self, keys: Collection[str], lag: float = 0.0) -> View:
         state = self._as_of(self._world.now - lag) if lag else self._past[-1]
@@ -64,7 +61,6 @@ class Store:
             raise Gone
         answers: list[Answer] = []
         changed: list[str] = []
-        is_synced = False
         for write in writes:
             there = self.registers.get(write.key, _NOTHING)
             if write.expected not in (there.stamp, FORCE):
@@ -81,10 +77,7 @@ class Store:
                 answers.append(Swapped(stamp))
             self.applied(write)
             changed.append(write.key)
-            is_synced |= write.durable
         self._remember()
-        if is_synced:
-            self._on_disk = self._past[-1]
         # Only now: whoever is told looks, and must not find what was before.
         for key in changed:
             self.changed(key)
@@ -104,14 +97,6 @@ class Store:
             self.registers, self._revision = dict(then.registers), then.revision
         elif how == "wipe":
             self.registers, self._revision = {}, 0
-        self._remember()
-        self._on_disk = self._past[-1]
-
-    def cut_power(self) -> None:
-        """Back to what was on the disk, under the same memory: for a store whose clients all end at the same moment."""
-        self.cuts += 1
-        on_disk = self._on_disk
-        self.registers, self._revision, self._floor = dict(on_disk.registers), on_disk.revision, on_disk.floor
         self._remember()
 
     def _next_stamp(self, old: Stamp) -> Stamp:

@@ -299,20 +299,6 @@ def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_u
     assert (name_in(store).session, name_in(store).token) == (None, held.token)
 
 
-def test_only_what_gives_something_up_and_carries_no_note_need_not_be_durable(client):
-    held = client.campaign()
-    client.do(SaveNote(held, b"up to here", 1))
-    client.do(Fired(RENEW), at=TTL / 3)
-    client.do(Resign(held, b"so far"))
-    before = list(client.passing)
-
-    client.do(Resign(client.campaign()))
-    client.do(Close())
-
-    assert before == []
-    assert client.passing == [Kind.RELEASE, Kind.CLOSE]
-
-
 def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_write(client, rival):
     held = client.campaign()
     client.loses = {Kind.NOTE: "reply"}

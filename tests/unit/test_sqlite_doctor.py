@@ -24,6 +24,7 @@ from tests.unit.test_sqlite_files import small_disk
 FACTS = Facts(
     path=Path("/srv/leader.db"),
     journal="wal",
+    synchronous=2,
     file_system="ext4",
     free=1 << 30,
     mode=0o100600,
@@ -50,7 +51,7 @@ def test_a_file_on_a_disk_is_said_to_be_of_one_host(tmp_path):
 
     assert {"one-host", "unused"} <= codes(found)
     assert codes(found, Level.WARNING) <= {"container-layer"}, "only where this machine is a container itself"
-    assert "is on the disk first" in next(one.text for one in found.findings if one.code == "journal")
+    assert "journal wal, synchronous FULL" in next(one.text for one in found.findings if one.code == "journal")
 
 
 def test_a_file_that_every_user_may_write_is_a_warning(tmp_path):

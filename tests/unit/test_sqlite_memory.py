@@ -205,14 +205,14 @@ def test_a_file_removed_during_a_write_takes_the_write_with_it(open_one, path, m
 def test_a_memory_that_was_called_gone_stays_gone_when_the_very_file_is_back(open_one, path, monkeypatch):
     backend = open_one()
     memory = look(backend).memory
-    commit = backend._log.commit
+    commit = type(backend)._commit
 
-    def move_away(connection):
-        commit(connection)
+    def move_away(backend, connection):
+        commit(backend, connection)
         path.rename(path.with_name("away"))
 
     with monkeypatch.context() as during:
-        during.setattr(backend._log, "commit", move_away)
+        during.setattr(type(backend), "_commit", move_away)
         with pytest.raises(MemoryGone):
             backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
     path.with_name("away").rename(path)
@@ -225,17 +225,17 @@ def test_a_memory_that_was_called_gone_stays_gone_when_the_very_file_is_back(ope
 def test_a_path_that_cannot_be_looked_at_after_a_write_leaves_a_doubt_and_the_memory_stands(open_one, monkeypatch):
     backend = open_one()
     memory = look(backend).memory
-    commit = backend._log.commit
+    commit = type(backend)._commit
 
-    def shut_the_directory(connection):
-        commit(connection)
+    def shut_the_directory(backend, connection):
+        commit(backend, connection)
         during.setattr(os, "stat", may_not)
 
     def may_not(path):
         raise PermissionError(13, "Permission denied", path)
 
     with monkeypatch.context() as during:
-        during.setattr(backend._log, "commit", shut_the_directory)
+        during.setattr(type(backend), "_commit", shut_the_directory)
         with pytest.raises(OutcomeUnknown, match="cannot be told"):
             backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
 

@@ -243,7 +243,7 @@ def test_an_interrupt_in_the_middle_of_a_swap_leaves_no_lock_and_no_half(backend
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(backend._log, "commit", interrupt)
+        patch.setattr(backend, "_commit", interrupt)
         with pytest.raises(KeyboardInterrupt):
             backend.swap([Write(KEY, ABSENT, b"half")], view.memory, timeout=TIMEOUT)
     with closing(open_backend(url, namespace="n")) as other:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from contextlib import closing
 
 import pytest
@@ -99,6 +100,34 @@ def test_deletions_that_were_forgotten_before_the_watcher_looked_wake_everybody(
     found = backend._changes_since(view.floor, view.memory, timeout=TIMEOUT)
 
     assert found.keys is None
+
+
+def test_a_look_at_many_changes_does_not_load_what_they_hold(backend):
+    view = backend.read([], timeout=TIMEOUT)
+    note = b"x" * (64 << 10)
+    backend.swap([Write(f"name/{n}", ABSENT, note) for n in range(200)], view.memory, timeout=TIMEOUT)
+    tracemalloc.start()
+
+    found = backend._changes_since(view.floor, view.memory, timeout=TIMEOUT)
+    _, peak = tracemalloc.get_traced_memory()
+
+    tracemalloc.stop()
+    assert (len(found.keys), found.shown) == (200, None)
+    assert peak < 50 * len(note)
+
+
+def test_of_a_key_that_was_deleted_and_made_anew_a_look_shows_what_is_there_now(backend):
+    view = backend.read([], timeout=TIMEOUT)
+    put(backend, "name/a", b"old")
+    put(backend, "name/a", None)
+    put(backend, "name/a", b"new")
+    put(backend, "name/b", b"old")
+    put(backend, "name/b", None)
+
+    found = backend._changes_since(view.floor, view.memory, timeout=TIMEOUT)
+
+    assert {key: seen.value for key, seen in found.shown.seen.items()} == {"name/a": b"new", "name/b": None}
+    assert found.shown.seen == backend.read(["name/a", "name/b"], timeout=TIMEOUT).seen
 
 
 def test_only_those_whose_keys_changed_are_woken(backend, other):

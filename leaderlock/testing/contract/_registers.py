@@ -30,16 +30,6 @@ class Registers(Hooks):
 
         assert look(open_backend(), KEY) == Seen(b"one", stamp)
 
-    def test_a_write_that_need_not_be_durable_is_seen_like_any_other(self, open_backend: Opener) -> None:
-        backend, other = open_backend(), open_backend()
-        old = put(backend, KEY, b"one")
-
-        (answer,) = attempt(backend, Write(KEY, old, b"two", durable=False))
-
-        assert isinstance(answer, Swapped)
-        assert look(other, KEY) == Seen(b"two", answer.stamp)
-        assert isinstance(attempt(other, Write(KEY, old, b"late"))[0], Conflict)
-
     def test_a_write_that_expects_nothing_conflicts_with_what_is_there(self, backend: Backend) -> None:
         stamp = put(backend, KEY, b"one")
 
