@@ -102,9 +102,10 @@ class OwnThread:
                     thread.join(timeout)
 
     def _start(self, outcomes: queue.SimpleQueue[_Outcome]) -> None:
-        thread = threading.Thread(target=self._body, name=self._name, daemon=True)
-        self._threads.append(thread)
         try:
+            # Refused already here in an isolated subinterpreter.
+            thread = threading.Thread(target=self._body, name=self._name, daemon=True)
+            self._threads.append(thread)
             thread.start()
         except BaseException as error:  # it belongs to who waits
             outcomes.put(error)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import _thread
 import functools
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 
 from leaderlock import UsageError, connect
+from leaderlock._thread import OwnThread
 
 
 def patched(*modules: str) -> SimpleNamespace:
@@ -45,3 +47,13 @@ def test_a_client_from_before_the_patches_is_refused_and_can_be_closed(monkeypat
 
         with pytest.raises(UsageError, match="before connect"):
             client.election("a").campaign(timeout=1)
+
+
+def test_where_no_thread_can_be_made_the_caller_is_told_and_does_not_wait(monkeypatch):
+    def refuse(*_: object, **__: object):
+        raise RuntimeError("daemon threads are disabled in this (sub)interpreter")
+
+    monkeypatch.setattr(threading, "Thread", refuse)
+
+    with pytest.raises(RuntimeError, match="daemon threads"):
+        OwnThread("engine", lambda: None).start()
