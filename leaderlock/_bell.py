@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from queue import Empty, SimpleQueue
+import queue
 
 __all__ = ["Bell"]
 
@@ -17,7 +17,7 @@ class Bell:
     __slots__ = ("__weakref__", "_rings")
 
     def __init__(self) -> None:
-        self._rings: SimpleQueue[None] = SimpleQueue()
+        self._rings: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def ring(self) -> None:
         """Wake whoever waits, or will wait next. Never blocks."""
@@ -29,5 +29,5 @@ class Bell:
             self._rings.get(timeout=seconds)
             while True:
                 self._rings.get_nowait()
-        except Empty:
+        except queue.Empty:
             pass

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from typing import Final
 
 from leaderlock._thread import OwnThread
@@ -40,7 +40,7 @@ class Callbacks:
     """A queue of calls to make. Its thread starts with the first one."""
 
     def __init__(self) -> None:
-        self._queue: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = OwnThread("callbacks", self._run)
         self._is_over = False
 
@@ -66,7 +66,7 @@ class Callbacks:
 
     def _make_rest(self) -> None:
         is_end_taken = False
-        with suppress(Empty):
+        with suppress(queue.Empty):
             while True:
                 callback = self._queue.get_nowait()
                 if callback is None:

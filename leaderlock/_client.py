@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable
@@ -20,7 +19,9 @@ from leaderlock._engine import Engine
 from leaderlock._lease import Lease
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
+from leaderlock._patches import check_patches, threads_now
 from leaderlock._terms import Terms
+from leaderlock._thread import LateLock
 from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
 from leaderlock.errors import UsageError
@@ -54,8 +55,8 @@ class Client:
         self._terms = terms
         self._clock = clock
         self._namespace = namespace
-        self._lock = threading.Lock()
-        self._engine = Engine(open_backend(), terms, clock)
+        self._lock = LateLock()
+        self._engine = self._new_engine()
         self._is_closed = False  # last: what could not be opened has nothing to close
         _clients.add(weakref.ref(self, _clients.discard))
 
@@ -247,18 +248,20 @@ class Client:
         if self._is_closed:
             raise self._closed()
         if self._engine.is_forked:
-            with self._lock:
+            with self._lock.here():
                 if self._engine.is_forked:
                     self._terms = self._terms._replace(holder=self._terms.holder._replace(pid=os.getpid()))
-                    self._engine = Engine(self._open_backend(), self._terms, self._clock)
+                    self._engine = self._new_engine()
+        check_patches(self._threads)
         return self._engine
+
+    def _new_engine(self) -> Engine:
+        self._threads = threads_now()
+        check_patches(self._threads)
+        return Engine(self._open_backend(), self._terms, self._clock)
 
     def _closed(self) -> UsageError:
         return UsageError("this client is closed: open another with connect()")
-
-    def _disown(self) -> None:
-        """In a forked child: a lock that another thread of the parent's held is not waited for."""
-        self._lock = threading.Lock()
 
 
 def engine_of(client: Client) -> Engine:
@@ -274,11 +277,6 @@ def _all_clients() -> list[Client]:
     return [client for one in tuple(_clients) if (client := one()) is not None]
 
 
-def _disown_all() -> None:
-    for client in _all_clients():
-        client._disown()  # pyright: ignore[reportPrivateUsage] - of this very module
-
-
 def _close_all() -> None:
     for client in _all_clients():
         with suppress(Exception):  # the interpreter is going: what cannot be said now, the ttl says
@@ -286,4 +284,3 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_disown_all)

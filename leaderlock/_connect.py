@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -17,6 +16,7 @@ from leaderlock._naming import check_namespace
 from leaderlock._protocol.clocks import Timing
 from leaderlock._protocol.records import Holder
 from leaderlock._terms import Terms
+from leaderlock._thread import LateLock
 from leaderlock.backend import Backend
 from leaderlock.errors import BackendNotInstalled
 
@@ -272,21 +272,13 @@ def threads_client(client: Client | AsyncClient | None, function: object) -> Cli
     raise TypeError(f"an AsyncClient serves coroutine functions; for {function!r} take leaderlock.connect()'s client")
 
 
-_default_lock = threading.Lock()
+_default_lock: Final = LateLock()
 _default: list[Client] = []
 
 
 def default_client() -> Client:
     """The client that decorators use when none is given: one a process, at ``$LEADERLOCK_URL``, opened on first use."""
-    with _default_lock:
+    with _default_lock.here():
         if not _default:
             _default.append(connect())
         return _default[0]
-
-
-def _forget_lock() -> None:
-    global _default_lock  # noqa: PLW0603 - in a forked child, another thread of the parent's may have held it
-    _default_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_forget_lock)

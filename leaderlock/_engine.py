@@ -159,6 +159,8 @@ class Engine:
     # -- time
 
     def _fire(self, timer: Hashable) -> None:
+        if self.is_closed:
+            return  # in a forked child: this thread came along, as gevent's do, and would tell of losses that are none
         with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
             self._steps.take(Fired(timer), None)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import queue
 from collections.abc import Callable
-from queue import Empty, SimpleQueue
 from typing import TypeAlias
 
 from leaderlock._calls import Calls, fail
@@ -23,7 +23,7 @@ class Lane:
         self._calls = calls
         self._timeout = timeout
         self._post = post
-        self._waiting: SimpleQueue[tuple[Errand | None, ...]] = SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Errand | None, ...]] = queue.SimpleQueue()
         self._thread = OwnThread(name, self._run)
         self._stopped = False
 
@@ -67,5 +67,5 @@ class Lane:
         try:
             while True:
                 errands.extend(self._waiting.get_nowait())
-        except Empty:
+        except queue.Empty:
             return errands

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import _thread
+import os
+import queue
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from queue import SimpleQueue
 from typing import Final, TypeAlias
 
-__all__ = ["OwnThread", "apart", "even_if_collected", "hand_over"]
+__all__ = ["LateLock", "OwnThread", "apart", "even_if_collected", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
 
@@ -53,6 +54,20 @@ def even_if_collected(error: BaseException | None, work: Callable[..., object], 
         done.wait(PATIENCE)
 
 
+class LateLock:
+    """A lock that each process makes when it first needs it.
+
+    One that was made before a fork may be held for ever, by a thread that did not come along. One that was made before
+    gevent's patches, which gunicorn's workers do after ``--preload``, stops all greenlets where one has to wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, threading.Lock] = {}
+
+    def here(self) -> threading.Lock:
+        return self._by_process.setdefault(os.getpid(), threading.Lock())
+
+
 class OwnThread:
     """A daemon thread that runs once, however often and by whomever it is started.
 
@@ -73,7 +88,7 @@ class OwnThread:
         """Start it, unless that was done. Raises ``RuntimeError`` where there can be no more threads."""
         if self._is_started:
             return
-        outcomes: SimpleQueue[_Outcome] = SimpleQueue()
+        outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         _thread.start_new_thread(self._start, (outcomes,))
         if (error := outcomes.get()) is not None:
             raise error
@@ -86,10 +101,11 @@ class OwnThread:
                 with suppress(RuntimeError):
                     thread.join(timeout)
 
-    def _start(self, outcomes: SimpleQueue[_Outcome]) -> None:
-        thread = threading.Thread(target=self._body, name=self._name, daemon=True)
-        self._threads.append(thread)
+    def _start(self, outcomes: queue.SimpleQueue[_Outcome]) -> None:
         try:
+            # Refused already here in an isolated subinterpreter.
+            thread = threading.Thread(target=self._body, name=self._name, daemon=True)
+            self._threads.append(thread)
             thread.start()
         except BaseException as error:  # it belongs to who waits
             outcomes.put(error)

@@ -6,6 +6,7 @@ in the library: its retries are switched off, as a request must travel once or n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final, TypeAlias
@@ -55,6 +56,7 @@ def dial(target: str, tls: Tls | None, patience: float) -> Channel:
 
     Raises ``OSError`` where a certificate cannot be read.
     """
+    _make_room_for_greenlets()
     # For how long an attempt may take, though the name does not say so.
     options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", int(patience * 1000)))
     if tls is None:
@@ -63,6 +65,14 @@ def dial(target: str, tls: Tls | None, patience: float) -> Channel:
     ca, cert, key = tls.load()
     credentials = _grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
     return _grpc.secure_channel(target, credentials, options=options)
+
+
+def _make_room_for_greenlets() -> None:
+    """Under gevent's patches the first wait of gRPC's would freeze the process, unless it is told before the channel is
+    made. To be told again does no harm, and at import it may be too early: gunicorn's workers patch after a preload."""
+    monkey: Any = sys.modules.get("gevent.monkey")
+    if monkey is not None and monkey.is_module_patched("threading"):
+        import_module("grpc.experimental.gevent").init_gevent()
 
 
 def request(channel: Channel, method: str, message: bytes, *, timeout: float, metadata: Metadata) -> bytes:

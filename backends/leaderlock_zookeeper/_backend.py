@@ -183,10 +183,10 @@ class ZooKeeperBackend(Backend):
 
 
 def _client_of(place: Place) -> Client:
-    settings: dict[str, Any] = {"timeout": _SESSION_SECONDS, "connection_retry": dict(_RECONNECT)}
+    settings: dict[str, Any] = {"timeout": _SESSION_SECONDS}
     if place.user:
         settings["auth_data"] = [("digest", f"{place.user}:{place.password}")]
         settings["default_acl"] = [digest_acl(place.user, place.password)]
     if place.uses_tls:
         settings.update(place.tls, use_ssl=True, verify_certs=True, check_hostname=True)
-    return new_client(place.hosts, **settings)
+    return new_client(place.hosts, reconnect=_RECONNECT, **settings)

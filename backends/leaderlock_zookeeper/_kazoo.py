@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from typing import Any, Final, NamedTuple, Protocol, cast
@@ -147,7 +148,7 @@ def is_client(client: object) -> bool:
     return all(hasattr(client, name) for name in used)
 
 
-def new_client(hosts: str, **settings: object) -> Client:
+def new_client(hosts: str, *, reconnect: Mapping[str, object], **settings: object) -> Client:
     """A client of our own, not started.
 
     kazoo tries to connect to each server for as long as a session lasts, which is longer than most calls do: one host
@@ -161,7 +162,12 @@ def new_client(hosts: str, **settings: object) -> Client:
         return connect(timeout=timeout / servers, **others)
 
     handler.create_connection = connect_in_time
-    client: Client = _module("kazoo.client").KazooClient(hosts=hosts, handler=handler, **settings)
+    # That of this moment for both, or kazoo refuses the pair: gevent may have patched it between two of its imports.
+    handler.sleep_func = time.sleep
+    retry = {**reconnect, "sleep_func": time.sleep}
+    client: Client = _module("kazoo.client").KazooClient(
+        hosts=hosts, handler=handler, connection_retry=retry, **settings
+    )
     return client
 
 

@@ -84,7 +84,9 @@ def test_the_chapters_are_found():
 
 DRIVERS = sorted((Path(__file__).parents[2] / "backends").glob("leaderlock_*/*.py"))
 BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "watching", "diagnosis")}
-ENGINE = "attendance backoff bell callbacks calls clock clockwork engine handed journal lane terms timers watchlist"
+ENGINE = (
+    "attendance backoff bell callbacks calls clock clockwork engine handed journal lane patches terms timers watchlist"
+)
 CORE = [PACKAGE / f"_{name}.py" for name in ENGINE.split()]
 NAMES_OF_FACES = "_aio aio _campaign _client _connect _course _decorators _election _lease _observe _tenure _ticks cli"
 FACES = tuple(f"leaderlock.{face}" for face in NAMES_OF_FACES.split())
