@@ -100,11 +100,9 @@ class ZooKeeperBackend(Backend):
                     f"{self._link.place}: this server lags behind what another has shown; read again"
                 )
             seen, mark, zxid = self._look(life, wanted, deadline)
+            self._note(life, is_gone=mark is None)
             if mark is None:
-                self._gone.add(life)
-                self._life = None
                 continue
-            self._life = life
             floor = mark.floor(zxid)
             if floor is not None:
                 return View(seen, self._risen(floor), life)
@@ -153,6 +151,16 @@ class ZooKeeperBackend(Backend):
         if session is None or client.client_id != session:
             raise BackendUnavailable(f"{self._link.place}: the session ended during a read; read again")
         return seen, Mark.of(marked), zxid
+
+    def _note(self, life: str, *, is_gone: bool) -> None:
+        """Remember the current life. What was seen to go never is it again, though a slow thread says that it stood."""
+        with self._lock:
+            if is_gone:
+                self._gone.add(life)
+            if life not in self._gone:
+                self._life = life
+            elif self._life == life:
+                self._life = None
 
     def _risen(self, floor: int) -> int:
         """The floor, or the greatest this client has seen: another server may lag behind the last one."""
