@@ -27,8 +27,9 @@ __all__ = ["Pool"]
 _MOST_IDLE: Final = 4
 _FORK_PATIENCE: Final = 1.0
 
-# What must be known to the whole process, as a fork is of the whole process.
-_pools: Final[weakref.WeakSet[Pool]] = weakref.WeakSet()
+# What must be known to the whole process, as a fork is of the whole process. No WeakSet: to look through one fails where
+# another thread opens a backend just then, and a pool that was not told of a fork's end would lend nothing any more.
+_pools: Final[set[weakref.ref[Pool]]] = set()
 _leaked: Final[list[Connection]] = []
 
 
@@ -45,7 +46,7 @@ class Pool:
         self._lent = 0
         self._forks = 0
         self._gone = ""
-        _pools.add(self)
+        _pools.add(weakref.ref(self, _pools.discard))
 
     def check(self) -> None:
         """Raise ``UsageError`` after :meth:`close`, and in a forked child."""
@@ -187,7 +188,8 @@ def _check_not_inherited(path: Path) -> None:
 
 def _each_pool(action: Callable[[Pool], None]) -> Callable[[], None]:
     def run() -> None:
-        for pool in list(_pools):
+        # A copy, which is one step of C with the GIL and without.
+        for pool in [pool for one in _pools.copy() if (pool := one()) is not None]:
             action(pool)
 
     return run

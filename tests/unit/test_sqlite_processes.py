@@ -13,7 +13,7 @@ import pytest
 
 from leaderlock.backend import ABSENT, Conflict, Seen, Write
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown, UsageError
-from leaderlock_sqlite import open_backend
+from leaderlock_sqlite import _pool, open_backend
 
 TIMEOUT = 20.0
 KEY = "name/counter"
@@ -181,6 +181,24 @@ def test_a_forked_child_is_refused_and_the_parent_goes_on(backend):
 
     assert answer == 1
     assert look(backend).value == b"x"
+
+
+def test_a_fork_tells_every_pool_though_another_thread_opens_one_meanwhile(tmp_path):
+    path = tmp_path / "leader.db"
+    ours, told, others = _pool.Pool(path), [], []
+
+    def open_another(frame, event, argument):  # before every line, as another thread may
+        others.append(_pool.Pool(path))
+        return open_another
+
+    before = sys.gettrace()
+    sys.settrace(open_another)
+    try:
+        _pool._each_pool(told.append)()
+    finally:
+        sys.settrace(before)
+
+    assert ours in told
 
 
 def test_a_child_may_open_the_file_anew_and_loses_nothing_when_the_parent_closes(url):
