@@ -104,11 +104,12 @@ class Election:
             raise
         return lease
 
-    def _mine(self) -> int:
+    def _mine(self) -> tuple[Lease, Token[Lease | None]]:
         """Which of the bodies that run is left. Usually there is one; but where another thread's was lost, and has not
         noticed yet, there are two, and each is left by whoever acts under its lease."""
         mine = current()
-        return next((index for index, (lease, _) in enumerate(self._entered) if lease is mine), -1)
+        entered = self._entered.copy()  # the other one may be left meanwhile
+        return next((one for one in entered if one[0] is mine), entered[-1])
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -120,7 +121,7 @@ class Election:
                 raise UsageError(
                     f"the election of {self._name!r} was left more often than entered: use `with`"
                 ) from None
-            lease, token = self._entered[self._mine()]
+            lease, token = self._mine()
         try:
             leave(token)
             self._entered.remove((lease, token))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 
 import pytest
@@ -80,6 +81,28 @@ def test_a_body_left_late_does_not_resign_the_next_one_s_lease(client, clock, in
 
         assert isinstance(lagging[0], LeaseLost)
         lease.check()
+
+
+def test_a_body_that_is_left_while_another_leaves_one_leaves_its_own(client, clock, monkeypatch):
+    election, mine = client.election("n"), contextvars.copy_context()
+    other = contextvars.copy_context()
+    other.run(election.__enter__)
+    clock.advance(client.ttl)
+    lease = mine.run(election.__enter__)
+    find = election._mine
+
+    def find_while_the_other_leaves():
+        monkeypatch.setattr(election, "_mine", find)
+        found = find()
+        with pytest.raises(LeaseLost):
+            other.run(election.__exit__, None, None, None)
+        return found
+
+    monkeypatch.setattr(election, "_mine", find_while_the_other_leaves)
+
+    mine.run(election.__exit__, None, None, None)
+
+    assert lease.state == "resigned"
 
 
 # -- one name, several candidates
