@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -101,6 +102,7 @@ class RedisBackend(Backend):
         self._space = _space(namespace)
         self._links = Links(master, self._space, kept)
         self._is_disk = kept.is_disk
+        self._lock = threading.Lock()
         self._highest = 0
         self._memory = ""
         self._left: set[str] = set()
@@ -126,8 +128,7 @@ class RedisBackend(Backend):
         view = self._read(wanted, timeout)
         while view.memory in self._left:
             view = self._read(wanted, deadline - time.monotonic(), instead_of=view.memory)
-        self._highest = max(self._highest, view.floor)
-        self._note(view.memory, known)
+        self._note(view, known)
         return view
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
@@ -214,12 +215,14 @@ class RedisBackend(Backend):
         birth, floor, replid, *registers = self._checked(reply)
         return View(dict(zip(wanted, map(self._seen, registers), strict=True)), *self._mark(birth, floor, replid))
 
-    def _note(self, memory: str, known: str) -> None:
+    def _note(self, view: View, known: str) -> None:
         """Remember what was seen by somebody who had known ``known`` before."""
-        # A thread that was slow, and brings the old one after another has brought the new, has not seen that one go.
-        if memory != self._memory == known:
-            self._left.add(known)
-            self._memory = memory
+        with self._lock:
+            self._highest = max(self._highest, view.floor)
+            # A thread that was slow, and brings the old one after another brought the new, has not seen that one go.
+            if view.memory != self._memory == known:
+                self._left.add(known)
+                self._memory = view.memory
 
     def _place(self, key: str) -> bytes:
         return self._space + key.encode("utf-8", "surrogateescape")
