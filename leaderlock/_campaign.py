@@ -171,14 +171,14 @@ class Campaigns:
 
     def are_waiting(self) -> bool:
         """Whether it is known of each that has no outcome why it waits."""
-        return all(self._courses[name].candidacy.waiting is not None for name in tuple(self._open))
+        return all(self._courses[name].candidacy.waiting is not None for name in self._open.copy())
 
     def conclude(self) -> dict[str, Course]:
         """When they are over, or out of time: what stands behind the leases that were won, by name."""
         if self._failures:
             raise self._failures[0]
         is_closing = self._is_withdrawn  # not by whoever waits here, who does it below: the client is being closed
-        for name in tuple(self._open):
+        for name in self._open.copy():  # in one step of C, with the GIL and without: others hear of outcomes meanwhile
             self._engine.post(Withdraw(self._courses[name].candidacy))
         if is_closing or self._engine.is_closed:
             raise UsageError("the client was closed during its campaigns")

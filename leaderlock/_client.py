@@ -274,7 +274,8 @@ _clients: Final[set[weakref.ref[Client]]] = set()
 
 
 def _all_clients() -> list[Client]:
-    return [client for one in tuple(_clients) if (client := one()) is not None]
+    # A copy, which is one step of C with the GIL and without; tuple() is not.
+    return [client for one in _clients.copy() if (client := one()) is not None]
 
 
 def _close_all() -> None:

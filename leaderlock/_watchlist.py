@@ -46,5 +46,5 @@ class Watchlist:
                 self._journal.warn("the backend cannot stop watching %s", key, exc_info=error)
 
     def unwatch_all(self) -> None:
-        for key in tuple(self._stops):
+        for key in self._stops.copy():  # in one step of C, with the GIL and without: two may close a client at once
             self.unwatch(key)
