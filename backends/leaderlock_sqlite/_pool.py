@@ -27,8 +27,8 @@ __all__ = ["Pool"]
 _MOST_IDLE: Final = 4
 _FORK_PATIENCE: Final = 1.0
 
-# What must be known to the whole process, as a fork is of the whole process. No WeakSet: to look through one fails where
-# another thread opens a backend just then, and a pool that was not told of a fork's end would lend nothing any more.
+# What must be known to the whole process, as a fork is of the whole process. No WeakSet: to look through one fails
+# where another thread opens a backend just then, and a pool that was not told of a fork's end lends nothing any more.
 _pools: Final[set[weakref.ref[Pool]]] = set()
 _leaked: Final[list[Connection]] = []
 
