@@ -9,6 +9,7 @@ from contextlib import suppress
 from leaderlock._bell import Bell
 from leaderlock._callbacks import check_plain
 from leaderlock._calls import INTERRUPTED
+from leaderlock._closed import closed
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
@@ -16,7 +17,7 @@ from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, Withdraw
 from leaderlock._thread import apart, hand_over
-from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader, UsageError
+from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader
 
 __all__ = ["Campaigning", "Campaigns", "campaign_all", "describe"]
 
@@ -78,10 +79,10 @@ class Campaigning:
         with suppress(LeaderLockError):
             self._engine.post(Withdraw(self.course.candidacy))
 
-    def _give_up(self, timeout: float | None) -> Exception:
+    def _give_up(self, timeout: float | None) -> Exception | SystemExit:
         self._engine.post(Withdraw(self.course.candidacy))
         if self._engine.is_closed or isinstance(self._outcome, Withdrawn):
-            return UsageError(f"the client was closed during the campaign for {self.course.name!r}")
+            return closed(f"the client was closed during the campaign for {self.course.name!r}")
         waiting = self.course.candidacy.waiting
         why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
         if waiting is not None and waiting.why is Why.UNREACHABLE and not self.is_patient:
@@ -181,7 +182,7 @@ class Campaigns:
         for name in self._open.copy():  # in one step of C, with the GIL and without: others hear of outcomes meanwhile
             self._engine.post(Withdraw(self._courses[name].candidacy))
         if is_closing or self._engine.is_closed:
-            raise UsageError("the client was closed during its campaigns")
+            raise closed("the client was closed during its campaigns")
         return {name: course for name, course in self._courses.items() if course.candidacy.leads}
 
     def withdraw(self) -> None:

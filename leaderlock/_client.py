@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from leaderlock import _admin, _observe
 from leaderlock._campaign import campaign_all
 from leaderlock._clock import Clock
+from leaderlock._closed import closed, end_quietly
 from leaderlock._election import Election
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
@@ -24,7 +25,6 @@ from leaderlock._terms import Terms
 from leaderlock._thread import LateLock
 from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
-from leaderlock.errors import UsageError
 
 if TYPE_CHECKING:
     from datetime import datetime, tzinfo
@@ -89,7 +89,7 @@ class Client:
             UsageError: this client is closed.
         """
         if self._is_closed:
-            raise self._closed()
+            raise closed()
         return Election(self, self._own_engine, check_name(name), timeout=check_timeout(timeout), wait=wait)
 
     def campaign_all(
@@ -222,7 +222,7 @@ class Client:
 
     def __enter__(self) -> Client:
         if self._is_closed:
-            raise self._closed()
+            raise closed()
         return self
 
     def __exit__(
@@ -246,7 +246,7 @@ class Client:
     def _own_engine(self) -> Engine:
         """The engine, which is another one in a forked child."""
         if self._is_closed:
-            raise self._closed()
+            raise closed()
         if self._engine.is_forked:
             with self._lock.here():
                 if self._engine.is_forked:
@@ -259,9 +259,6 @@ class Client:
         self._threads = threads_now()
         check_patches(self._threads)
         return Engine(self._open_backend(), self._terms, self._clock)
-
-    def _closed(self) -> UsageError:
-        return UsageError("this client is closed: open another with connect()")
 
 
 def engine_of(client: Client) -> Engine:
@@ -279,6 +276,7 @@ def _all_clients() -> list[Client]:
 
 
 def _close_all() -> None:
+    end_quietly()
     for client in _all_clients():
         with suppress(Exception):  # the interpreter is going: what cannot be said now, the ttl says
             client.close()

@@ -21,6 +21,7 @@ from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls
 from leaderlock._clock import Clock
 from leaderlock._clockwork import Clockwork
+from leaderlock._closed import closed
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._here import AT_LEAST, Here
 from leaderlock._journal import Journal
@@ -154,7 +155,7 @@ class Engine:
         """Raise what the caller of a dead engine is owed."""
         if self.is_forked:
             raise UsageError("this lease belongs to the parent process: campaign again in the child")
-        raise UsageError("this client is closed: open another with connect()")
+        raise closed()
 
     # -- time
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Concatenate, Final, ParamSpec, TypeVar
 
 from leaderlock._aio.offloop import OffLoop
 from leaderlock._client import Client, engine_of
+from leaderlock._closed import closed
 from leaderlock._engine import Engine
-from leaderlock.errors import UsageError
 
 if TYPE_CHECKING:
     from leaderlock._connect import Opening
@@ -42,7 +42,7 @@ class Access:
         """The client. Never in an event loop, as it may do I/O."""
         with self._lock:
             if self._is_closing:
-                raise UsageError("this client is closed: open another with connect()")
+                raise closed()
             if self.client is None:
                 self.client = self._opening.open()
             return self.client

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
-from leaderlock.errors import UsageError
+from leaderlock._closed import closed
 
 __all__ = ["OffLoop", "until_done"]
 
@@ -33,7 +33,7 @@ class OffLoop:
         try:
             call = self._pool.submit(function, *args, **kwargs)
         except RuntimeError as error:
-            raise UsageError("this client is closed: open another with connect()") from error
+            raise closed() from error
         try:
             await until_done(call)
         except BaseException:

@@ -71,6 +71,49 @@ sys.setprofile(open_another)
     assert done.stderr == ""
 
 
+AT_WORK = """
+import traceback
+def is_in(function):
+    stacks = map(traceback.walk_stack, sys._current_frames().values())
+    return any(frame.f_code.co_name == function for stack in stacks for frame, _ in stack)
+def at_work(work, function, **options):
+    threading.Thread(target=work, **options).start()
+    while not is_in(function):
+        pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("work", "function"),
+    [
+        ("only_on_leader('a', client=client, otherwise='wait')(print)", "wait_elected"),
+        ("client.election('a').campaign", "attend"),
+        ("lambda: client.campaign_all(['a', 'b'])", "wait_for"),
+        ("lambda: [None for _ in iter(only_on_leader('a', client=client)(print), 0)]", "_seek"),
+    ],
+)
+def test_a_daemon_thread_that_is_at_work_at_the_end_goes_without_a_word(run_program, url, work, function):
+    """As Python's own daemon threads do; web servers end like this at each deployment."""
+    with connect(url) as other, other.election("a"):
+        done = run_program(f"{HEAD}{AT_WORK}client = connect({url!r})\nat_work({work}, {function!r}, daemon=True)")
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_who_is_no_daemon_thread_is_told_at_the_end_that_the_client_is_closed(run_program, url):
+    done = run_program(
+        f"""{HEAD}
+import atexit
+atexit.unregister(leaderlock._client._close_all)
+atexit.register(lambda: client.election("a").campaign())
+atexit.register(leaderlock._client._close_all)
+client = connect({url!r})
+""".replace("import atexit", "import atexit, leaderlock")
+    )
+
+    assert "UsageError: this client is closed" in done.stderr
+
+
 def test_sys_exit_inside_a_body_resigns(run_program, url, is_free):
     done = run_program(f"{HEAD}\nwith connect({url!r}) as client, client.election('a'):\n    sys.exit(3)")
 
