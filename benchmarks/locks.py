@@ -36,6 +36,7 @@ class Lock(NamedTuple):
 def _ours(url: str) -> Iterator[Lock]:
     leases: list[Any] = []
     with connect(url, ttl=TTL) as client:
+        client.init()  # the server is fresh: nobody leads, so that half a minute need not be watched
         election = client.election("bench")
         yield Lock(lambda: leases.append(election.campaign()), lambda: leases.pop().resign())
 
