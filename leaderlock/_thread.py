@@ -65,6 +65,7 @@ class LateLock:
         self._by_process: dict[int, threading.Lock] = {}
 
     def here(self) -> threading.Lock:
+        """This process's own."""
         return self._by_process.setdefault(os.getpid(), threading.Lock())
 
 

@@ -146,8 +146,9 @@ class SqliteBackend(Backend):
                     return answers
                 save_mark(connection.raw, mark)
                 self._commit(connection)
+                # At once: whoever waits wakes up while the rest is done here.
                 self._bell.ring()
-                self._check_place(connection, memory)
+                self._check_not_replaced(connection, memory)
         finally:
             if turn is not None:
                 turn.release()
@@ -175,7 +176,7 @@ class SqliteBackend(Backend):
         # Everything that was answered before this moment has a stamp up to this one.
         return Watcher(self._bell, self._changes_since, self._newest.stamp if self._newest else 0)
 
-    def _check_place(self, connection: Connection, memory: str) -> None:
+    def _check_not_replaced(self, connection: Connection, memory: str) -> None:
         # After the commit, not before: a file that is in its place now was so when the commit was made.
         is_there = connection.is_on_its_path()
         if is_there is None:
