@@ -143,3 +143,12 @@ def test_the_default_client_is_opened_once_and_on_first_use(monkeypatch):
         client.close()
     with pytest.raises(UsageError):
         connecting.default_client().names()
+
+
+def test_the_lock_of_the_default_client_that_is_held_at_a_fork_is_free_in_the_child(monkeypatch):
+    with connecting._default_lock.here():
+        monkeypatch.setattr(os, "getpid", lambda: -1)  # as in the child, where the thread that holds it is not
+
+        is_free = connecting._default_lock.here().acquire(blocking=False)
+
+    assert is_free

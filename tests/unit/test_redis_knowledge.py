@@ -35,3 +35,14 @@ def test_a_floor_that_one_thread_has_seen_is_not_forgotten_for_a_lower_one_of_an
         late.other.join()
 
         assert backend._highest == 9
+
+
+def test_a_floor_that_was_seen_is_not_forgotten_for_a_lower_one_that_comes_later(monkeypatch):
+    with closing(open_backend("redis://127.0.0.1:1", namespace="n")) as backend:
+        answers = [View({}, 7, "memory"), View({}, 9, "memory")]
+        monkeypatch.setattr(backend, "_read", lambda *_, **__: answers.pop())
+
+        backend.read((), timeout=1)
+        backend.read((), timeout=1)
+
+        assert backend._highest == 9
