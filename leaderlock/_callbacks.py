@@ -37,19 +37,27 @@ def check_plain(what: str, callback: object, *, instead: str = ELSEWHERE) -> Non
 
 
 class Callbacks:
-    """A queue of calls to make. Its thread starts with the first one."""
+    """A queue of calls to make. Its thread starts with the first one, or with whoever wants to be sure of it."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], object] | None] = queue.SimpleQueue()
         self._thread = OwnThread("callbacks", self._run)
         self._is_over = False
 
-    def call(self, callback: Callable[[], object]) -> None:
-        self._queue.put(callback)
-        if self._is_over:  # somebody still listens to what a closed client has lost: nobody waits for him any more
-            threading.Thread(target=self._make_rest, name="leaderlock-callback", daemon=True).start()
-        else:
+    def start(self) -> None:
+        """Have the thread now, so that no call will ever wait for one. Raises ``RuntimeError`` where there can be no
+        more threads."""
+        if not self._is_over:
             self._thread.start()
+
+    def call(self, callback: Callable[[], object]) -> None:
+        """Have it made soon. Raises nothing: where there can be no more threads, it is made with the next one."""
+        self._queue.put(callback)
+        with suppress(RuntimeError):
+            if self._is_over:  # somebody still listens to what a closed client has lost: nobody waits for him any more
+                threading.Thread(target=self._make_rest, name="leaderlock-callback", daemon=True).start()
+            else:
+                self._thread.start()
 
     def stop(self, timeout: float) -> None:
         """Make the calls that are queued, then end; wait for that at most ``timeout`` seconds."""

@@ -157,6 +157,7 @@ class Course:
         """Have it called, on the callbacks' thread, when the lease is lost; at once if it is already."""
         if self.engine.is_forked:
             self.engine.refuse()
+        self.engine.callbacks.start()  # the loss may come when no thread can be had
         with self.engine.locked():
             self._on_lost = (*self._on_lost, callback)
             if self.candidacy.reason is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from leaderlock._calls import Calls, fail
@@ -29,10 +29,14 @@ class Lane:
 
     def push(self, *errands: Errand) -> None:
         """Have these carried soon, none of them before the others are at hand. Never blocks; may be called from a
-        driver's own threads."""
-        self._waiting.put(errands)
+        driver's own threads. Raises ``RuntimeError`` where there can be no more threads: then none of them is."""
         if not self._stopped:
             self._thread.start()
+        self._waiting.put(errands)
+
+    def drop(self, calls: Iterable[Put | Ask | Scan], error: Exception) -> None:
+        """Say of these, which were not pushed, that they never left."""
+        fail(calls, Failure.NEVER_SENT, error, self._post)
 
     def stop(self) -> None:
         """Carry nothing more; the call under way ends by its own time-out."""

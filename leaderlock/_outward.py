@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Iterable, Mapping
 from typing import Final, cast
@@ -28,6 +29,7 @@ from leaderlock._protocol.events import Arm, Ask, Closed, Disarm, Effect, Put, R
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._terms import Audience
 from leaderlock._watchlist import Watchlist
+from leaderlock.errors import BackendUnavailable
 
 __all__ = ["Outward"]
 
@@ -83,7 +85,15 @@ class Outward:
                     self._ended.ring()
         for lane, calls in left.items():
             # At once: an open that has failed already must not be followed by the take that stands on it.
-            self._lanes[lane].push(*calls)
+            self._push(self._lanes[lane], calls)
+
+    def _push(self, lane: Lane, calls: list[Put | Ask | Scan]) -> None:
+        try:
+            lane.push(*calls)
+        except RuntimeError as error:
+            # No thread can be had. That passes, as a store's silence does, and is told as one, when this step is over.
+            why = BackendUnavailable(f"nothing can be asked of the store now: {error}")
+            self._clockwork.call_in(0.0, functools.partial(lane.drop, calls, why))
 
     def expect(self, candidacies: Iterable[Candidacy]) -> None:
         """These are candidates from now on."""

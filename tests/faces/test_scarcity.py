@@ -1,0 +1,59 @@
+"""Threads and memory that run out under a lease: it is kept or lost with the news, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+
+@pytest.fixture
+def threads(monkeypatch):
+    """While it has threads to give, they start; ``are_scarce`` says whether it has none."""
+
+    class Threads:
+        are_scarce = False
+        refused = 0
+
+    started = threading.Thread.start
+    threads = Threads()
+
+    def start(thread):
+        if threads.are_scarce and thread.name.startswith("leaderlock"):
+            threads.refused += 1
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    return threads
+
+
+def test_a_lease_whose_renewal_finds_no_thread_is_kept_if_one_can_be_had_in_time(client, clock, threads, eventually):
+    lease = client.election("a").campaign()
+    threads.are_scarce = True
+
+    clock.advance(5)
+    eventually(lambda: "jeopardy" in repr(lease))
+    threads.are_scarce = False
+    eventually(lambda: clock.advance(0.01) or lease.remaining > 10)  # until the next attempt is due
+
+    assert lease.lost_reason is None
+
+
+def test_a_lease_for_which_no_thread_can_be_had_is_lost_at_its_deadline_and_who_waits_hears(
+    client, clock, threads, in_background, eventually
+):
+    lease = client.election("a").campaign()
+    heard = []
+    lease.on_lost(heard.append)
+    waiting = in_background(lease.wait_lost)
+    threads.are_scarce = True
+
+    clock.advance(5)
+    eventually(lambda: threads.refused)
+    clock.advance(10)
+
+    assert not lease.is_held
+    eventually(lambda: waiting)
+    assert waiting == [lease.lost_reason]
+    eventually(lambda: heard == [lease])
