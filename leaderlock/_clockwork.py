@@ -22,6 +22,7 @@ class Clockwork:
         locked: the engine's lock, which is held whenever something is fired.
         look: called at each turn, before anything is fired.
         fire: called with each timer that is due.
+        failed: called with an error of the thread's own, after which nobody knows what was not fired.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Clockwork:
         locked: Callable[[], AbstractContextManager[bool]],
         look: Callable[[Instant], None],
         fire: Callable[[Hashable], None],
+        failed: Callable[[Exception], None],
     ) -> None:
         self._clock = clock
         self._locked = locked
@@ -40,7 +42,7 @@ class Clockwork:
         self._timers = Timers()
         self._wakes_at = float("inf")
         self._is_stopped = False
-        self._thread = OwnThread("engine", self._run)
+        self._thread = OwnThread("engine", self._run, failed)
 
     def set(self, timer: Hashable, until: Deadline, *, patiently: bool) -> None:
         """Fire it then, in place of its earlier setting; ``patiently``: when both clocks have passed, not the first."""

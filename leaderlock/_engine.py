@@ -79,14 +79,16 @@ class Engine:
         self._journal = Journal(self.callbacks)
         self.backend = backend
         self._calls = Calls(backend, clock)
-        self._clockwork = Clockwork(clock, locked=self.locked, look=self._look_at_wall, fire=self._fire)
+        self._clockwork = Clockwork(
+            clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, failed=self._failed
+        )
         self._ended = Bell()
         self._renewals = Renewals()
         self._wall_offset = clock.now().wall - clock.now().boot
         attempt = terms.timing.attempt
         self._lanes = {
-            LaneName.SESSION: Lane("session", self._calls, attempt, self.post),
-            LaneName.NAMES: Lane("names", self._calls, attempt, self.post),
+            LaneName.SESSION: Lane("session", self._calls, attempt, self.post, self._failed),
+            LaneName.NAMES: Lane("names", self._calls, attempt, self.post, self._failed),
         }
         self._attendance = Attendance(self._lanes[LaneName.NAMES].push)
         self._watches = Watchlist(backend, self._journal, self._attendance.woken)
@@ -164,6 +166,12 @@ class Engine:
             return  # in a forked child: this thread came along, as gevent's do, and would tell of losses that are none
         with suppress(LeaderLockError):  # told already, and every lease was given up; on with the new machine
             self._steps.take(Fired(timer), None)
+
+    def _failed(self, error: Exception) -> None:
+        """One of the threads met what it cannot go on from: no memory, or a mistake of ours."""
+        with self._steps.lock:
+            if not self.is_closed:
+                self._steps.fail(error)
 
     def later(self, seconds: float, callback: Callable[[], object]) -> None:
         """For leaderlock's faces: call back then, with the lock held, outside of any step; it must not block.

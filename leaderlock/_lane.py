@@ -17,14 +17,25 @@ Errand: TypeAlias = Put | Ask | Scan | Woken
 
 
 class Lane:
-    """Starts its thread when there is something to carry. A call that hangs holds up this lane, and no other."""
+    """Starts its thread when there is something to carry. A call that hangs holds up this lane, and no other.
 
-    def __init__(self, name: str, calls: Calls, timeout: float, post: Callable[[Event], None]) -> None:
+    Args:
+        failed: told of an error of the lane's own, after which nobody knows what was not carried.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        calls: Calls,
+        timeout: float,
+        post: Callable[[Event], None],
+        failed: Callable[[Exception], None] | None = None,
+    ) -> None:
         self._calls = calls
         self._timeout = timeout
         self._post = post
         self._waiting: queue.SimpleQueue[tuple[Errand | None, ...]] = queue.SimpleQueue()
-        self._thread = OwnThread(name, self._run)
+        self._thread = OwnThread(name, self._run, failed)
         self._stopped = False
 
     def push(self, *errands: Errand) -> None:

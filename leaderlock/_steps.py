@@ -84,6 +84,11 @@ class Steps:
         self._outward.carry_out(effects, mine)
         return refusal
 
+    def fail(self, error: Exception) -> None:
+        """Outside of any step, something broke without which the machine cannot be relied upon. With the lock held."""
+        self._broken_by = error
+        self._collapse(error)
+
     def mend(self) -> None:
         """Finish what an interruption has left undone, if anything."""
         with self.lock:

@@ -6,6 +6,7 @@ import _thread
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
@@ -70,7 +71,10 @@ class LateLock:
 
 
 class OwnThread:
-    """A daemon thread that runs once, however often and by whomever it is started.
+    """A daemon thread that runs once, however often and by whomever it is started, to the end of ``run``.
+
+    An error that leaves ``run``, as where there is no memory, does not end it: ``failed`` is told of it, again until
+    that goes well, and ``run`` is called anew.
 
     Ctrl-C in the middle of ``threading.Thread.start`` can leave the new thread waiting for ever for a lock that the
     interrupted caller took along. So that is called on another thread, where no signal is handled, and that one is
@@ -78,9 +82,10 @@ class OwnThread:
     to run is it, the others end.
     """
 
-    def __init__(self, name: str, run: Callable[[], None]) -> None:
+    def __init__(self, name: str, run: Callable[[], None], failed: Callable[[Exception], None] | None = None) -> None:
         self._name = f"leaderlock-{name}"
         self._run = run
+        self._failed = failed
         self._claim = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._is_started = False
@@ -114,5 +119,19 @@ class OwnThread:
             outcomes.put(None)
 
     def _body(self) -> None:
-        if self._claim.acquire(blocking=False):
+        if not self._claim.acquire(blocking=False):
+            return
+        if self._failed is None:
             self._run()
+            return
+        broken_by: Exception | None = None
+        while True:
+            try:
+                if broken_by is not None:
+                    self._failed(broken_by)
+                    broken_by = None
+                self._run()
+                return
+            except Exception as error:  # whatever it is: without this thread, nobody would ever hear of it
+                broken_by = error
+                time.sleep(PATIENCE)

@@ -6,6 +6,9 @@ import threading
 
 import pytest
 
+from leaderlock import LeaderLockError, LossReason
+from leaderlock._protocol.events import Lane
+
 
 @pytest.fixture
 def threads(monkeypatch):
@@ -57,3 +60,45 @@ def test_a_lease_for_which_no_thread_can_be_had_is_lost_at_its_deadline_and_who_
     eventually(lambda: waiting)
     assert waiting == [lease.lost_reason]
     eventually(lambda: heard == [lease])
+
+
+def short_of_memory(method):
+    """The method, as a process finds it that has no memory left for its first call."""
+    calls = []
+
+    def call(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MemoryError
+        return method(*arguments, **options)
+
+    return call
+
+
+@pytest.mark.parametrize("where", ["the engine's thread", "a lane", "the end of all leases"])
+def test_who_leads_or_waits_hears_of_it_where_memory_runs_out_and_may_go_on(
+    where, client, rival, clock, in_background, eventually, monkeypatch
+):
+    lease = client.election("a").campaign()
+    rival.election("b").campaign()
+    winning = in_background(client.election("b").campaign)
+    losing = in_background(lease.wait_lost)
+    engine = client._engine
+    eventually(lambda: len(engine._attendance))
+    match where:
+        case "the engine's thread":
+            monkeypatch.setattr(engine._clockwork._timers, "due", short_of_memory(engine._clockwork._timers.due))
+        case "a lane":
+            lane = engine._lanes[Lane.SESSION]
+            monkeypatch.setattr(lane, "_next", short_of_memory(lane._next))
+        case _:
+            monkeypatch.setattr(engine._steps, "_step", short_of_memory(engine._steps._step))
+            monkeypatch.setattr(engine._steps, "_collapse", short_of_memory(engine._steps._collapse))
+
+    clock.advance(5)
+    eventually(lambda: winning and losing)
+
+    assert not lease.is_held
+    assert losing == [LossReason.FAILED]
+    assert isinstance(winning[0], LeaderLockError)
+    assert client.election("c").campaign().is_held

@@ -48,7 +48,7 @@ def lock():
 
 @pytest.fixture
 def clockwork(clock, done, lock):
-    clockwork = Clockwork(clock, locked=lambda: lock, look=lambda _: done.put("look"), fire=done.put)
+    clockwork = Clockwork(clock, locked=lambda: lock, look=lambda _: done.put("look"), fire=done.put, failed=done.put)
     yield clockwork
     clockwork.stop()
     clockwork.join(SOON)
@@ -86,7 +86,7 @@ def test_it_looks_before_it_fires_anything_and_fires_what_is_due_with_the_lock_h
     def fire(timer):
         done.put((timer, lock._is_owned()))
 
-    clockwork = Clockwork(clock, locked=lambda: lock, look=lambda _: done.put("look"), fire=fire)
+    clockwork = Clockwork(clock, locked=lambda: lock, look=lambda _: done.put("look"), fire=fire, failed=done.put)
     with lock:
         clockwork.set("a", after(clock, 0.0), patiently=False)
 
