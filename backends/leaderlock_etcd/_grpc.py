@@ -6,11 +6,13 @@ in the library: its retries are switched off, as a request must travel once or n
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from typing import Any, Final, TypeAlias
 
+from leaderlock.errors import BackendUnavailable
 from leaderlock_etcd._url import Tls
 
 __all__ = ["CallFailed", "Channel", "Metadata", "Stream", "dial", "open_stream", "request"]
@@ -41,6 +43,10 @@ _OPTIONS: Final = (
 )
 
 
+_DESCRIPTORS: Final = 5
+"""What gRPC begins with, and a socket."""
+
+
 class CallFailed(Exception):
     """A call that brought no answer: gRPC's status, and whether the request may have left this process."""
 
@@ -54,9 +60,10 @@ class CallFailed(Exception):
 def dial(target: str, tls: Tls | None, patience: float) -> Channel:
     """A new channel; it connects with its first call, within ``patience``.
 
-    Raises ``OSError`` where a certificate cannot be read.
+    Raises ``OSError`` where a certificate cannot be read, ``BackendUnavailable`` where descriptors have run out.
     """
     _make_room_for_greenlets()
+    _check_descriptors()
     # For how long an attempt may take, though the name does not say so.
     options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", int(patience * 1000)))
     if tls is None:
@@ -73,6 +80,19 @@ def _make_room_for_greenlets() -> None:
     monkey: Any = sys.modules.get("gevent.monkey")
     if monkey is not None and monkey.is_module_patched("threading"):
         import_module("grpc.experimental.gevent").init_gevent()
+
+
+def _check_descriptors() -> None:
+    """gRPC's first channel ends the whole process where it does not get the descriptors that it works with."""
+    found: list[int] = []
+    try:
+        while len(found) < _DESCRIPTORS:
+            found.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError as error:
+        raise BackendUnavailable(f"no connection can be begun: {error.strerror}") from error
+    finally:
+        for descriptor in found:
+            os.close(descriptor)
 
 
 def request(channel: Channel, method: str, message: bytes, *, timeout: float, metadata: Metadata) -> bytes:

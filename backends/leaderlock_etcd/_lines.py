@@ -127,6 +127,9 @@ class Lines:
         self._shown = shown
         self._lock = threading.Lock()
         self._line: Line | None = None
+        self._kept: Line | None = None
+        """The one that was left last, until another stands: with its last channel gRPC gives back what it works with,
+        and where it does not get that again, for want of threads or descriptors, it ends the whole process."""
         self._turn = 0
         self._is_closed = False
         self._pid = os.getpid()
@@ -154,16 +157,20 @@ class Lines:
         """The line of the moment, to be given back. A new one is connected within ``patience`` seconds, or not."""
         self.check()
         left: Line | None = None
+        kept: Line | None = None
         with self._lock:
             self.check()
             line = self._line
             if line is None or self._source.has_left(line.channel):
                 left, line = line, Line(self._source.channel(self._turn, patience))
                 self._line = line
+                kept, self._kept = self._kept, None
             line.users += 1
         if left is not None:
             # A watch that runs there must come along: its owner may have left that channel because it is of no use.
             self.leave(left)
+        if kept is not None:
+            self._close_unused(kept)
         return line
 
     def give_back(self, line: Line) -> None:
@@ -178,6 +185,8 @@ class Lines:
             if self._line is line:
                 self._line = None
                 self._turn += 1
+                if not self._is_closed:
+                    self._kept = line
             line.is_left = True
             stream = line.stream
         if stream is not None:
@@ -189,11 +198,14 @@ class Lines:
         with self._lock:
             self._is_closed = True
             line = self._line
+            kept, self._kept = self._kept, None
         if line is not None:
             self.leave(line)
+        if kept is not None:
+            self._close_unused(kept)
 
     def _close_unused(self, line: Line) -> None:
-        if line.is_left and not line.users:
+        if line.is_left and not line.users and line is not self._kept:
             self._source.close(line.channel)
 
 

@@ -172,7 +172,12 @@ class Links:
     def _connect(self, settings: Settings, deadline: float) -> Link | None:
         """``None`` where another server was named."""
         # Connecting and the first answer get half each: a server that is frozen accepts, and then is silent.
-        connection = settings.connection(max(0.001, (deadline - time.monotonic()) / 2))
+        patience = max(0.001, (deadline - time.monotonic()) / 2)
+        try:
+            connection = settings.connection(patience)
+        except Exception as error:
+            # The library reads files of its own for it, and finds no descriptor where they have run out.
+            raise connecting_failed(error, self._shown(settings)) from error
         try:
             connection.connect()
             link = Link(connection, settings)

@@ -27,6 +27,7 @@ __all__ = [
     "check_tls",
     "check_version",
     "digest_acl",
+    "end",
     "exceptions",
     "hang_up",
     "is_client",
@@ -35,6 +36,7 @@ __all__ = [
     "patience",
     "rights",
     "send",
+    "start",
     "timed_out",
 ]
 
@@ -169,6 +171,26 @@ def new_client(hosts: str, *, reconnect: Mapping[str, object], **settings: objec
         hosts=hosts, handler=handler, connection_retry=retry, **settings
     )
     return client
+
+
+def start(client: Client) -> None:
+    """Have it connect, and go on trying. Where there are no threads or descriptors for that, nothing of it is left."""
+    try:
+        client.start_async()
+    except BaseException:
+        # Of its two threads, one may be there, of which kazoo would know nothing.
+        cast(Any, client).handler._running = True
+        end(client)
+        raise
+
+
+def end(client: Client) -> None:
+    """Stop it, and give back what it used."""
+    # Protects whoever ends it from a library that finds its sockets closed already, or not made yet.
+    with contextlib.suppress(Exception):
+        client.stop()
+    with contextlib.suppress(Exception):
+        client.close()
 
 
 def send(client: Client, request: Request) -> Result:

@@ -5,7 +5,6 @@ Nothing of safety hangs on the session: no ephemeral node is used, and when it e
 
 from __future__ import annotations
 
-import contextlib
 import os
 import threading
 import time
@@ -13,7 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
-from leaderlock_zookeeper._kazoo import Client, exceptions, hang_up, oldest_request, patience
+from leaderlock_zookeeper._kazoo import Client, end, exceptions, hang_up, oldest_request, patience, start
 
 __all__ = ["Link", "left"]
 
@@ -130,6 +129,13 @@ class Link:
         return oldest is not None and now - seen_at > patience(client)
 
     def _begin(self) -> None:
+        try:
+            self._make_one()
+        except (OSError, RuntimeError) as error:
+            self._client = None
+            raise BackendUnavailable(f"{self.place}: no client can be started now ({error})") from error
+
+    def _make_one(self) -> None:
         client = self._make()
 
         def listen(state: str) -> bool | None:
@@ -143,7 +149,7 @@ class Link:
             if client.connected:
                 self._hear(client, _CONNECTED)
         else:
-            client.start_async()
+            start(client)
 
     def _hear(self, client: Client, state: str) -> bool | None:
         # Runs in the thread that carries the connection.
@@ -196,7 +202,7 @@ class Link:
         if self._is_lent:
             return
         # A thread, since stopping waits for the server without a time-out, and for the thread that may be calling.
-        ending = threading.Thread(target=_stop, args=(client,), name="leaderlock-zookeeper-close", daemon=True)
+        ending = threading.Thread(target=end, args=(client,), name="leaderlock-zookeeper-close", daemon=True)
         ending.start()
         ending.join(_CLOSE_PATIENCE)
 
@@ -204,14 +210,6 @@ class Link:
 def left(deadline: float) -> float:
     """Seconds until then; none less than zero."""
     return max(0.0, deadline - time.monotonic())
-
-
-def _stop(client: Client) -> None:
-    # Protects whoever closes from a library that finds its sockets closed already.
-    with contextlib.suppress(Exception):
-        client.stop()
-    with contextlib.suppress(Exception):
-        client.close()
 
 
 def _nothing() -> None:
