@@ -38,7 +38,7 @@ from leaderlock._clock import SteadyClock
 from leaderlock._protocol.clocks import FOREVER, Deadline
 from leaderlock.cli._keeper import SLICE, Why, line, run_keeper
 from leaderlock.cli._kin import LINUX, adopt_orphans, bury_others, reap, signal_kin
-from leaderlock.errors import UsageError
+from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["FORWARDED", "Guardian", "Outcome", "Why", "start"]
 
@@ -76,17 +76,30 @@ class Outcome(NamedTuple):
 
 
 def start() -> Guardian:
-    """Fork the guardian. It must be the first thing a wrapper does: before threads, and before heavy imports."""
+    """Fork the guardian. It must be the first thing a wrapper does: before threads, and before heavy imports.
+
+    Raises:
+        LeaderLockError: there are no processes or descriptors for it.
+    """
     if threading.active_count() > 1:
         raise UsageError("the guardian must be forked before any thread is started; call start() first")
     # Ignored, as `trap '' CHLD` of a parent leaves it to us, it has the kernel reap children: the guardian before the
     # wrapper, and the command, with its exit code, before the guardian.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ours, its = socket.socketpair()
     # The wrapper inherits the command's processes when the guardian dies, and can end them then.
     adopt_orphans()
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    pid = os.fork()
+    try:
+        ours, its = socket.socketpair()
+        try:
+            pid = os.fork()
+        except OSError:
+            ours.close()
+            its.close()
+            raise
+    except OSError as error:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        raise LeaderLockError(f"no process can be started to guard the command: {error.strerror}") from error
     if pid == 0:
         ours.close()
         run_keeper(its)

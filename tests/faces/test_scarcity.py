@@ -102,3 +102,24 @@ def test_who_leads_or_waits_hears_of_it_where_memory_runs_out_and_may_go_on(
     assert losing == [LossReason.FAILED]
     assert isinstance(winning[0], LeaderLockError)
     assert client.election("c").campaign().is_held
+
+
+NO_GUARDIAN = """
+import errno, os, signal, sys
+
+def fork():
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+os.fork = fork
+from leaderlock.cli import main
+code = main(["run", "a", "--", "echo", "ran"])
+assert not signal.pthread_sigmask(signal.SIG_BLOCK, ())
+sys.exit(code)
+"""
+
+
+def test_a_command_for_which_no_guardian_can_be_forked_is_not_run_and_that_is_told(run_program, tmp_path):
+    ended = run_program(NO_GUARDIAN, LEADERLOCK_URL=f"sqlite:///{tmp_path}/a.db")
+
+    why = "no process can be started to guard the command: Resource temporarily unavailable"
+    assert (ended.returncode, ended.stdout, ended.stderr) == (70, "", f"leaderlock: {why}\n")
