@@ -134,3 +134,25 @@ def test_a_half_wiped_namespace_gets_another_life_for_everybody(zookeeper):
     finally:
         shell.stop()
         shell.close()
+
+
+@pytest.mark.parametrize("nth", [1, 2, 3])
+def test_where_threads_run_out_no_client_is_begun_and_nothing_of_it_is_left(nth, monkeypatch):
+    """kazoo forgets the first of its three where there is no second."""
+    before = set(threading.enumerate())
+    started, starts = threading.Thread.start, []
+
+    def start(thread):
+        starts.append(thread)
+        if len(starts) == nth:
+            raise RuntimeError("can't start new thread")
+        started(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with closing(open_backend(f"zk://127.0.0.1:{free_ports(1)[0]}", namespace="x")) as backend:
+        with pytest.raises(BackendUnavailable, match="no client can be started now .can't start new thread"):
+            backend.read(["settled"], timeout=1.0)
+
+        assert set(threading.enumerate()) == before
+        with pytest.raises(BackendUnavailable, match="no ZooKeeper server could be reached"):
+            backend.read(["settled"], timeout=0.1)
