@@ -61,6 +61,7 @@ class Outward:
 
     def carry_out(self, effects: Iterable[Effect], mine: Handed | None) -> None:
         """All of these. A call to the store is the caller's own if he takes it, else its lane's."""
+        self._watches.try_again()
         left: dict[LaneName, list[Put | Ask | Scan]] = {}
         for effect in effects:
             match effect:

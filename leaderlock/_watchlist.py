@@ -24,6 +24,8 @@ class Watchlist:
         self._journal = journal
         self._woken = woken
         self._stops: dict[str, Callable[[], None]] = {}
+        self._missed: dict[str, None] = {}
+        """Those that the driver could not watch, as where threads or descriptors have run out."""
 
     def __len__(self) -> int:
         return len(self._stops)
@@ -32,12 +34,25 @@ class Watchlist:
         try:
             self._stops[key] = self._backend.watch([key], partial(self._tell, key))
         except Exception as error:  # whatever a driver raises
-            self._journal.warn("the backend cannot watch %s", key, exc_info=error)
+            if not self._missed:  # said once, until all are watched again
+                self._journal.warn("the backend cannot watch %s", key, exc_info=error)
+            self._missed[key] = None
+        else:
+            self._missed.pop(key, None)
+
+    def try_again(self) -> None:
+        """Watch what could not be watched before, as far as that goes now."""
+        while self._missed:
+            key = next(iter(self._missed))
+            self.watch(key)
+            if key in self._missed:
+                return
 
     def _tell(self, key: str, shown: View | None) -> None:
         self._woken(key, shown if shown is not None and key in shown.seen else None)
 
     def unwatch(self, key: str) -> None:
+        self._missed.pop(key, None)
         stop = self._stops.pop(key, None)
         if stop is not None:
             try:
@@ -46,5 +61,6 @@ class Watchlist:
                 self._journal.warn("the backend cannot stop watching %s", key, exc_info=error)
 
     def unwatch_all(self) -> None:
+        self._missed.clear()
         for key in self._stops.copy():  # in one step of C, with the GIL and without: two may close a client at once
             self.unwatch(key)

@@ -62,6 +62,29 @@ def test_a_lease_for_which_no_thread_can_be_had_is_lost_at_its_deadline_and_who_
     eventually(lambda: heard == [lease])
 
 
+def test_who_waits_and_could_not_watch_watches_as_soon_as_that_can_be(
+    client, backend, rival, clock, in_background, eventually, monkeypatch
+):
+    theirs = rival.election("a").campaign()
+    tried = []
+
+    def refuse(*_):
+        tried.append(True)
+        raise OSError("too many open files")
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(backend, "watch", refuse)
+        winning = in_background(client.election("a").campaign)
+        eventually(lambda: tried)
+    clock.advance(5)  # to its next look at who leads
+    eventually(lambda: "name/a" in client._engine._watches._stops)
+
+    theirs.resign()
+
+    eventually(lambda: winning)
+    assert winning[0].is_held
+
+
 def short_of_memory(method):
     """The method, as a process finds it that has no memory left for its first call."""
     calls = []

@@ -96,6 +96,24 @@ def test_what_a_driver_cannot_watch_is_warned_of_and_may_be_unwatched(watches, b
     assert journal.warnings == ["the backend cannot watch name/a"]
 
 
+def test_what_could_not_be_watched_is_watched_when_it_can_be_and_warned_of_once(watches, backend, journal, woken):
+    backend.unwatchable = {"name/a", "name/b", "name/c"}
+    for key in ("name/a", "name/b", "name/c"):
+        watches.watch(key)
+    watches.try_again()
+    watches.unwatch("name/c")
+
+    backend.unwatchable = {"name/b"}
+    watches.try_again()
+    backend.unwatchable = set()
+    watches.try_again()
+    for key in ("name/a", "name/b", "name/c"):
+        backend.change(key)
+
+    assert [key for key, _ in woken] == ["name/a", "name/b"]
+    assert journal.warnings == ["the backend cannot watch name/a"]
+
+
 def test_what_a_driver_shows_of_other_keys_is_a_wake_and_nothing_more(watches, woken):
     """A view without the key says nothing of it: neither that it is there, nor that it is not."""
     seen = MemoryBackend().read(["name/b"], timeout=1)
