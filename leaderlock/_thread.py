@@ -18,6 +18,9 @@ _Outcome: TypeAlias = BaseException | None
 PATIENCE: Final = 0.1
 """Seconds: far more than another thread needs, and no harm to anybody whose lock is held meanwhile."""
 
+STARTING: Final = 20
+"""How many times that long a thread may take to start; counted, as a process that is stopped meanwhile is not slow."""
+
 hand_over: Final = _thread.start_new_thread
 """``hand_over(apart, (work, argument))``: have it done on another thread, where no signal is handled.
 
@@ -70,6 +73,14 @@ class LateLock:
         return self._by_process.setdefault(os.getpid(), threading.Lock())
 
 
+def _first(outcomes: queue.SimpleQueue[_Outcome]) -> _Outcome:
+    """The outcome of a start. Without memory, a thread may end before it can tell of one, or that it runs."""
+    for _ in range(STARTING):
+        with suppress(queue.Empty):
+            return outcomes.get(timeout=PATIENCE)
+    return RuntimeError("a new thread did not come to run")
+
+
 class OwnThread:
     """A daemon thread that runs once, however often and by whomever it is started, to the end of ``run``.
 
@@ -96,7 +107,7 @@ class OwnThread:
             return
         outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
         _thread.start_new_thread(self._start, (outcomes,))
-        if (error := outcomes.get()) is not None:
+        if (error := _first(outcomes)) is not None:
             raise error
         self._is_started = True
 

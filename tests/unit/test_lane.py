@@ -276,3 +276,15 @@ def test_what_a_block_owes_that_is_collected_as_garbage_is_done_on_another_threa
     even_if_collected(GeneratorExit(), lambda: done_by.put(threading.current_thread()))
 
     assert done_by.get(timeout=10) is not threading.current_thread()
+
+
+def test_a_thread_that_ends_before_it_can_tell_of_its_start_is_not_waited_for_without_end(lane, heard, monkeypatch):
+    with monkeypatch.context() as short_of_memory:
+        short_of_memory.setattr("leaderlock._thread.STARTING", 1)
+        short_of_memory.setattr(lane._thread, "_start", lambda outcomes: None)
+        with pytest.raises(RuntimeError, match="did not come to run"):
+            lane.push(Ask(("settled",)))
+
+    lane.push(Ask(("settled",)))
+
+    assert isinstance(heard.get(timeout=10), Viewed)
