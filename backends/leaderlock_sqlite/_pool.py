@@ -89,15 +89,21 @@ class Pool:
             self.give_back(connection, keep=False)
 
     def give_back(self, connection: Connection, *, keep: bool) -> None:
-        """End a loan; a connection that is not fit to be lent again is closed, and with that rolled back."""
+        """End a loan; a connection that is not fit to be lent again is closed, and with that rolled back.
+
+        May be called again with ``keep=False``, where something came in between.
+        """
         with self._lock:
             keep = keep and not self._gone and not self._forks and len(self._idle) < _MOST_IDLE
             if keep:
                 self._idle.append(connection)
             else:
                 connection.raw.close()
-            self._used.discard(connection)
-            self._return_loan()
+                if connection in self._idle:
+                    self._idle.remove(connection)
+            if connection in self._used:
+                self._used.discard(connection)
+                self._return_loan()
 
     def _open(self, deadline: float) -> Connection:
         try:
@@ -168,10 +174,16 @@ class Lent:
             # Ended also on an interrupt between sending and reading: what was under way must never be met again. Kept,
             # though, after a commit that was not synced and that SQLite rolled back: were this the last connection, the
             # next one would read the log anew, and show as committed what the disk has just said that it did not keep.
-            was_unsynced = isinstance(error, OutcomeUnknown) and says_unsynced(error.__cause__)
-            self._pool.give_back(
-                self._connection, keep=error is None or (was_unsynced and not self._connection.raw.in_transaction)
-            )
+            try:
+                was_unsynced = isinstance(error, OutcomeUnknown) and says_unsynced(error.__cause__)
+                self._pool.give_back(
+                    self._connection, keep=error is None or (was_unsynced and not self._connection.raw.in_transaction)
+                )
+            except BaseException:
+                # No memory, or Ctrl-C again: a transaction left open here would keep every process from writing.
+                self._connection.raw.close()
+                self._pool.give_back(self._connection, keep=False)
+                raise
         if isinstance(error, sqlite3.Error):
             raise error_before_commit(error, self._pool.path) from error
 

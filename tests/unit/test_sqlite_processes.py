@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 
 import pytest
 
-from leaderlock.backend import ABSENT, Conflict, Seen, Write
+from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown, UsageError
 from leaderlock_sqlite import _pool, open_backend
 
@@ -269,3 +269,25 @@ def test_an_interrupt_in_the_middle_of_a_swap_leaves_no_lock_and_no_half(backend
     (conflict,) = backend.swap([Write(KEY, ABSENT, b"late")], view.memory, timeout=1.0)
 
     assert conflict == Conflict(Seen(b"whole", answer.stamp))
+
+
+def test_a_transaction_that_memory_runs_out_under_twice_keeps_nobody_else_from_writing(url, monkeypatch):
+    """Ctrl-C may come as no memory does here: in a transaction, and again while that is ended."""
+
+    def no_memory(*_, **__):
+        raise MemoryError
+
+    with closing(open_backend(url, namespace="n")) as backend, closing(open_backend(url, namespace="n")) as other:
+        memory = backend.read(["name/a"], timeout=TIMEOUT).memory
+        pool = backend._pool
+        returns = iter([no_memory, pool.give_back])
+        with monkeypatch.context() as scarce:
+            scarce.setattr("leaderlock_sqlite._backend.save_mark", no_memory)
+            scarce.setattr(pool, "give_back", lambda lent, keep: next(returns)(lent, keep=keep))
+            with pytest.raises(MemoryError):
+                backend.swap([Write("name/a", ABSENT, b"x")], memory, timeout=TIMEOUT)
+
+        (answer,) = other.swap([Write("name/a", ABSENT, b"y")], memory, timeout=1.0)
+
+        assert isinstance(answer, Swapped)
+        assert (pool._used, pool._lent) == (set(), 0)
