@@ -193,6 +193,7 @@ class Lease(BaseLease):
 
         Raises:
             TypeError: not a function, or a coroutine function.
+            RuntimeError: there can be no more threads, so the call could not be made.
         """
         check_plain("on_lost", callback)
         self._course.on_lost(lambda: callback(self))

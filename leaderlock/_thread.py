@@ -84,8 +84,8 @@ def _first(outcomes: queue.SimpleQueue[_Outcome]) -> _Outcome:
 class OwnThread:
     """A daemon thread that runs once, however often and by whomever it is started, to the end of ``run``.
 
-    An error that leaves ``run``, as where there is no memory, does not end it: ``failed`` is told of it, again until
-    that goes well, and ``run`` is called anew.
+    With ``failed``, an error that leaves ``run``, as where there is no memory, does not end it: ``failed`` is told of
+    it, again until that goes well, and ``run`` is called anew.
 
     Ctrl-C in the middle of ``threading.Thread.start`` can leave the new thread waiting for ever for a lock that the
     interrupted caller took along. So that is called on another thread, where no signal is handled, and that one is

@@ -177,7 +177,7 @@ def start(client: Client) -> None:
     """Have it connect, and go on trying. Where there are no threads or descriptors for that, nothing of it is left."""
     try:
         client.start_async()
-    except BaseException:
+    except (OSError, RuntimeError):
         # Of its two threads, one may be there, of which kazoo would know nothing.
         cast(Any, client).handler._running = True
         end(client)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, Final, ParamSpec, TypeVar
 
 from leaderlock._closed import closed
+from leaderlock.errors import BackendUnavailable
 
 __all__ = ["OffLoop", "until_done"]
 
@@ -27,13 +28,24 @@ class OffLoop:
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="leaderlock-aio")
+        self._is_over = False
 
     async def __call__(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call it there. If the task is cancelled, a call that was begun goes on; another is never made."""
+        is_wanted = True
+
+        def make() -> R:
+            if not is_wanted:
+                raise closed()
+            return function(*args, **kwargs)
+
         try:
-            call = self._pool.submit(function, *args, **kwargs)
+            call = self._pool.submit(make)
         except RuntimeError as error:
-            raise closed() from error
+            is_wanted = False  # the pool has queued it all the same, where it found no thread for it
+            if self._is_over:
+                raise closed() from error
+            raise BackendUnavailable(f"nothing can be asked of the store now: {error}") from error
         try:
             await until_done(call)
         except BaseException:
@@ -43,6 +55,7 @@ class OffLoop:
 
     def end(self, last: Callable[[], None]) -> Future[None]:
         """Take no more calls, and make this one whatever becomes of those before it, and of who waits for it."""
+        self._is_over = True
         self._pool.shutdown(wait=False)
         ended: Future[None] = Future()
         ended.set_running_or_notify_cancel()

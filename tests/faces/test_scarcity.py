@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from leaderlock import LeaderLockError, LossReason
+from leaderlock import BackendUnavailable, LeaderLockError, LossReason
 from leaderlock._protocol.events import Lane
 
 
@@ -60,6 +60,22 @@ def test_a_lease_for_which_no_thread_can_be_had_is_lost_at_its_deadline_and_who_
     eventually(lambda: waiting)
     assert waiting == [lease.lost_reason]
     eventually(lambda: heard == [lease])
+
+
+def test_what_finds_no_thread_beside_the_event_loop_is_not_done_and_may_be_asked_again(aio_client, threads, in_loop):
+    asked = []
+
+    async def main():
+        threads.are_scarce = True
+        with pytest.raises(BackendUnavailable, match="can't start new thread"):
+            await aio_client._access.off(asked.append, "first")
+        threads.are_scarce = False
+        await aio_client._access.off(asked.append, "second")
+        await aio_client.close()
+
+    in_loop(main)
+
+    assert asked == ["second"]
 
 
 def test_who_waits_and_could_not_watch_watches_as_soon_as_that_can_be(

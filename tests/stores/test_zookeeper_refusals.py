@@ -150,7 +150,7 @@ def test_where_threads_run_out_no_client_is_begun_and_nothing_of_it_is_left(nth,
 
     monkeypatch.setattr(threading.Thread, "start", start)
     with closing(open_backend(f"zk://127.0.0.1:{free_ports(1)[0]}", namespace="x")) as backend:
-        with pytest.raises(BackendUnavailable, match="no client can be started now .can't start new thread"):
+        with pytest.raises(BackendUnavailable, match=r"no client can be started now .can't start new thread"):
             backend.read(["settled"], timeout=1.0)
 
         assert set(threading.enumerate()) == before
