@@ -149,6 +149,7 @@ def test_a_watch_asks_for_a_member_that_has_a_leader(watching):
     assert ("hasleader", "true") in metadata
 
 
+@pytest.mark.timeout(20)
 def test_whatever_ends_a_stream_it_is_cancelled_and_nothing_is_held_for_it(watching):
     for message in (created(5), b"\xff", CallFailed("UNAVAILABLE", "Socket closed")):
         line = watching.watch(message)
