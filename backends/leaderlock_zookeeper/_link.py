@@ -80,7 +80,8 @@ class Link:
         if self._was_denied:
             self._drop(client)
             raise BackendRefused(f"{self.place}: the credentials were not accepted; mend them, then try again")
-        if client is None or not is_ready:
+        # Another one, or none: it was closed meanwhile, or done away with by another thread.
+        if client is None or client is not self._client or not is_ready:
             self.check()
             raise BackendUnavailable(self._why_not(client))
         return client
