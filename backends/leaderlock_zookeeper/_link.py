@@ -103,7 +103,7 @@ class Link:
 
     def wait(self, deadline: float) -> None:
         """Until kazoo is connected; like :meth:`now`, it raises what kazoo would where something was sent before."""
-        if not self._ready.wait(left(deadline)):
+        if not self._ready.wait(left(deadline)) or self._client is None:
             raise exceptions.ConnectionLoss("the connection went away")
 
     def close(self) -> None:

@@ -222,6 +222,15 @@ def test_a_token_is_asked_for_once_and_in_the_time_of_the_call(open_backend, ser
     assert all(0 < call.timeout <= TIMEOUT for call in server.sent)
 
 
+@pytest.mark.parametrize("expected", ["a stamp of another store's", -1, 1 << 63, 1 << 70])
+def test_a_stamp_that_no_key_has_is_a_revision_that_none_reaches(backend, server, expected):
+    server.answers = [written(10)]
+
+    backend.swap([Write("name/a", expected, b"x")], MEMORY, timeout=TIMEOUT)
+
+    assert messages.has_stamp(b"/p/n/name/a", (1 << 63) - 1) in server.sent[-1].message
+
+
 # -- lines
 
 
@@ -267,3 +276,14 @@ def test_a_channel_is_closed_by_the_last_of_its_calls_and_left_once_for_all_of_t
     backend.read([], timeout=TIMEOUT)
 
     assert [(channel.turn, channel.closed) for channel in source.channels] == [(0, 1), (1, 0)]
+
+
+def test_closing_in_a_forked_child_leaves_the_parent_s_channel_alone(backend, server, source):
+    server.answers = [read(9)]
+    backend.read([], timeout=TIMEOUT)
+    backend._lines._pid = 0
+
+    with backend._lines._lock:  # as a thread held it that the child does not have
+        backend.close()
+
+    assert not source.channels[0].closed

@@ -109,3 +109,10 @@ def test_a_zxid_of_another_session_than_the_answers_is_not_taken(backend, monkey
 
     with pytest.raises(BackendUnavailable, match="session ended"):
         backend.read((), timeout=1)
+
+
+def test_closing_in_a_forked_child_takes_no_lock_which_nobody_may_ever_free(backend):
+    backend._link._pid = 0
+
+    with backend._watches._lock, backend._link._lock:
+        backend.close()

@@ -250,6 +250,14 @@ def test_closing_lets_go_whoever_waits(link, clients):
     assert told, "it was given a client that is closed, or waits on"
 
 
+@pytest.mark.timeout(TIMEOUT)
+def test_who_lost_the_connection_and_waits_for_the_next_is_let_go_when_there_is_none(link, ready):
+    link.close()
+
+    with pytest.raises(ConnectionLoss):
+        link.wait(far())
+
+
 def test_closing_does_not_wait_for_a_server_that_is_silent(link, ready, monkeypatch):
     monkeypatch.setattr(_link, "_CLOSE_PATIENCE", 0.05)
     ready.may_stop.clear()

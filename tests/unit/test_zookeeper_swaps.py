@@ -26,6 +26,7 @@ from leaderlock_zookeeper import _swaps
 from leaderlock_zookeeper._errors import looking, writing
 from leaderlock_zookeeper._marks import SPAN, Mark, Marks
 from leaderlock_zookeeper._paths import Layout
+from leaderlock_zookeeper._requests import delete, put
 from leaderlock_zookeeper._swaps import Swaps
 
 OLD, NEW = "0" * 32, "f" * 32
@@ -182,6 +183,18 @@ def test_of_what_was_to_be_absent_and_is_the_deletion_is_done(swap, client):
     client.answers = [[0], NoNodeError(), NodeExistsError()]
 
     assert swap(Write("name/a", ABSENT, DELETE)) == [Swapped(ABSENT)]
+
+
+@pytest.mark.parametrize("expected", ["a stamp of another store's", -1, 1 << 31, 1 << 70])
+def test_a_stamp_that_no_node_has_is_a_version_that_none_reaches(link, monkeypatch, expected):
+    sent = []
+    monkeypatch.setattr(_swaps, "send", lambda client, request: sent.append(request) or Answer([1]))
+    swaps = Swaps(link, LAYOUT, None)
+    swaps.swap([Write("name/a", expected, b"x")], OLD, FAR)
+    swaps.swap([Write("name/a", expected, DELETE)], OLD, FAR)
+
+    path, never = LAYOUT.register(OLD, "name/a"), 2**31 - 1
+    assert [request.serialize() for request in sent] == [put(path, b"x", never).body, delete(path, never).body]
 
 
 # -- lives
