@@ -222,6 +222,14 @@ def test_a_token_is_asked_for_once_and_in_the_time_of_the_call(open_backend, ser
     assert all(0 < call.timeout <= TIMEOUT for call in server.sent)
 
 
+def test_where_no_time_is_left_nothing_is_sent_and_nothing_is_in_doubt(backend, server):
+    with pytest.raises(BackendUnavailable, match="no time") as raised:
+        backend.swap([Write("name/a", 0, b"x")], MEMORY, timeout=0.0)
+
+    assert not isinstance(raised.value, OutcomeUnknown)
+    assert not server.sent
+
+
 @pytest.mark.parametrize("expected", ["a stamp of another store's", -1, 1 << 63, 1 << 70])
 def test_a_stamp_that_no_key_has_is_a_revision_that_none_reaches(backend, server, expected):
     server.answers = [written(10)]
