@@ -11,13 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from leaderlock._aio import looking
+from leaderlock._aio import looking, ticking
 from leaderlock._aio.access import Access
 from leaderlock._aio.bell import LoopBell
 from leaderlock._aio.cutting import Cutting
+from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._aio.offloop import THREADS, OffLoop
-from leaderlock._protocol.candidacy import Lost, LossReason
+from leaderlock._aio.ticking import AsyncTicking
+from leaderlock._protocol.candidacy import LossReason, Lost
+from leaderlock._protocol.events import RenewNow
 from leaderlock.errors import LeaseLost
 
 TIMEOUT = 20.0
@@ -161,6 +164,77 @@ def test_a_body_that_was_left_is_not_held_by_what_it_listened_to():
     course.lose()  # and nothing comes of it
 
 
+# -- renewing
+
+
+class Renewed:
+    """A course with enough left after so many renewals, and how many were asked for."""
+
+    def __init__(self, engine, needed):
+        self.engine = engine
+        self.candidacy = None
+        self.asked = 0
+        self.needed = needed
+        engine.post = self.ask
+        engine.terms = SimpleNamespace(timing=SimpleNamespace(attempt=TIMEOUT / 2))
+
+    def ask(self, event):
+        assert isinstance(event, RenewNow)
+        self.asked += 1
+
+    def leaves(self, seconds):
+        return lambda: self.asked >= self.needed
+
+    def check_leaves(self, seconds, enough):
+        if not enough():
+            raise LeaseLost("over", reason="closed")
+
+
+def test_a_renewal_that_leaves_too_little_is_asked_for_again(engine):
+    course = Renewed(engine, 2)
+
+    run(lambda: AsyncLease(course).ensure(1.0))
+
+    assert course.asked == 2
+
+
+def test_whose_client_is_closed_does_not_wait_for_renewals(engine):
+    engine.is_closed = True
+    course = Renewed(engine, 1)
+
+    with pytest.raises(LeaseLost):
+        run(lambda: AsyncLease(course).ensure(1.0))
+
+    assert course.asked == 0
+
+
+# -- ticks
+
+
+def test_a_tick_that_was_won_and_cannot_be_begun_is_given_back(engine, monkeypatch):
+    course, given_back = SimpleNamespace(farewell=lambda: "farewell"), []
+    engine.post = given_back.append
+
+    async def seek(campaign, within, until):
+        return course
+
+    def fail(engine, slot, seeking):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ticking, "seek", seek)
+    call = object.__new__(AsyncTicking)
+    call._claiming = SimpleNamespace(
+        seek=lambda engine, meant: SimpleNamespace(campaign=None, within=1.0, claim=None),
+        look_at_clocks=lambda engine, slot, claim: None,
+        won=fail,
+    )
+
+    with pytest.raises(KeyboardInterrupt):
+        call._seek(engine, None, None).send(None)
+
+    assert given_back == ["farewell"]
+
+
 # -- off the loop
 
 
@@ -234,7 +308,7 @@ def test_a_hint_that_comes_during_a_look_brings_another_and_no_more_than_that(en
     async def main():
         off = OffLoop()
         look = AsyncLooking(engine, "job", off)
-        look._looking.during = [lambda: look._hint()]
+        look._looking.during = [look._hint]
         await look.next()
         await asyncio.wait_for(look.next(), TIMEOUT / 2)
         with pytest.raises(TimeoutError):

@@ -102,12 +102,25 @@ def test_a_fork_waits_for_what_is_lent_and_finds_everything_closed(pool, monkeyp
     until = far()
     while not pool._forks and time.monotonic() < until:
         time.sleep(0.005)
+    forking.join(0.1)
+    assert forking.is_alive(), "it waits"
 
     pool.give_back(connection, keep=True)
     forking.join(TIMEOUT / 2)
 
     assert not forking.is_alive()
     assert not is_open(idle)
+    assert not is_open(connection)
+    pool.after_fork_in_parent()
+
+
+def test_what_is_given_back_too_late_for_a_fork_that_waited_long_enough_is_closed_all_the_same(pool, monkeypatch):
+    monkeypatch.setattr(_pool, "_FORK_PATIENCE", 0.01)
+    connection = pool.take(far())
+    pool.before_fork()
+
+    pool.give_back(connection, keep=True)
+
     assert not is_open(connection)
     pool.after_fork_in_parent()
 
@@ -182,7 +195,9 @@ def test_a_file_that_is_refused_is_closed(path, monkeypatch):
         theirs.execute("CREATE TABLE theirs (x)")
     theirs.close()
     opened, connect = [], sqlite3.connect
-    monkeypatch.setattr(sqlite3, "connect", lambda *how, **settings: opened.append(connect(*how, **settings)) or opened[-1])
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *how, **settings: opened.append(connect(*how, **settings)) or opened[-1]
+    )
 
     with pytest.raises(BackendRefused, match="another application"):
         open_connection(path, far())

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from leaderlock._protocol.candidacy import Asked, Lost, LossReason
+from leaderlock._protocol.candidacy import Asked, LossReason, Lost
 from leaderlock._protocol.clocks import Deadline
 from leaderlock.cli import _supervisor
 from leaderlock.cli._supervisor import Supervisor
