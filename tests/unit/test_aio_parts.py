@@ -21,7 +21,7 @@ from leaderlock._aio.offloop import THREADS, OffLoop
 from leaderlock._aio.ticking import AsyncTicking
 from leaderlock._protocol.candidacy import LossReason, Lost
 from leaderlock._protocol.events import RenewNow
-from leaderlock.errors import LeaseLost
+from leaderlock.errors import LeaseLost, UsageError
 
 TIMEOUT = 20.0
 NEWS = Lost(LossReason.EXPIRED)
@@ -317,3 +317,25 @@ def test_a_hint_that_comes_during_a_look_brings_another_and_no_more_than_that(en
         return look._looking.count
 
     assert run(main) == 2
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_client_that_is_closed_as_it_is_looked_ends_the_looking_and_other_misuse_is_told(engine, looks, is_closed):
+    def refuse():
+        engine.is_closed = is_closed
+        raise UsageError("the client is closed, or something else is wrong")
+
+    async def main():
+        off = OffLoop()
+        look = AsyncLooking(engine, "job", off)
+        look._looking.during = [refuse]
+        try:
+            return await look.next()
+        finally:
+            await asyncio.wrap_future(off.end(lambda: None))
+
+    if is_closed:
+        assert run(main) is None
+    else:
+        with pytest.raises(UsageError, match="something else"):
+            run(main)
