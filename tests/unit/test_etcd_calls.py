@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from leaderlock import Swapped, Write
-from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
+from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown, UsageError
 from leaderlock_etcd import _caller
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._backend import EtcdBackend
@@ -155,6 +155,21 @@ def test_the_mark_of_a_store_set_back_is_replaced_above_all_floors_and_by_one_on
     assert messages.has_value(MARK, MEMORY.encode()) in laid
 
 
+def test_a_mark_of_a_store_set_back_is_never_trusted_again_though_it_could_not_be_replaced(backend, server):
+    newer = f"{'1' * 32}@{BORN + 100}"
+    server.answers = [read(10), read(5), CallFailed("UNAVAILABLE", "")]
+    backend.read([], timeout=TIMEOUT)
+    with pytest.raises(BackendUnavailable):
+        backend.read([], timeout=TIMEOUT)
+
+    # Others have written since, so that the revision is above what was known.
+    server.answers = [read(11), transaction(12), read(13, newer)]
+
+    with pytest.raises(MemoryGone):
+        swap(backend)
+    assert backend.read([], timeout=TIMEOUT).memory == newer
+
+
 def test_a_first_mark_is_laid_where_there_is_none(backend, server):
     server.answers = [transaction(1, data(1, b"")), transaction(2), read(2)]
 
@@ -295,3 +310,25 @@ def test_closing_in_a_forked_child_leaves_the_parent_s_channel_alone(backend, se
         backend.close()
 
     assert not source.channels[0].closed
+
+
+def test_a_call_that_comes_as_the_backend_is_closed_opens_no_channel(backend, server, source, monkeypatch):
+    lock = backend._lines._lock
+
+    class Lock:
+        """While this call waits for it, another thread closes."""
+
+        def __enter__(self):
+            monkeypatch.setattr(backend._lines, "_lock", lock)
+            backend.close()
+            return lock.__enter__()
+
+        def __exit__(self, *error):
+            return lock.__exit__(*error)
+
+    monkeypatch.setattr(backend._lines, "_lock", Lock())
+
+    with pytest.raises(UsageError, match="closed"):
+        backend.read([], timeout=TIMEOUT)
+
+    assert not source.channels
