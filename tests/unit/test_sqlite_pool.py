@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
+from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown, UsageError
 from leaderlock_sqlite import _file, _pool
 from leaderlock_sqlite._file import open_connection
 from leaderlock_sqlite._pool import Pool
@@ -76,6 +76,21 @@ def test_a_connection_that_an_error_has_left_is_not_lent_again(pool, error):
         raise error
 
     assert not is_open(connection)
+
+
+@pytest.mark.parametrize("is_rolled_back", [True, False])
+def test_after_a_commit_that_was_not_synced_a_connection_is_kept_if_nothing_is_under_way_on_it(pool, is_rolled_back):
+    unsynced = failure(sqlite3.SQLITE_IOERR_FSYNC)
+
+    connection = pool.take(far())
+    if not is_rolled_back:
+        connection.raw.execute("BEGIN IMMEDIATE")
+    pool.give_back(connection, keep=True)
+
+    with pytest.raises(OutcomeUnknown), pool.use(far()):
+        raise OutcomeUnknown("was it?") from unsynced
+
+    assert is_open(connection) == is_rolled_back
 
 
 def test_a_connection_to_a_file_that_was_removed_is_not_lent_again(pool, path):
