@@ -79,7 +79,8 @@ class Link:
         if self._was_denied:
             self._drop(client)
             raise BackendRefused(f"{self.place}: the credentials were not accepted; mend them, then try again")
-        if client is None or not is_ready:
+        # Another one, or none: it was closed meanwhile, or done away with by another thread.
+        if client is None or client is not self._client or not is_ready:
             self.check()
             raise BackendUnavailable(self._why_not(client))
         return client
@@ -101,7 +102,7 @@ class Link:
 
     def wait(self, deadline: float) -> None:
         """Until kazoo is connected; like :meth:`now`, it raises what kazoo would where something was sent before."""
-        if not self._ready.wait(left(deadline)):
+        if not self._ready.wait(left(deadline)) or self._client is None:
             raise exceptions.ConnectionLoss("the connection went away")
 
     def close(self) -> None:

@@ -253,6 +253,7 @@ def test_a_note_is_kept_and_goes_with_the_resignation(in_loop, aio_client, rival
         async with aio_client, aio_client.election("a") as lease:
             await lease.save_note(b"one")
             assert lease.note == b"one"
+            assert not lease._course._listeners, "each note would leave one behind"
             with pytest.raises(TypeError, match="bytes"):
                 await lease.save_note("text")
             assert await lease.resign(note=b"two")

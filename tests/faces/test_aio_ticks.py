@@ -45,9 +45,10 @@ def test_one_of_two_hosts_runs_and_the_other_is_told_who_did(in_loop, aio_client
             ran = await aio_client.tick(MINUTE, name="job").run(work, "the tick of ")
             assert isinstance(ran, Ran)
             assert ran.result == "the tick of 22:13"
-            again = await aio_client.tick(MINUTE, name="job").run(work)
-            assert isinstance(again, Skipped)
-            assert again.reason is SkipReason.DONE
+            for _ in range(2):  # who is skipped makes room for the next call, too
+                again = await aio_client.tick(MINUTE, name="job").run(work)
+                assert isinstance(again, Skipped)
+                assert again.reason is SkipReason.DONE
             assert current_tick() is None
             assert aio.current() is None
             return ran

@@ -252,6 +252,15 @@ def test_a_watch_beside_which_nothing_is_asked_leaves_a_server_that_falls_silent
             assert heard.wait(TIMEOUT), "it stands where nothing comes from"
 
 
+def test_channels_to_one_server_share_no_connection(opened, server):
+    """Or a new one would lead back to what had fallen silent."""
+    with TcpProxy("127.0.0.1", server.port) as proxy:
+        for _ in range(2):
+            opened(f"etcd://127.0.0.1:{proxy.port}").read([], timeout=TIMEOUT)
+
+        assert len(proxy._links) == 2
+
+
 class Resting:
     """As etcd3's client is for minutes after a call that failed."""
 

@@ -1,5 +1,7 @@
 """What the driver makes of errors and of birth marks, without a server."""
 
+import time
+
 import pytest
 
 from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown
@@ -73,6 +75,12 @@ def test_two_marks_differ_and_the_later_is_born_above_what_was_known():
     assert birth_of(new_mark(above=0)) > 0
 
 
+def test_a_mark_is_born_no_later_than_floors_may_be(monkeypatch):
+    monkeypatch.setattr(time, "time_ns", lambda: 1 << 80)
+
+    assert birth_of(new_mark(above=0)) == 1 << 52
+
+
 @pytest.mark.parametrize("mark", ["", "x", "0" * 32, f"{'0' * 32}@", f"{'g' * 32}@1", f"{OLD}\n"])
 def test_what_is_no_birth_mark_is_refused(mark):
     with pytest.raises(BackendRefused, match="none of ours"):
@@ -106,3 +114,12 @@ def test_a_slow_answer_does_not_bring_the_old_mark_back():
 
     assert knowledge.newest == Known(NEW, 3)
     assert not knowledge.is_left(NEW)
+
+
+def test_an_answer_that_others_overtook_lowers_no_revision_that_is_known():
+    knowledge = Knowledge()
+    knowledge.note(Known(OLD, 10), None)
+
+    knowledge.note(Known(OLD, 9), None)
+
+    assert knowledge.newest == Known(OLD, 10)

@@ -79,6 +79,12 @@ def test_the_format_is_the_one_that_is_published(encoded, expected):
     assert encoded.hex() == expected
 
 
+def test_a_read_asks_for_the_key_and_its_range_and_nothing_that_would_let_a_member_answer_by_itself():
+    assert list(fields(messages.range_request(b"a", b"b", limit=3))) == [(1, 0, b"a"), (2, 0, b"b"), (3, 3, b"")]
+    assert list(fields(messages.get(b"a"))) == [(1, 0, messages.range_request(b"a"))]
+    assert list(fields(messages.range_request(b"a"))) == [(1, 0, b"a")]
+
+
 @given(FIELD, INT64)
 def test_a_number_comes_back(field, value):
     ((found, integer, rest),) = fields(number(field, value))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -142,3 +143,125 @@ def test_a_guardian_that_was_held_up_starts_nothing_that_it_could_not_end_in_tim
 
     assert json.loads(keeper.wrapper.recv(4096)) == {"kind": "exited", "status": None, "why": "deadline"}
     assert keeper.job is None
+
+
+# -- after the command has ended, and what it left running
+
+
+@pytest.fixture
+def kin(monkeypatch):
+    """Every signal for the command's kin, and whose group it went to first."""
+    kin = []
+    monkeypatch.setattr(_keeper, "signal_kin", lambda number, group: kin.append((number, group)))
+    return kin
+
+
+def test_what_a_command_leaves_running_is_asked_woken_and_killed_after_its_grace(
+    keeper, guard, clock, kin, monkeypatch
+):
+    job = guard(60.0)
+    reaped = iter([({job.pid: 0}, False), ({}, False)])
+    monkeypatch.setattr(_keeper, "reap", lambda: next(reaped))
+    monkeypatch.setattr(_keeper, "LINUX", True)
+
+    keeper.bury(job)
+    keeper.enforce(job)
+    assert kin == [(signal.SIGTERM, None), (signal.SIGCONT, None)]
+    assert keeper.pause() == pytest.approx(GRACE * 1000)
+    clock.boot += GRACE
+    keeper.enforce(job)
+
+    assert kin[2:] == [(signal.SIGKILL, None)], "the group's number may be another's by now"
+    assert keeper.job is job, "something is left"
+
+
+def test_a_command_that_lives_is_killed_with_its_group(keeper, guard, clock, sent, kin):
+    job = guard(10.0, grace=0.0)
+    clock.boot += 10.0 - MARGIN - 0.01
+    keeper.enforce(job)
+    assert not kin
+
+    clock.boot += 0.01
+    keeper.enforce(job)
+
+    assert sent == [signal.SIGTERM, signal.SIGCONT]
+    assert kin == [(signal.SIGKILL, job.pid)]
+
+
+def test_what_does_not_die_is_killed_again_ever_more_seldom(keeper, guard, clock, sent):
+    job = guard(0.0)
+    pauses = []
+    for _ in range(2000):
+        keeper.enforce(job)
+        pauses.append(keeper.pause())
+
+    assert sent.count(signal.SIGKILL) == 2000
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (2.0, SLICE * 1000)
+
+
+# -- what goes wrong in the guardian itself
+
+
+def test_a_command_that_cannot_be_forked_is_told_and_guarded_no_further(keeper, clock, monkeypatch):
+    def fail():
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", fail)
+
+    keeper.obey(spawn(clock, 10.0))
+
+    failed, exited = map(json.loads, keeper.wrapper.recv(4096).splitlines())
+    assert failed == {"kind": "failed", "detail": "cannot fork: Resource temporarily unavailable"}
+    assert (exited["kind"], os.waitstatus_to_exitcode(exited["status"])) == ("exited", 126)
+    assert keeper.job is None
+    assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & {signal.SIGTERM, signal.SIGCHLD}
+
+
+def spawn(clock, left):
+    deadline = Deadline.after(clock.now(), left)
+    return {"kind": "spawn", "argv": ["x"], "env": {}, "deadline": deadline[:2], "grace": GRACE, "margin": MARGIN}
+
+
+@pytest.mark.parametrize(("left", "is_orphan", "runs"), [(10.0, False, True), (0.0, False, False), (10.0, True, False)])
+def test_a_child_becomes_the_command_only_under_its_guardian_and_before_its_deadline(
+    keeper, clock, monkeypatch, left, is_orphan, runs
+):
+    class Left(Exception):
+        """The child would be gone now."""
+
+    def leave(code):
+        raise Left
+
+    became = []
+    monkeypatch.setattr(os, "setsid", lambda: None)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(os, "execvpe", lambda *command: became.append(command))
+    monkeypatch.setattr(_keeper, "die_with_parent", lambda: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "pthread_sigmask", lambda *_: None)
+    guardian = os.getppid() + (1 if is_orphan else 0)
+
+    with pytest.raises(Left):
+        keeper.become(["x"], {}, Deadline.after(clock.now(), left), guardian)
+
+    assert became == ([("x", ["x"], {})] if runs else [])
+
+
+def test_a_guardian_that_breaks_takes_the_command_along(keeper, kin, monkeypatch, capsys):
+    class Left(Exception):
+        """The guardian would be gone now."""
+
+    def leave(code):
+        raise Left(code)
+
+    monkeypatch.setattr(os, "setsid", lambda: None)
+    monkeypatch.setattr(os, "_exit", leave)
+    monkeypatch.setattr(_keeper, "name_process", lambda name: None)
+    monkeypatch.setattr(_keeper, "close_inherited", lambda *, keep: 1 / 0)
+
+    with pytest.raises(Left, match="70"):
+        _keeper.run_keeper(keeper.channel)
+
+    assert kin == [(signal.SIGKILL, None)]
+    assert "ZeroDivisionError" in capsys.readouterr().err
