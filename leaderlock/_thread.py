@@ -10,6 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from leaderlock._locks import signal_safe
+
 __all__ = ["LateLock", "OwnThread", "apart", "even_if_collected", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
@@ -66,7 +68,7 @@ class LateLock:
 
     def here(self) -> threading.Lock:
         """This process's own."""
-        return self._by_process.setdefault(os.getpid(), threading.Lock())
+        return self._by_process.setdefault(os.getpid(), signal_safe(threading.Lock()))
 
 
 class OwnThread:
