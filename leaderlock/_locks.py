@@ -1,4 +1,4 @@
-"""Locks that nobody is left holding where a signal's handler raises: in Python 3.14 that takes some care."""
+"""Locks that nobody is left holding where a signal's handler raises: under Python 3.14 that takes some care."""
 
 from __future__ import annotations
 
@@ -38,5 +38,5 @@ class SignalSafe:
 
 
 def signal_safe(lock: L) -> L:
-    """This lock, in the shape in which ``with`` is safe here."""
+    """This lock, which no ``with`` leaves held where a signal's handler raises; what drivers use, too."""
     return cast(L, SignalSafe(lock)) if HAS_GAP else lock
