@@ -23,18 +23,20 @@ class SignalSafe:
     Its ``__exit__`` is the lock's own, for one written in Python could be interrupted before it has begun.
     """
 
-    __slots__ = ("__exit__", "acquire", "release")
+    __slots__ = ("__exit__", "_acquire", "_lock")
 
-    acquire: Callable[..., bool]
-    release: Callable[[], None]
+    _acquire: Callable[[bool], bool]
     __exit__: Callable[..., None]
 
     def __init__(self, lock: Any) -> None:
-        self.acquire, self.release, self.__exit__ = lock.acquire, lock.release, lock.__exit__
+        self._lock, self._acquire, self.__exit__ = lock, lock.acquire, lock.__exit__
 
     def __enter__(self) -> bool:
-        [is_acquired] = map(self.acquire, (True,))
+        [is_acquired] = map(self._acquire, (True,))
         return is_acquired
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
 
 
 def signal_safe(lock: L) -> L:

@@ -93,3 +93,25 @@ def test_one_that_may_be_entered_again_may_be_so_still():
             pass
 
         assert not elsewhere.submit(lock.acquire, blocking=False).result()
+
+
+@pytest.mark.parametrize("made_of", [threading.Lock, threading.RLock])
+def test_a_condition_can_be_made_of_it(made_of):
+    condition, woken = threading.Condition(SignalSafe(made_of())), []
+    with ThreadPoolExecutor(1) as elsewhere:
+        with condition:
+            done = elsewhere.submit(wake, condition, woken)
+            assert condition.wait_for(lambda: woken, timeout=20)
+        done.result()
+
+
+def wake(condition, woken):
+    with condition:
+        woken.append(True)
+        condition.notify_all()
+
+
+def test_it_has_whatever_its_lock_has():
+    lock = threading.Lock()
+
+    assert SignalSafe(lock).locked == lock.locked
