@@ -96,7 +96,8 @@ def connect(
         ValueError, TypeError: the URL, a duration or an option cannot work; the text says what can.
         BackendNotInstalled: the driver's client library is missing; the text says what to install.
         BackendRefused: the store at that URL cannot be used (damaged, read-only, not ours…).
-        UsageError: eventlet, or half of gevent, has taken the place of threads, so that the first wait would not end.
+        UsageError: eventlet, or half of gevent, has taken the place of threads, so that the first wait would not end;
+            or this is an isolated subinterpreter, where the threads that renew cannot start.
     """
     opening = prepare(
         url,

@@ -1,13 +1,15 @@
-"""Whether greenlets have taken the place of threads in a way with which leaderlock can work.
+"""Whether there are threads with which leaderlock can work: its own, or greenlets in their place.
 
-It works under gevent's ``patch_all()``. What else there is freezes the whole process at the first wait, or leaves
-threads deaf to each other, and says nothing; so it is refused with words, while that can be done.
+It works under gevent's ``patch_all()``. What else there is of greenlets freezes the whole process at the first wait, or
+leaves threads deaf to each other, and says nothing; so it is refused with words, while that can be done. And so is an
+isolated subinterpreter, where the first lease would break for want of a thread.
 """
 
 from __future__ import annotations
 
 import _thread
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from leaderlock.errors import UsageError
@@ -26,6 +28,12 @@ def check_patches(made_with: object) -> None:
         raise UsageError(
             "threads were patched after this client was opened, and its first wait would freeze this process: "
             "call gevent.monkey.patch_all() before connect()"
+        )
+    can_be_daemons: Callable[[], bool] | None = getattr(_thread, "daemon_threads_allowed", None)  # since Python 3.12
+    if can_be_daemons is not None and not can_be_daemons():
+        raise UsageError(
+            "an isolated subinterpreter cannot start the threads that renew leases: "
+            "connect in the main interpreter, or in a process of its own"
         )
     # Asked of what is loaded already: whoever uses neither does not pay for them.
     monkey: Any = sys.modules.get("gevent.monkey")

@@ -7,6 +7,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from leaderlock._bell import Bell
+from leaderlock._locks import signal_safe
 from leaderlock._protocol.events import Kind, Put
 
 __all__ = ["Renewals"]
@@ -16,7 +17,7 @@ class Renewals:
     """Bells that ring at each answer to a renewal."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._bells: tuple[Bell, ...] = ()
 
     @contextmanager

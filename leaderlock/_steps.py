@@ -8,6 +8,7 @@ from typing import Final
 
 from leaderlock._clock import Clock
 from leaderlock._handed import Handed
+from leaderlock._locks import signal_safe
 from leaderlock._outward import Outward
 from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import PAST
@@ -37,7 +38,7 @@ class Steps:
         self._is_busy = False
         self._broken_by: BaseException | None = None
         """What a step of this machine ended with, until everybody was told and there is another machine."""
-        self.lock = threading.RLock()
+        self.lock = signal_safe(threading.RLock())
         self.machine = Machine(setting)
 
     def take(self, event: Event, mine: Handed | None) -> None:
@@ -107,5 +108,5 @@ class Steps:
 
     def disown(self) -> None:
         """In a forked child: no claim, and a lock that no thread of the parent's holds."""
-        self.lock = threading.RLock()
+        self.lock = signal_safe(threading.RLock())
         self.machine.standing.until = PAST

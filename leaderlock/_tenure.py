@@ -12,6 +12,7 @@ from leaderlock._client import Client, engine_of
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
+from leaderlock._locks import signal_safe
 from leaderlock._protocol.candidacy import (
     Denied,
     Elected,
@@ -44,7 +45,7 @@ class Tenure:
     def __init__(self, engine: Engine, name: str) -> None:
         self._engine = engine
         self._name = name
-        self._lock = threading.RLock()  # a signal handler may interrupt who holds it, and is refused then
+        self._lock = signal_safe(threading.RLock())  # a signal handler may interrupt who holds it, and is refused then
         self._seeks = False
         self._lease: Lease | None = None
         self.trouble: Exception | None = None

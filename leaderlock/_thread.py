@@ -11,6 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
+from leaderlock._locks import signal_safe
+
 __all__ = ["LateLock", "OwnThread", "apart", "even_if_collected", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
@@ -70,7 +72,7 @@ class LateLock:
 
     def here(self) -> threading.Lock:
         """This process's own."""
-        return self._by_process.setdefault(os.getpid(), threading.Lock())
+        return self._by_process.setdefault(os.getpid(), signal_safe(threading.Lock()))
 
 
 def _first(outcomes: queue.SimpleQueue[_Outcome]) -> _Outcome:

@@ -41,6 +41,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, TypeAlias
 
+from leaderlock._locks import signal_safe
 from leaderlock.errors import BackendRefused
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "Write",
     "check_count",
     "check_writes",
+    "signal_safe",
 ]
 
 Stamp: TypeAlias = int | str | bytes

@@ -19,6 +19,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable
 from typing import Any, Final, Generic, Protocol, TypeVar
 
+from leaderlock._locks import signal_safe
 from leaderlock._thread import OwnThread
 from leaderlock.backend import View, Wake
 
@@ -65,7 +66,7 @@ class Ending:
 
     def __init__(self) -> None:
         self.is_set = False
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._heard = self._said = -1
         self._heard, self._said = os.pipe()
 
@@ -131,7 +132,7 @@ class Watches(Generic[K]):
         self._make = make
         self._check = check
         self._until_closed = until_closed
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._watches: set[Watch[K]] = set()
         self._by_key: dict[K, set[Watch[K]]] = {}
         self._listener: Listener[K] | None = None

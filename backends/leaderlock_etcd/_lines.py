@@ -12,6 +12,7 @@ import threading
 import weakref
 from typing import Final, Protocol
 
+from leaderlock.backend import signal_safe
 from leaderlock.errors import BackendUnavailable, UsageError
 from leaderlock_etcd._grpc import Channel, Metadata, Stream, dial
 from leaderlock_etcd._url import Tls
@@ -125,7 +126,7 @@ class Lines:
     def __init__(self, source: Source, shown: str) -> None:
         self._source = source
         self._shown = shown
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._line: Line | None = None
         self._kept: Line | None = None
         """The one that was left last, until another stands: with its last channel gRPC gives back what it works with,

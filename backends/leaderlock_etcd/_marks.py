@@ -16,6 +16,7 @@ import threading
 import time
 from typing import Final, NamedTuple
 
+from leaderlock.backend import signal_safe
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Knowledge", "Known", "birth_of", "new_mark"]
@@ -55,7 +56,7 @@ class Knowledge:
     """What the answers so far have shown; shared by all threads of a backend."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._left: set[str] = set()
         self.newest: Known | None = None
 

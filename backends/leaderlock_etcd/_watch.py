@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from leaderlock.backend import ABSENT, Seen, View
+from leaderlock.backend import ABSENT, Seen, View, signal_safe
 from leaderlock.watching import Listener, Waker
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_about_token
@@ -41,7 +41,7 @@ class Watcher(Listener[bytes]):
         self._knowledge = knowledge
         self._since = 0
         """The revision since when the stream has told of no other birth mark."""
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._ended = threading.Event()
         self._stream: Stream | None = None
 

@@ -38,6 +38,7 @@ from leaderlock.backend import (
     Write,
     check_count,
     check_writes,
+    signal_safe,
 )
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
@@ -102,7 +103,7 @@ class RedisBackend(Backend):
         self._space = _space(namespace)
         self._links = Links(master, self._space, kept)
         self._is_disk = kept.is_disk
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._highest = 0
         self._memory = ""
         self._left: set[str] = set()

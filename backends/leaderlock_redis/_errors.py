@@ -37,6 +37,9 @@ _REFUSALS: Final[Mapping[str, str]] = {
 _BUSY: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "ASK", "CLUSTERDOWN", "MOVED"})
 """Codes of errors that say "not now", before anything is done."""
 
+_RIGHTLESS_SCRIPT: Final = ("user executing the script", "ACL failure in script")
+"""What Redis 7.0 and 8.0 say of a right that is missing inside a script, where it has no code of its own."""
+
 # Redis 6 wraps the error of a command inside a script in one of its own.
 _CODE: Final = re.compile(r"\b(" + "|".join([*_REFUSALS, *_BUSY]) + r")\b")
 
@@ -49,8 +52,7 @@ def refusal(error: ServerError, place: str, *, wrote: bool) -> BackendError:
     """What an error reply means; ``wrote``: the request may have been half-way through its writes."""
     text = str(error)
     found = _CODE.search(text)
-    # Redis 7.0 gives a right that is missing inside a script no code of its own.
-    code = found[1] if found else "NOPERM" if "user executing the script" in text else ""
+    code = found[1] if found else "NOPERM" if any(sign in text for sign in _RIGHTLESS_SCRIPT) else ""
     if code in _BUSY:
         return BackendUnavailable(f"{place}: the server cannot answer now ({text})")
     # A right that goes missing between two commands of a script leaves the first one done.

@@ -41,6 +41,7 @@ from leaderlock.backend import (
     Write,
     check_count,
     check_writes,
+    signal_safe,
 )
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
 from leaderlock.watching import Watches
@@ -104,7 +105,7 @@ class SqliteBackend(Backend):
         self._pool = Pool(path)
         self._bell = Bell(path)
         self._turn = threading.Lock()
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._newest: Mark | None = None
         self._left: set[str] = set()
         self._watches = Watches("sqlite-watch", self._watcher, check=self._pool.check)

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from leaderlock.backend import signal_safe
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown, UsageError
 from leaderlock_sqlite._errors import error_before_commit, says_unsynced
 from leaderlock_sqlite._file import Connection, open_connection
@@ -39,7 +40,7 @@ class Pool:
     def __init__(self, path: Path) -> None:
         self.path = path
         # Taken by ``with`` and by nothing else: Ctrl-C cannot come in between there, as it can in a Condition's own.
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._changed = threading.Condition(self._lock)
         self._idle: list[Connection] = []
         self._used: set[Connection] = set()

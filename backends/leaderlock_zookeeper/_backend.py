@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write, check_count, check_writes
+from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write, check_count, check_writes, signal_safe
 from leaderlock.errors import BackendUnavailable, MemoryGone
 from leaderlock_zookeeper._errors import looking
 from leaderlock_zookeeper._kazoo import Client, check_tls, digest_acl, is_client, new_client
@@ -72,7 +72,7 @@ class ZooKeeperBackend(Backend):
         self._reads = Reads(link)
         self._swaps = Swaps(link, layout, self._reads)
         self._watches = Watches(link, layout)
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._life: str | None = None
         self._gone: set[str] = set()
         self._floor = 0

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+from leaderlock.backend import signal_safe
 from leaderlock.errors import BackendRefused, BackendUnavailable, UsageError
 from leaderlock_zookeeper._kazoo import Client, end, exceptions, hang_up, oldest_request, patience, start
 
@@ -33,7 +34,7 @@ class Link:
         self._uses_tls = uses_tls
         self.place = place
         self._is_lent = is_lent
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._ready = threading.Event()
         self._client: Client | None = None
         self._listener: Callable[[str], bool | None] | None = None

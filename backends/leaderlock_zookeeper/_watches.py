@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from leaderlock.backend import Wake
+from leaderlock.backend import Wake, signal_safe
 from leaderlock.watching import Watch, wake_all
 from leaderlock_zookeeper._kazoo import Event, Result, exceptions
 from leaderlock_zookeeper._link import Link
@@ -53,7 +53,7 @@ class Watches:
     def __init__(self, link: Link, layout: Layout) -> None:
         self._link = link
         self._layout = layout
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._nodes: dict[str, _Node] = {}
         self._epoch = 0
         self._life: str | None = None

@@ -13,6 +13,7 @@ from leaderlock._aio.offloop import OffLoop
 from leaderlock._client import Client, engine_of
 from leaderlock._closed import closed
 from leaderlock._engine import Engine
+from leaderlock._locks import signal_safe
 
 if TYPE_CHECKING:
     from leaderlock._connect import Opening
@@ -28,7 +29,7 @@ class Access:
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._engine: Engine | None = None
         self._is_closing = False
         self._closing: Future[None] | None = None
@@ -82,7 +83,7 @@ class Access:
 
     def disown(self) -> None:
         """In a forked child: what the parent's threads held or did is not waited for."""
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._closing = None
         self.off = OffLoop()
 

@@ -9,6 +9,7 @@ from enum import Enum
 from types import TracebackType
 from typing import Literal, NamedTuple, TypeAlias
 
+from leaderlock._locks import signal_safe
 from leaderlock.backend import Answer, Backend, Seen, Traits, View, Wake, Write
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
 
@@ -88,7 +89,7 @@ class FaultyBackend(Backend):
         self._injections: list[Injection] = []
         self._late: list[tuple[Sequence[Write], str]] = []
         self._release = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
 
     def inject(
         self,

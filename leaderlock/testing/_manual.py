@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leaderlock._bell import Bell
+from leaderlock._locks import signal_safe
 from leaderlock._protocol.clocks import Instant
 
 __all__ = ["ManualClock"]
@@ -27,7 +28,7 @@ class ManualClock:
         self.boot: Callable[[], float] = lambda: self._instant.boot
         self._instant = Instant(start, start, wall)
         self._rate = 1.0
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._waiting: weakref.WeakSet[Bell] = weakref.WeakSet()
 
     def now(self) -> Instant:

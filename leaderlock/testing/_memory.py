@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from leaderlock._clock import Clock, SteadyClock
+from leaderlock._locks import signal_safe
 from leaderlock.backend import (
     ABSENT,
     Answer,
@@ -71,7 +72,7 @@ class _Core:
     memory: str
     revision: int = 0
     spaces: dict[str, _Space] = field(default_factory=dict[str, _Space])
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    lock: threading.Lock = field(default_factory=lambda: signal_safe(threading.Lock()))
     pid: int = field(default_factory=os.getpid)
 
 

@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Final, Self
 
+from leaderlock._locks import signal_safe
+
 __all__ = ["TcpProxy", "Towards"]
 
 _PIECE: Final = 1 << 16
@@ -51,7 +53,7 @@ class TcpProxy:
 
     def __init__(self, host: str, port: int) -> None:
         self._target = host, port
-        self._lock = threading.Lock()
+        self._lock = signal_safe(threading.Lock())
         self._links: set[_Link] = set()
         self._threads: list[threading.Thread] = []
         self._carried = dict.fromkeys(Towards, 0)

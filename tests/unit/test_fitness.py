@@ -99,6 +99,31 @@ def test_a_driver_knows_the_waist_and_no_leases(path):
     assert ours <= BELOW_DRIVERS
 
 
+# -- an interruption leaves no lock held
+
+NEVER_ENTERED = {"_claim", "_sending", "_turn"}
+"""Locks that are only tried, or waited for with a time-out."""
+
+
+def test_every_lock_that_a_block_enters_is_safe_from_signals():
+    trees = [tree(path) for path in (*SOURCES, *DRIVERS)]
+    entered = {item.context_expr for one in trees for node in ast.walk(one) for item in getattr(node, "items", ())}
+    bare = {lock for one in trees for lock in bare_locks(one)}
+
+    assert bare == NEVER_ENTERED
+    assert not bare & {ast.unparse(lock).split(".")[-1] for lock in entered}
+
+
+def bare_locks(module: ast.Module) -> Iterator[str]:
+    """What those of Python's own locks are called that are used as they are."""
+    calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
+    safe = {call.args[0] for call in calls if ast.unparse(call.func) == "signal_safe"}
+    names = {node.value: ast.unparse(node.targets[0]) for node in ast.walk(module) if isinstance(node, ast.Assign)}
+    for call in calls:
+        if ast.unparse(call) in ("threading.Lock()", "threading.RLock()") and call not in safe:
+            yield names.get(call, ast.unparse(call)).split(".")[-1]
+
+
 @pytest.mark.parametrize("path", CORE, ids=name_of)
 def test_the_engine_and_its_parts_know_no_face(path):
     assert not [module for module in imported(path) if module.startswith(FACES)]

@@ -49,6 +49,26 @@ def test_a_client_from_before_the_patches_is_refused_and_can_be_closed(monkeypat
             client.election("a").campaign(timeout=1)
 
 
+if sys.version_info >= (3, 14):  # where isolated subinterpreters can be had without a private module
+
+    def test_an_isolated_subinterpreter_is_refused_with_words():
+        from concurrent import interpreters
+
+        interpreter = interpreters.create()
+        try:
+            with pytest.raises(interpreters.ExecutionFailed, match=r"UsageError: .*in a process of its own"):
+                interpreter.exec("from leaderlock import connect; connect('memory:')")
+        finally:
+            interpreter.close()
+
+
+def test_threads_that_cannot_be_daemons_are_refused(monkeypatch):
+    monkeypatch.setattr(_thread, "daemon_threads_allowed", lambda: False, raising=False)
+
+    with pytest.raises(UsageError, match="isolated subinterpreter"):
+        connect("memory:")
+
+
 def test_where_no_thread_can_be_made_the_caller_is_told_and_does_not_wait(monkeypatch):
     def refuse(*_: object, **__: object):
         raise RuntimeError("daemon threads are disabled in this (sub)interpreter")

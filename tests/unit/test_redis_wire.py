@@ -122,6 +122,7 @@ MESSAGES = {
     "LOADING Redis is loading the dataset in memory": BackendUnavailable,
     "BUSY Redis is busy running a script.": BackendUnavailable,
     "ERR The user executing the script can't access at least one of the keys": OutcomeUnknown,
+    "ERR ACL failure in script: User x has no permissions to run the 'hset' command script: ab": OutcomeUnknown,
     "ERR something that nobody has heard of": OutcomeUnknown,
 }
 
@@ -129,3 +130,17 @@ MESSAGES = {
 @pytest.mark.parametrize(("text", "kind"), MESSAGES.items())
 def test_an_error_of_a_write_says_no_only_where_nothing_can_have_been_done(text, kind):
     assert type(refusal(ServerError(text), "here", wrote=True)) is kind
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "NOPERM this user has no permissions to run the 'eval' command",
+        "ERR The user executing the script can't run this command or subcommand script: ab, on @user_script:2.",
+        "ERR ACL failure in script: User x has no permissions to run the 'time' command script: ab, on @user_script:2.",
+        "ERR ACL failure in script: No permissions to access a channel script: ab, on @user_script:6.",
+    ],
+)
+def test_whatever_a_server_calls_a_missing_right_the_line_that_gives_it_is_told(text):
+    """The second one is Redis 7.0's, the last two are 8.0's."""
+    assert "ACL SETUSER" in str(refusal(ServerError(text), "here", wrote=False))

@@ -1,0 +1,44 @@
+"""Locks that nobody is left holding where a signal's handler raises: under Python 3.14 that takes some care."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeVar, cast
+
+__all__ = ["SignalSafe", "signal_safe"]
+
+L = TypeVar("L")
+
+HAS_GAP: Final = sys.version_info[:2] == (3, 14)
+"""Whether a signal may be handled between a lock's ``__enter__`` and the block behind it (python/cpython#148874)."""
+
+
+class SignalSafe:
+    """The given lock, whose ``with`` leaves it free also when it is interrupted.
+
+    Up to 3.13 no signal is handled between a lock's ``__enter__`` and the block; 3.14 handles them there, as after
+    every call of C, and whoever is interrupted keeps the lock for ever; 3.15 is cured. No signal is handled where a
+    function written in Python returns, nor after an assignment that unpacks: so this one is, and takes the lock thus.
+    Its ``__exit__`` is the lock's own, for one written in Python could be interrupted before it has begun.
+    """
+
+    __slots__ = ("__exit__", "_acquire", "_lock")
+
+    _acquire: Callable[[bool], bool]
+    __exit__: Callable[..., None]
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self._acquire, self.__exit__ = lock, lock.acquire, lock.__exit__
+
+    def __enter__(self) -> bool:
+        [is_acquired] = map(self._acquire, (True,))
+        return is_acquired
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+
+def signal_safe(lock: L) -> L:
+    """This lock, which no ``with`` leaves held where a signal's handler raises; what drivers use, too."""
+    return cast(L, SignalSafe(lock)) if HAS_GAP else lock
