@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from leaderlock._engine import Engine
+from leaderlock._locks import signal_safe
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._ticks.schedule import Schedule
 from leaderlock.errors import UsageError
@@ -35,21 +36,23 @@ class Slot:
         self.schedule = schedule
         self.warned: set[str] = set()
         """What was said once already."""
-        self._condition = threading.Condition()
+        # Taken by ``with``, and not through the Condition, where a signal's handler could raise with the lock held.
+        self._lock = signal_safe(threading.RLock())
+        self._changed = threading.Condition(self._lock)
         self._is_busy = False
         self._running: float | None = None
         self._listeners: tuple[Callable[[], None], ...] = ()
 
     def enter(self, turn: Callable[[], Turn | SkipReason]) -> SkipReason | None:
         """Wait until it is one's ``turn``; ``None``: it is, and :meth:`leave` ends it. Else why there is none."""
-        with self._condition:
+        with self._lock:
             while (answer := turn()) is Turn.NOT_YET:
-                self._condition.wait(LOOK_EVERY)
+                self._changed.wait(LOOK_EVERY)
         return None if isinstance(answer, Turn) else answer
 
     def try_enter(self, tick: float, *, queues: bool, too_late: Callable[[], SkipReason | None]) -> Turn | SkipReason:
         """Enter if that can be now."""
-        with self._condition:
+        with self._lock:
             if not self._is_busy:
                 self._is_busy = True
                 return Turn.MINE
@@ -61,28 +64,28 @@ class Slot:
 
     def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Have ``callback`` called at every change to come, quickly and without blocking; returns what stops it."""
-        with self._condition:
+        with self._lock:
             self._listeners = (*self._listeners, callback)
 
         def stop() -> None:
-            with self._condition:
+            with self._lock:
                 self._listeners = tuple(other for other in self._listeners if other is not callback)
 
         return stop
 
     def runs(self, tick: float) -> None:
         """From here on this tick runs; before, it was only sought."""
-        with self._condition:
+        with self._lock:
             self._running = tick
             self._tell()
 
     def leave(self) -> None:
-        with self._condition:
+        with self._lock:
             self._is_busy, self._running = False, None
             self._tell()
 
     def _tell(self) -> None:
-        self._condition.notify_all()
+        self._changed.notify_all()
         for listener in self._listeners:
             listener()
 
