@@ -22,8 +22,8 @@ class Keeper:
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """Those that were there before the test."""
-    before = {number: signal.getsignal(number) for number in FORWARDED}
+    """None that the tests were started with, as behind `nohup`; afterwards those again."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in FORWARDED}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
