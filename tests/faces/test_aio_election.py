@@ -42,6 +42,21 @@ def test_the_body_holds_the_lease_and_leaving_it_resigns(in_loop, aio_client, ri
     assert rival.election("a").campaign(timeout=0).token > token
 
 
+def test_who_was_elected_and_cannot_enter_leads_no_more(in_loop, aio_client, rival, monkeypatch):
+    def fail(lease):
+        raise MemoryError
+
+    monkeypatch.setattr("leaderlock._current.enter", fail)
+
+    async def main():
+        async with aio_client:
+            with pytest.raises(MemoryError):
+                await aio_client.election("a").__aenter__()
+            await asyncio.to_thread(rival.election("a").campaign, timeout=20)
+
+    in_loop(main)
+
+
 def test_whoever_is_not_elected_does_not_enter(in_loop, aio_client, rival):
     async def main():
         async with aio_client:

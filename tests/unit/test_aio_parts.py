@@ -7,6 +7,7 @@ import gc
 import threading
 import time
 import weakref
+from contextvars import Context, ContextVar
 from types import SimpleNamespace
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from leaderlock._aio import looking, ticking
 from leaderlock._aio.access import Access
 from leaderlock._aio.bell import LoopBell
+from leaderlock._aio.campaign import in_loop
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
@@ -21,6 +23,7 @@ from leaderlock._aio.offloop import THREADS, OffLoop
 from leaderlock._aio.ticking import AsyncTicking
 from leaderlock._protocol.candidacy import LossReason, Lost
 from leaderlock._protocol.events import RenewNow
+from leaderlock._ticks.slot import Turn
 from leaderlock.errors import LeaseLost, UsageError
 
 TIMEOUT = 20.0
@@ -233,6 +236,42 @@ def test_a_tick_that_was_won_and_cannot_be_begun_is_given_back(engine, monkeypat
         call._seek(engine, None, None).send(None)
 
     assert given_back == ["farewell"]
+
+
+def test_a_turn_that_came_just_when_its_task_was_cancelled_is_given_on(engine, monkeypatch):
+    left = []
+    slot = SimpleNamespace(on_change=lambda ring: lambda: None, leave=lambda: left.append(True))
+
+    async def cancelled(bell, is_over, until):
+        assert is_over()
+        raise asyncio.CancelledError
+
+    monkeypatch.setattr(LoopBell, "wait_for", cancelled)
+    call = object.__new__(AsyncTicking)
+    call._claiming = SimpleNamespace(turn=lambda engine, slot, meant: Turn.MINE)
+
+    async def main():
+        with pytest.raises(asyncio.CancelledError):
+            await call._take_turn(engine, slot, None)
+
+    run(main)
+
+    assert left == [True]
+
+
+def test_what_any_thread_calls_is_called_in_the_context_that_asked_for_it():
+    who, heard = ContextVar("who", default="nobody"), []
+
+    async def main():
+        who.set("the task")
+        tell = in_loop(lambda value: heard.append((value, who.get(), threading.current_thread())))
+        who.set("somebody later")
+        await asyncio.to_thread(Context().run, tell, "news")
+        await asyncio.sleep(0)
+
+    run(main)
+
+    assert heard == [("news", "the task", threading.main_thread())]
 
 
 # -- off the loop
