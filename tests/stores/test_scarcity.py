@@ -110,3 +110,32 @@ def test_where_descriptors_run_out_a_lease_is_lost_in_time_and_the_next_is_won_w
     assert said == ["not elected", "leads", "STORE_UNREACHABLE False", "True", "0", ""], told
     assert "a bug in its driver" not in told
     assert "Exception in thread" not in told
+
+
+FIRST = """
+import os, resource, sys
+from leaderlock import BackendUnavailable, CampaignTimeout, connect
+
+client = connect(sys.argv[1], ttl=float(sys.argv[2]), longest=float(sys.argv[2]), namespace="first")
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+highest = max(map(int, os.listdir("/proc/self/fd")))  # which the listing itself has, and gives back
+for free in range(3):
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + free, most))
+    try:
+        client.election("a").campaign(timeout=0.2).resign()
+    except (BackendUnavailable, CampaignTimeout):
+        pass
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+print(client.election("a").campaign(timeout=20).is_held)
+client.close()
+"""
+
+
+def test_a_first_connection_that_finds_few_descriptors_or_none_is_made_when_there_are_more(run, tmp_path: Path):
+    with (tmp_path / "stderr").open("w+") as log:
+        said = run(FIRST, log).communicate(timeout=60)[0]
+        log.seek(0)
+        told = log.read()
+
+    assert said == "True\n", told
+    assert "a bug in its driver" not in told
