@@ -40,5 +40,10 @@ class SignalSafe:
 
 
 def signal_safe(lock: L) -> L:
-    """This lock, which no ``with`` leaves held where a signal's handler raises; what drivers use, too."""
+    """Return a lock to use in place of this ``threading.Lock`` or ``RLock``, which no ``with`` leaves held where a
+    signal's handler raises in the main thread.
+
+    Only Python 3.14 needs it; under any other it is the very lock. A ``threading.Condition`` can be made of it, whose
+    block is entered by the lock. Not promised: anything about ``acquire`` and ``release`` that are called by hand.
+    """
     return cast(L, SignalSafe(lock)) if HAS_GAP else lock
