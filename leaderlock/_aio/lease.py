@@ -92,10 +92,11 @@ class AsyncLease(BaseLease):
         course, engine = self._course, self._course.engine
         farewell = course.farewell(note)
         if engine.is_closed:
-            return self.state == "resigned"
+            return course.is_acknowledged
         engine.submit(farewell)
         budget = engine.terms.timing.ttl if timeout is None else timeout
-        return await await_news(course, lambda: course.is_released, engine.clock.boot() + budget)
+        await await_news(course, lambda: course.is_released, engine.clock.boot() + budget)
+        return course.is_acknowledged
 
     async def wait_lost(self, timeout: float | None = None) -> LossReason | None:
         """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.

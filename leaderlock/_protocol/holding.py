@@ -159,6 +159,15 @@ class Holding:
         mark = self._setting.new_id()
         self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall, note=note), now)
 
+    @staticmethod
+    def is_over(name: Name, leaving: Candidacy) -> bool:
+        """Whether the register shows the end of that term, and the note that it left."""
+        record, note = name.record, leaving.farewell
+        if not isinstance(record, NameRecord):
+            return note is None
+        ended = record.session is None or record.token != leaving.token
+        return ended and (note is None or record.note == note)
+
     def asked_for(self, request: Request) -> Name | None:
         """The name that a request means, if it is held by the very term that the request saw."""
         name = self.claimed.get(request.name)

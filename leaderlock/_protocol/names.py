@@ -85,7 +85,7 @@ class Names:
         name = self._busy.get(candidacy.name)
         if not candidacy.leads or name is None:
             if name is None or name.leaving is not candidacy:  # else it is told when the store has acknowledged it
-                self._setting.say(Tell(candidacy, Released()))
+                self._setting.say(Tell(candidacy, Released(acknowledged=False)))
             return
         candidacy.farewell = note
         name.leaving = self._holding.end(name, Cause.RESIGN)
@@ -212,7 +212,7 @@ class Names:
         # On a memory that was not looked at yet nothing is known to be released, unless the session is gone with all.
         if known or self._sessions.current is None:
             name.leaving = None
-            self._setting.say(Tell(leaving, Released()))
+            self._setting.say(Tell(leaving, Released(known and self._holding.is_over(name, leaving))))
         elif not name.asking:
             self._taking.ask(name)
 

@@ -264,6 +264,20 @@ def test_a_note_is_kept_and_goes_with_the_resignation(in_loop, aio_client, rival
     in_loop(main)
 
 
+def test_a_release_that_the_store_never_heard_of_is_not_acknowledged(in_loop, aio_client, backend, clock, soon):
+    async def main():
+        async with aio_client:
+            lease = await aio_client.election("a").campaign()
+            with backend.inject(Fault.NEVER_SENT, op="any", times=None):
+                resigning = asyncio.ensure_future(lease.resign(timeout=600, note=b"two"))
+                await soon(lambda: lease.state == "resigned")
+                clock.advance(60)
+                assert not await resigning
+        assert not await lease.resign()
+
+    in_loop(main)
+
+
 def test_a_loss_is_told_in_the_loop_and_waited_for(in_loop, aio_client, clock, soon):
     told = []
 

@@ -17,6 +17,7 @@ from leaderlock._protocol.candidacy import (
     Lost,
     NoteLost,
     NoteSaved,
+    Released,
     State,
 )
 from leaderlock._protocol.cleaning import CLEAN
@@ -297,6 +298,23 @@ def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_u
 
     assert (ended, kept) == (State.RESIGNED, own_session(client))
     assert (name_in(store).session, name_in(store).token) == (None, held.token)
+
+
+@pytest.mark.parametrize("loses", ["request", "reply"])
+def test_rule_12_a_release_whose_session_ended_first_is_acknowledged_only_if_its_note_was_seen(client, rival, loses):
+    held = client.campaign()
+    client.loses = {Kind.RELEASE: loses}
+    client.do(Resign(held, b"farewell"))
+    if loses == "reply":
+        assert rival.campaign().leads  # it did arrive, and somebody else has led since
+    client.loses = {}
+    if loses == "reply":
+        client.do(Fired(("name", "n")))
+    else:
+        client.now = client.now.plus(20.0)
+        client.do(Fired(("deadline",)))
+
+    assert client.told(Released) == [Released(acknowledged=loses == "reply")]
 
 
 def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_write(client, rival):
