@@ -193,6 +193,8 @@ class AsyncClient:
             while (sighting := await looking.next()) is not None:
                 if term.has_ended(sighting):
                     return True
+                if term.is_forgotten(sighting):
+                    await self._access.ask(term.ask_again, sighting)
         raise term.still_goes_on()
 
     async def init(self, *, force: bool = False) -> bool:

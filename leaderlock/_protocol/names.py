@@ -103,10 +103,11 @@ class Names:
         """Rule 13: somebody asks this client to yield a name."""
         name = self._holding.asked_for(request)
         if name is not None and name.candidacy is not None:
-            candidacy = name.candidacy
+            candidacy, again = name.candidacy, name.candidacy.asked
             candidacy.asked = True
             if not candidacy.yields:
-                self._setting.say(Tell(candidacy, Asked()))
+                if not again:
+                    self._setting.say(Tell(candidacy, Asked()))
                 return
             candidacy.reason = LossReason.YIELDED
             name.leaving = self._holding.end(name, Cause.LOSE)

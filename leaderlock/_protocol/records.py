@@ -36,7 +36,7 @@ FORMAT: Final = 1
 MAX_TOKEN: Final = 2**53 - 1
 """Tokens pass through JSON, Lua and JavaScript, which count exactly up to here."""
 MAX_NOTE: Final = 64 * 1024
-MAX_REQUESTS: Final = 16
+MAX_REQUESTS: Final = 256
 HISTORY: Final = 8
 """How many terms a name's record remembers."""
 
@@ -167,11 +167,11 @@ class SessionRecord(NamedTuple):
         return _dumps(fields)
 
     def asking(self, request: Request) -> SessionRecord:
-        """The same session with one more request; one per requester, the oldest go (rule 13).
+        """The same session with one more request; one per requester and name, the oldest go (rule 13).
 
         It keeps its ``write``, so that whoever observes it goes on counting (rule 6).
         """
-        others = [old for old in self.requests if old.by != request.by]
+        others = [old for old in self.requests if (old.by, old.name) != (request.by, request.name)]
         return self._replace(requests=(*others, request)[-MAX_REQUESTS:])
 
 

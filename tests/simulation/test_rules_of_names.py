@@ -380,6 +380,9 @@ def test_rule_13_who_does_not_yield_at_once_is_told_and_what_he_resigns_then_is_
     overwrite(store, key, record.asking(Request("n", held.token, "me", 0.0)))
 
     client.do(Fired(("renew",)), at=5.0)
+    key, record = session_of(store, "a")
+    overwrite(store, key, record.asking(Request("n", held.token, "me", 15.0)))  # a reminder
+    client.do(Fired(("renew",)), at=10.0)
     still = (held.state, name_in(store).session)
     client.do(Resign(held))
 
