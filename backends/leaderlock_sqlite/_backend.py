@@ -107,6 +107,7 @@ class SqliteBackend(Backend):
         self._turn = threading.Lock()
         self._lock = signal_safe(threading.Lock())
         self._newest: Mark | None = None
+        self._promised = 0
         self._left: set[str] = set()
         self._watches = Watches("sqlite-watch", self._watcher, check=self._pool.check)
         self._traits = Traits(
@@ -128,7 +129,7 @@ class SqliteBackend(Backend):
         deadline = time.monotonic() + timeout
         with self._snapshot(deadline) as (connection, mark):
             found = registers(connection.raw, mark.space, wanted)
-            return View({key: found.get(key, _NOTHING) for key in wanted}, mark.stamp, mark.birth)
+            return View({key: found.get(key, _NOTHING) for key in wanted}, self._promise(mark), mark.birth)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         check_writes(self._traits, writes)
@@ -140,7 +141,7 @@ class SqliteBackend(Backend):
                 mark = self._begin(connection, _WRITING, deadline)
                 if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
                     raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
-                mark = advanced(mark)
+                mark = advanced(mark, above=self._promised)
                 answers = [apply(connection.raw, mark, write) for write in writes]
                 if not any(isinstance(answer, Swapped) for answer in answers):
                     connection.raw.execute("ROLLBACK")
@@ -239,12 +240,22 @@ class SqliteBackend(Backend):
         mark = self._begin(connection, _WRITING, deadline)
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
-            floor = max(now(), known.stamp + 1 if known else 0)
-            put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, floor)
+            stamp = max(now(), self._promised + 1, known.stamp + 1 if known else 0)
+            put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, stamp)
             mark = find_mark(raw, self._namespace)
         assert mark is not None
         self._commit(connection)
         return mark
+
+    def _promise(self, mark: Mark) -> int:
+        """A floor: also above what was granted before an older copy of the file was put back, as long as the clock is.
+
+        A token may be as high. So no stamp of ours stays below it, also if the clock is set back now: the next one who
+        looks sees only that.
+        """
+        with self._lock:
+            self._promised = max(self._promised, mark.stamp, now())
+            return self._promised
 
     def _commit(self, connection: Connection) -> None:
         try:

@@ -123,10 +123,10 @@ def changed(
     return seen.keys(), seen
 
 
-def advanced(mark: Mark) -> Mark:
-    """The mark that the next swap leaves behind."""
+def advanced(mark: Mark, *, above: int) -> Mark:
+    """The mark that the next swap leaves behind, with a stamp above every one before and every floor told here."""
     space, birth, file, stamp, writes, pruned = mark
-    return Mark(space, birth, file, max(stamp + 1, now()), writes + 1, pruned)
+    return Mark(space, birth, file, max(stamp + 1, above + 1, now()), writes + 1, pruned)
 
 
 def apply(raw: sqlite3.Connection, mark: Mark, write: Write) -> Answer:
