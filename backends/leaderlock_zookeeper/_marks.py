@@ -38,6 +38,7 @@ from leaderlock_zookeeper._requests import Node
 __all__ = ["SPAN", "Mark", "Marks"]
 
 SPAN: Final = 1 << 18
+_LATEST_CLOCK: Final = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,8 @@ class Marks:
 
     def _lay(self, client: Client, gone: str | None, version: int, deadline: float, least: int) -> None:
         life = os.urandom(16).hex()
-        base = max(time.time_ns() // 1000, least)
+        # Bounded, so that a clock set to a far century cannot push floors out of their range for good.
+        base = max(min(time.time_ns() // 1000, _LATEST_CLOCK), least)
         transaction = client.transaction()
         if gone is None:
             transaction.create(self._layout.pointer, life.encode())

@@ -22,7 +22,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from leaderlock.backend import ABSENT, DELETE, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown
-from leaderlock_zookeeper import _swaps
+from leaderlock_zookeeper import _marks, _swaps
 from leaderlock_zookeeper._errors import looking, writing
 from leaderlock_zookeeper._marks import SPAN, Mark, Marks
 from leaderlock_zookeeper._paths import Layout
@@ -222,6 +222,17 @@ def test_a_first_life_is_laid_with_all_that_is_above_it(link, client):
     assert Marks(link, LAYOUT).find(FAR, least=0) == NEW
 
     assert [asked[1] for asked in client.asked if asked[0] == "create"] == ["/", "/leaderlock"]
+
+
+def test_a_clock_set_to_a_far_century_does_not_push_the_floor_out_of_its_range_for_good(link, client, monkeypatch):
+    monkeypatch.setattr(_marks, "time", SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: 1 << 70))
+    stat = SimpleNamespace(version=0)
+    client.answers = [NoNodeError(), [None] * 2, (NEW.encode(), stat), stat]
+
+    Marks(link, LAYOUT).find(FAR, least=0)
+
+    ((_, (_, laid)),) = [asked for asked in client.asked if asked[0] == "commit"]
+    assert int(laid[2]) == 1 << 52
 
 
 def test_a_life_that_may_not_be_laid_is_refused(link, client):
