@@ -63,7 +63,6 @@ class EtcdBackend(Backend):
         self._shown = shown
         self._space = Space(prefix, namespace)
         self._lines = Lines(source, shown)
-        self._source = source
         self._login = login
         self._caller = Caller(self._lines, login, shown, messages.range_request(self._space.mark))
         self._knowledge = Knowledge()
@@ -124,7 +123,7 @@ class EtcdBackend(Backend):
         from leaderlock_etcd._doctor import examine
 
         self._lines.check()
-        return examine(self._source, self._login, self._space.mark, timeout, shown=self._shown)
+        return examine(self._lines.source, self._login, self._space.mark, timeout, shown=self._shown)
 
     def close(self) -> None:
         if not self._lines.is_inherited:

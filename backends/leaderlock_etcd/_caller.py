@@ -99,9 +99,11 @@ class Caller:
         if deadline <= time.monotonic():
             self._lines.check()
             raise BackendUnavailable(f"{self._shown}: no time was left to send the request")
-        others = self._lines.servers - 1
+        others = len(self._lines.source.targets) - 1
         while True:
-            line = self._take(deadline)
+            # Half of what is left, as a server that is away should leave time for the next. More is of no use: after
+            # the two round trips of connecting come two more, for the probe and for what was asked.
+            line = self._lines.take(min(max(0.0, deadline - time.monotonic()) / 2, _LONGEST_CONNECTING))
             try:
                 return self._call_once(line, method, message, deadline, is_write=is_write)
             except CallFailed as failed:
@@ -109,24 +111,12 @@ class Caller:
                     raise error_of(failed, self._shown, is_write=is_write) from failed
                 others -= 1
 
-    def _take(self, deadline: float) -> Line:
-        # Half of what is left, as a server that is away should leave time for the next. More is of no use: after the
-        # two round trips of connecting come two more, for the probe and for what was asked.
-        patience = min(max(0.0, deadline - time.monotonic()) / 2, _LONGEST_CONNECTING)
-        try:
-            return self._lines.take(patience)
-        except OSError as error:
-            raise BackendUnavailable(f"{self._shown}: a certificate cannot be read ({error})") from error
-
     def _call_once(self, line: Line, method: str, message: bytes, deadline: float, *, is_write: bool) -> bytes:
         try:
             return self._call_on(line, method, message, deadline, is_write=is_write)
-        except CallFailed as failed:
-            if not is_refusal(failed):
+        except BaseException as error:
+            if not (isinstance(error, CallFailed) and is_refusal(error)):
                 self._lines.leave(line)
-            raise
-        except BaseException:
-            self._lines.leave(line)
             raise
         finally:
             self._lines.give_back(line)

@@ -17,7 +17,7 @@ from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_refusal
 from leaderlock_etcd._grpc import CallFailed, Channel, request
-from leaderlock_etcd._lines import CONNECTING, Line, Own, Source
+from leaderlock_etcd._lines import CONNECTING, Line, Source, Theirs
 from leaderlock_etcd._marks import birth_of
 from leaderlock_etcd._wire import fields, number
 
@@ -108,7 +108,7 @@ class _Asker:
 def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown: str) -> Sequence[Finding]:
     """Ask the cluster about itself."""
     deadline = time.monotonic() + timeout
-    channels = source.each() if isinstance(source, Own) else [(shown, source.channel(0, CONNECTING))]
+    channels = [(target, source.channel(turn, CONNECTING)) for turn, target in enumerate(source.targets)]
     try:
         # Those that answer last have what the others left: a frozen one takes a second, not the whole time.
         share = timeout / (len(channels) + 1)
@@ -121,7 +121,7 @@ def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown:
         if first is None:
             raise BackendUnavailable(f"{shown}: no member answers")
         first.deadline = deadline
-        is_lent = not isinstance(source, Own)
+        is_lent = isinstance(source, Theirs)
         return list(judge(_facts(first, members, mark, uses_tls=shown.startswith("etcds:"), is_lent=is_lent)))
     except CallFailed as failed:
         raise BackendUnavailable(f"{shown}: {failed}") from failed

@@ -23,7 +23,7 @@ REFUSED = CallFailed("UNAUTHENTICATED", "etcdserver: invalid auth token")
 
 
 class Source:
-    servers = 2
+    targets = ("one", "other")
 
     def channel(self, turn, patience):
         return SimpleNamespace(turn=turn, is_closed=False)
