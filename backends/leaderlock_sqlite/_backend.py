@@ -259,7 +259,7 @@ class SqliteBackend(Backend):
             if newest is not None and newest.birth == mark.birth:
                 if newest.writes < mark.writes:
                     self._newest = mark
-            elif newest is known:
+            elif newest is None or (known is not None and known.birth == newest.birth):
                 # Only who knew the old mark first and then met another has seen it go. A thread that was slow, and
                 # comes with the old one after another thread brought the new, has not.
                 if newest is not None:
