@@ -84,7 +84,7 @@ class Marks:
                 except exceptions.NoNodeError:
                     life, version = None, -1
                 else:
-                    life, version = self._named(data), stat.version
+                    life, version = self._named(data or b""), stat.version  # None: somebody made it without data
                 if life is not None and self._stands(client, life, deadline):
                     return life
                 self._lay(client, life, version, deadline, least)

@@ -242,6 +242,14 @@ def test_a_life_that_may_not_be_laid_is_refused(link, client):
         Marks(link, LAYOUT).find(FAR, least=0)
 
 
+@pytest.mark.parametrize("data", [None, b"", b"somebody's", b"0" * 31])
+def test_a_namespace_s_node_that_somebody_else_made_is_refused(link, client, data):
+    client.answers = [(data, SimpleNamespace(version=0))]
+
+    with pytest.raises(BackendRefused, match="did not write"):
+        Marks(link, LAYOUT).find(FAR, least=0)
+
+
 @pytest.mark.parametrize(("errors", "says"), [([NoNodeError()], "chroot"), ([NoAuthError(), NoAuthError()], "grant")])
 def test_where_nothing_may_be_made_above_a_life_that_is_said(link, client, errors, says):
     client.answers = [NoNodeError(), [NoNodeError(), RolledBackError()], *errors]
