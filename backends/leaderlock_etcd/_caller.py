@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown
 from leaderlock_etcd._errors import error_of, is_about_token, is_refusal
-from leaderlock_etcd._grpc import CallFailed, Metadata, request
+from leaderlock_etcd._grpc import CallFailed, Channel, Metadata, request
 from leaderlock_etcd._lines import EtcdClient, Line, Lines
 from leaderlock_etcd._messages import (
     AUTHENTICATE,
@@ -47,7 +47,7 @@ class Login:
         """Ask for another token next time."""
         self._metadata = None
 
-    def metadata(self, line: Line, deadline: float) -> Metadata:
+    def metadata(self, channel: Channel, deadline: float) -> Metadata:
         """The headers of the next call; asks for a token if there is none."""
         if self._client is not None:
             return tuple(self._client.metadata or ())
@@ -55,14 +55,14 @@ class Login:
             return ()
         known = self._metadata
         if known is None:
-            known = self._metadata = self._ask(line, self._request, deadline)
+            known = self._metadata = self._ask(channel, self._request, deadline)
         return known
 
     @staticmethod
-    def _ask(line: Line, message: bytes, deadline: float) -> Metadata:
+    def _ask(channel: Channel, message: bytes, deadline: float) -> Metadata:
         timeout = max(0.0, deadline - time.monotonic())
         try:
-            answer = request(line.channel, AUTHENTICATE, message, timeout=timeout, metadata=())
+            answer = request(channel, AUTHENTICATE, message, timeout=timeout, metadata=())
         except CallFailed as failed:
             # As etcd's own clients do: a password that nobody asks for does no harm.
             if _NO_LOGIN_NEEDED in failed.details:
@@ -144,7 +144,7 @@ class Caller:
 
     def _send_once(self, line: Line, method: str, message: bytes, deadline: float) -> bytes:
         try:
-            metadata = self._login.metadata(line, deadline)
+            metadata = self._login.metadata(line.channel, deadline)
         except CallFailed as failed:
             failed.was_sent = False
             raise

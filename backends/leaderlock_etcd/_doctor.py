@@ -17,7 +17,7 @@ from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_refusal
 from leaderlock_etcd._grpc import CallFailed, Channel, request
-from leaderlock_etcd._lines import CONNECTING, Line, Source, Theirs
+from leaderlock_etcd._lines import CONNECTING, Source, Theirs
 from leaderlock_etcd._marks import birth_of
 from leaderlock_etcd._wire import fields, number
 
@@ -78,15 +78,15 @@ class _Asker:
 
     def __init__(self, target: str, channel: Channel, login: Login, deadline: float) -> None:
         self.target = target
-        self.line = Line(channel)
+        self._channel = channel
         self._login = login
         self.deadline = deadline
 
     def ask(self, method: str, message: bytes, *, anonymously: bool = False) -> bytes:
         deadline = min(self.deadline, time.monotonic() + _LONGEST)
-        metadata = () if anonymously else self._login.metadata(self.line, deadline)
+        metadata = () if anonymously else self._login.metadata(self._channel, deadline)
         timeout = max(0.001, deadline - time.monotonic())
-        return request(self.line.channel, method, message, timeout=timeout, metadata=metadata)
+        return request(self._channel, method, message, timeout=timeout, metadata=metadata)
 
     def told(self, method: str, message: bytes, decode: Callable[[bytes], T]) -> T | None:
         """The answer; ``None`` where the server will not say, or not to this user."""

@@ -71,7 +71,7 @@ class Watcher(Listener[bytes]):
         requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
             requests.put(watch_request(*self._space.range("")))
-            metadata = (*self._login.metadata(line, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
+            metadata = (*self._login.metadata(line.channel, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
             # Left open on our side: a proxy may take the end of our messages for the end of the watch.
             stream = open_stream(line.channel, WATCH, iter(requests.get, None), metadata=metadata)
             try:
