@@ -189,7 +189,7 @@ def test_of_what_was_to_be_absent_and_is_the_deletion_is_done(swap, client):
 def test_a_stamp_that_no_node_has_is_a_version_that_none_reaches(link, monkeypatch, expected):
     sent = []
     monkeypatch.setattr(_swaps, "send", lambda client, request: sent.append(request) or Answer([1]))
-    swaps = Swaps(link, LAYOUT, None)
+    swaps = Swaps(link, LAYOUT, SimpleNamespace(nodes=lambda paths, deadline: []))
     swaps.swap([Write("name/a", expected, b"x")], OLD, FAR)
     swaps.swap([Write("name/a", expected, DELETE)], OLD, FAR)
 
