@@ -24,7 +24,7 @@ _LATEST_CLOCK: Final = 1 << 52
 
 
 class Known(NamedTuple):
-    """The newest that this process has seen: the memory, and the store's revision under it."""
+    """What an answer has shown: the memory, and the store's revision under it."""
 
     memory: str
     revision: int
