@@ -83,7 +83,7 @@ def test_the_chapters_are_found():
 # -- arrows point down only
 
 DRIVERS = sorted((Path(__file__).parents[2] / "backends").glob("leaderlock_*/*.py"))
-BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "watching", "diagnosis")}
+BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "knowledge", "watching", "diagnosis")}
 ENGINE = (
     "attendance backoff bell callbacks calls clock clockwork engine handed journal lane patches terms timers watchlist"
 )

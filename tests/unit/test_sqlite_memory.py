@@ -195,6 +195,33 @@ def test_a_file_that_comes_back_is_not_the_memory_it_was(open_one, path):
     assert len({before, between, after}) == 3
 
 
+def test_a_memory_that_gave_way_while_another_thread_wrote_does_not_come_back_with_its_file(
+    open_one, path, monkeypatch
+):
+    backend = open_one()
+    put(backend)
+    before = look(backend).memory
+    aside = path.with_name("aside.db")
+    lend = backend._pool.use
+
+    def use_late(deadline):
+        monkeypatch.setattr(backend._pool, "use", lend)
+        put(backend)  # by another thread, after this one has noted what it knows
+        with closing(sqlite3.connect(path)) as shell:
+            shell.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        path.rename(aside)
+        return lend(deadline)
+
+    monkeypatch.setattr(backend._pool, "use", use_late)
+    between = look(backend).memory
+    remove(path)
+    aside.rename(path)
+
+    after = look(backend).memory
+
+    assert len({before, between, after}) == 3
+
+
 def test_memory_and_stamps_outlive_a_restart(open_one):
     first = open_one()
     put(first, b"kept")
