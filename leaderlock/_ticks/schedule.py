@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from leaderlock._ticks.cronline import CronLine
+from leaderlock._ticks.cronline import CronLine, moment
 
 __all__ = ["Schedule", "When", "instant", "moment"]
 
@@ -203,8 +203,3 @@ def instant(moment: datetime) -> float:
     if moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone, so it is no instant: datetime.now(UTC) has one")
     return moment.timestamp()
-
-
-def moment(instant: float) -> datetime:
-    """The same the other way about, in UTC."""
-    return datetime.fromtimestamp(instant, UTC)

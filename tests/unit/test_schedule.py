@@ -132,6 +132,18 @@ def test_previous_is_before_and_next_is_after():
     assert schedule.next(at("2026-01-02T03:00")) == at("2026-01-03T03:00")
 
 
+@pytest.mark.parametrize("when", ["@every 5000d", "0 0 29 2 *", "30 4 * * *", "*/30 * * * *"])
+def test_there_are_ticks_beyond_2038_where_c_has_32_bits_for_the_time(when):
+    schedule = Schedule(when, zone="Europe/Berlin")
+    on_a_day_of_change = datetime(2038, 3, 28, 0, 10, tzinfo=UTC)
+
+    first = schedule.next(on_a_day_of_change)
+    second = schedule.next(first)
+
+    assert on_a_day_of_change < first < second
+    assert schedule.previous(second) == schedule.nearest(first) == first
+
+
 def test_it_says_what_it_is():
     assert str(Schedule("0 3 * * *", zone="Europe/Berlin")) == "0 3 * * * (Europe/Berlin)"
     assert str(Schedule(90)) == "@every 90s"
