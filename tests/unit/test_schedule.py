@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -123,6 +126,15 @@ def test_who_is_up_to_half_an_interval_early_or_late_means_the_same_tick():
     means = {schedule.nearest(at("2026-01-01T12:00") + timedelta(minutes=off)) for off in range(-29, 31)}
 
     assert means == {at("2026-01-01T12:00")}
+
+
+@given(every=st.sampled_from([0.0125, 0.0375, 7.0005, 1 / 3, 0.1, 60.0]), number=st.integers(10**9, 10**11))
+def test_the_tick_of_an_interval_is_its_exact_multiple_in_milliseconds_on_every_processor(every, number):
+    exact = Fraction(every) * number
+
+    tick = Schedule(every).nearest_to(float(exact))
+
+    assert tick == float(Decimal(math.floor(exact * 1000 + Fraction(1, 2))) / 1000)
 
 
 def test_previous_is_before_and_next_is_after():
