@@ -117,6 +117,7 @@ class SqliteBackend(Backend):
             pushes=has_inotify(),
             max_batch=_MAX_BATCH,
             max_value=_MAX_VALUE,
+            is_local=True,
         )
 
     @property

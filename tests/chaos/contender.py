@@ -254,9 +254,6 @@ def main(kind: str, url: str, place: str, slot: str, ttl: str, seed: str) -> Non
     logging.basicConfig(level=logging.INFO, handlers=[lines])
     lock: Lock
     if kind == "ours":
-        if not url.startswith("sqlite:"):
-            # Each as on a host of its own, so that nobody's wait is cut short by the boot clock they share.
-            leaderlock._terms.kernel_identity = lambda: (f"host {slot}", "")
         if url.startswith("redis+sentinel:"):
             # Sentinels say where the servers find each other. The ways of this worker have the same ports there.
             defaults = leaderlock_redis._sentinel.BySentinel.__init__.__kwdefaults__
