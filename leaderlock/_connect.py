@@ -221,10 +221,12 @@ def _driver(scheme: str) -> Callable[..., Backend]:
             return ours
     found = drivers()
     if scheme not in found:
-        known = ", ".join(sorted(f"{name}:" for name in found))
-        extra = _EXTRAS.get(scheme)
-        if extra is not None:
-            raise BackendNotInstalled(f"no driver for {scheme}: URLs is installed; `pip install 'leaderlock[{extra}]'`")
+        if scheme in OURS:
+            raise BackendNotInstalled(
+                f"leaderlock_{OURS[scheme]}, the driver for {scheme}: URLs, is not here, though it is installed with "
+                "leaderlock: whatever copied or froze this program must be told to take it along"
+            )
+        known = ", ".join(sorted(f"{name}:" for name in {*OURS, *found}))
         raise ValueError(f"no driver for {scheme!r}: URLs; there are {known} (others come as packages)")
     entry = found[scheme]
     try:

@@ -33,8 +33,6 @@ def installed(monkeypatch):
         ("", ValueError, "is not a URL"),
         ("/var/lib/x.db", ValueError, "for a file of this host say 'sqlite:////var/lib/x.db'"),
         ("mysql://host", ValueError, "no driver for 'mysql': URLs; there are memory:, redis:, sqlite:"),
-        ("zk://host", BackendNotInstalled, r"pip install 'leaderlock\[zookeeper\]'"),
-        ("etcd://host", BackendNotInstalled, r"pip install 'leaderlock\[etcd\]'"),
         ("redis://host", BackendNotInstalled, r"cannot be imported .*pip install 'leaderlock\[redis\]'"),
         (7, TypeError, "a URL or a Backend, not int"),
         (b"sqlite:", TypeError, "a URL or a Backend, not bytes"),
@@ -44,6 +42,13 @@ def installed(monkeypatch):
 def test_a_store_that_cannot_be_is_refused_with_the_ones_that_can(url, error, text):
     with pytest.raises(error, match=text):
         connect(url)
+
+
+def test_a_driver_of_ours_that_a_frozen_program_left_behind_is_named(monkeypatch):
+    monkeypatch.setattr(connecting, "OURS", {"zk": "left_behind"})
+
+    with pytest.raises(BackendNotInstalled, match=r"leaderlock_left_behind.*zk: URLs.*not here.*froze"):
+        connect("zk://host")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x.db\n", " sqlite:", "sqlite:///x\t.db", "memory://u:secret@h\x00", "\n"])
