@@ -129,7 +129,7 @@ class Traits(NamedTuple):
     max_value: int
     """The greatest value of one register, in bytes."""
     is_local: bool = False
-    """Whether only processes under one kernel can reach this very store: then they may compare readings of its clock."""
+    """Whether only processes under one kernel can reach this very store: they may compare readings of its clock."""
 
 
 class Backend(ABC):

@@ -17,9 +17,8 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-import leaderlock._terms
 import leaderlock_redis._sentinel
-from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
+from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, _engine, connect
 from leaderlock._calls import Calls
 from leaderlock._protocol.events import Answered, Event, Put, Viewed
 from leaderlock.backend import Conflict, Stamp
@@ -148,7 +147,7 @@ class Elections:
     """leaderlock, as a program uses it."""
 
     def __init__(self, url: str, ttl: float, journal: Journal) -> None:
-        leaderlock._engine.Calls = telling(journal)  # type: ignore[misc]
+        _engine.Calls = telling(journal)  # type: ignore[misc]
         self._client = connect(url, ttl=ttl, longest=ttl)
         self._journal = journal
 
