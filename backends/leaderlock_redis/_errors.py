@@ -12,8 +12,8 @@ from leaderlock_redis._wire import ServerError
 __all__ = ["ACL", "connecting_failed", "refusal"]
 
 ACL: Final = (
-    "ACL SETUSER <user> ~leaderlock:* &leaderlock:* +eval +info +time +hset +hmget +del +publish +subscribe +scan"
-    " +wait +ping +select"
+    "ACL SETUSER <user> ~leaderlock:* &leaderlock:* +eval +info +time +hset +hmget +hscan +hdel +del +publish"
+    " +subscribe +wait +ping +select"
 )
 """The rights that the driver needs; ``durability="disk"`` needs ``+config|get +waitaof`` too."""
 
