@@ -56,7 +56,7 @@ def refusal(error: ServerError, place: str, *, wrote: bool) -> BackendError:
     text = str(error)
     found = _CODE.search(text)
     code = found[1] if found else "NOPERM" if any(sign in text for sign in _RIGHTLESS_SCRIPT) else ""
-    if code in _BUSY or _MOVED_ON in text:
+    if code in _BUSY or (_MOVED_ON in text and not wrote):
         return BackendUnavailable(f"{place}: the server cannot answer now ({text})")
     # A right that goes missing between two commands of a script leaves the first one done.
     if wrote and (not code or (code == "NOPERM" and "script" in text)):
