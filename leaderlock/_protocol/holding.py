@@ -120,6 +120,12 @@ class Holding:
             return LossReason.REVOKED
         return None  # a lower token, or none, in a read of the same memory: it lags
 
+    def reassert(self, name: Name, now: Instant) -> None:
+        """Write what the name showed last once more, over the stamp it had: the answer tells whether it still does."""
+        record = name.record
+        assert isinstance(record, NameRecord)
+        self._put(name, Kind.TOUCH, record._replace(write=self._setting.new_id()), now)
+
     # -- the note (rule 12)
 
     def put_note(self, name: Name, now: Instant) -> None:

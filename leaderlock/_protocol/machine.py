@@ -183,7 +183,7 @@ class Machine:
         for session, seen in sessions.items():
             if self._taking.waiting_for(session):
                 self._rivals.saw(session, seen, now)
-        self._names.read(names, view.floor, now)
+        self._names.read(names, view.floor, now, sent=event.sent)
         for session, seen in sessions.items():
             self._session_seen(session, seen, now)
         self._ours.verify(view.seen, now)

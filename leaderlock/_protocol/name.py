@@ -18,6 +18,7 @@ class Name:
     __slots__ = (
         "asking",
         "candidacy",
+        "contradicted",
         "doubts",
         "epoch",
         "failures",
@@ -56,6 +57,8 @@ class Name:
         """Who campaigns here, or leads."""
         self.leaving: Candidacy | None = None
         """Whose claim has ended, while the store has not been told yet."""
+        self.contradicted = False
+        """Whether a read denies a claim, though it left after that was last seen to stand: a swap finds out."""
         self.flight: Put | None = None
         self.doubts: tuple[Put, ...] = ()
         """Takes and notes of the present session, on the present memory, whose outcome is unknown."""

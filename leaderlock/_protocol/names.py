@@ -116,14 +116,14 @@ class Names:
 
     # -- what the store says
 
-    def read(self, keys: dict[str, Seen], floor: int, now: Instant) -> None:
+    def read(self, keys: dict[str, Seen], floor: int, now: Instant, *, sent: Instant) -> None:
         """Names that a read on the present memory showed."""
         for key, seen in keys.items():
             name = self._get(key)
             name.asking, name.looked_at = False, now
             if not name.is_stranded:
                 name.failures = 0
-            self._showing.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
+            self._showing.saw(name, seen, floor if seen.value is None else 0, now, sent=sent)
         for key in keys:
             self.advance(self._get(key), now)
 
@@ -143,6 +143,7 @@ class Names:
             return
         name.flight = None
         name.failures = 0
+        name.contradicted = False
         # Rule 9: an answer counts only while no newer memory has been seen; that one is looked at first.
         if put.epoch == self._memory.epoch:
             if isinstance(answer, Conflict):
@@ -194,6 +195,8 @@ class Names:
         if name.is_claimed:
             if name.notes and known:
                 self._holding.put_note(name, now)
+            elif name.contradicted and known:
+                self._holding.reassert(name, now)
         elif known and self._sessions.is_mine(name.shown_session):
             # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.
             self._holding.release(name, now)
@@ -244,7 +247,7 @@ class Names:
         """A watch told what happened to the name, so it need not be read: a free one is taken by this stamp."""
         name = self._busy.get(key)
         if name is not None and (name.is_wanted or name.is_claimed):
-            self._showing.saw(name, seen, 0, now, decided=False)
+            self._showing.saw(name, seen, 0, now)
             self.advance(name, now)
 
     # -- the session, the memory, the end

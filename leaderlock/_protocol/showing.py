@@ -30,8 +30,11 @@ class Showing:
         self._taking = taking
         self._holding = holding
 
-    def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
-        """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
+    def saw(
+        self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool = False, sent: Instant | None = None
+    ) -> None:
+        """A register's content: of a read that left at ``sent``, of a watch, or (``decided``) of a swap's answer, which
+        cannot lag."""
         record = decode(seen)
         if self._believe_take(name, record, now):
             assert isinstance(record, NameRecord)
@@ -41,6 +44,7 @@ class Showing:
             self._elect(name, name.candidacy, record)
             return
         if not decided and self._lags(name, record, now):
+            self._doubt(name, sent)
             return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):
@@ -51,11 +55,18 @@ class Showing:
             else:
                 verdict = self._holding.verdict(name, record, decided=decided)
                 if verdict is None:
+                    self._doubt(name, sent)
                     return
                 self._holding.lose(name, verdict)
         name.show(record, seen.stamp, now, floor=floor, epoch=self._memory.epoch)
         if decided:
             name.resolve(seen.stamp)
+
+    @staticmethod
+    def _doubt(name: Name, sent: Instant | None) -> None:
+        """A read is not believed. It may lag, or what it denies was taken away without a word (rule 9)."""
+        if name.is_claimed and sent is not None and name.seen_at is not None and sent.boot > name.seen_at.boot:
+            name.contradicted = True
 
     def _lags(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Whether a read shows less than is known: on one memory tokens only rise, and no name that shows a session of

@@ -42,7 +42,7 @@ from leaderlock._protocol.events import (
 from leaderlock._protocol.reading import read_name, read_session
 from leaderlock._protocol.records import MAX_TOKEN, Ending, NameRecord, Request, SessionRecord
 from leaderlock._protocol.session import RENEW
-from leaderlock.backend import DELETE
+from leaderlock.backend import ABSENT, DELETE, Seen
 
 from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, put_raw, register, session_of
 
@@ -239,6 +239,50 @@ def test_rule_9_a_higher_token_supersedes_and_a_lower_one_is_ignored(store, clie
     client.look("name/n")
 
     assert held.reason is reason
+
+
+@pytest.mark.parametrize("taken", [0, 3, None], ids=["same token", "lower token", "deleted"])
+def test_rule_9_a_read_that_denies_the_claim_is_put_to_the_test_by_a_swap(store, client, taken):
+    """Where stamps come back, as on ZooKeeper, an old write may replace ours under the very stamp that it expects."""
+    held = client.campaign()
+    token = name_in(store).token
+    if taken is None:
+        put_raw(store, "name/n", DELETE)
+    else:
+        overwrite(store, "name/n", NameRecord("w", "somebody", token - taken))
+    client.now = client.now.plus(1.0)
+
+    client.look("name/n")
+
+    assert held.reason is LossReason.REVOKED
+
+
+def test_rule_9_a_read_that_lagged_costs_one_swap_and_no_claim(store, client):
+    held = client.campaign()
+    behind = client.backend.read(["name/n"], timeout=1)._replace(seen={"name/n": Seen(None, ABSENT)})
+
+    for _ in range(2):
+        client.now = client.now.plus(1.0)
+        client.do(Viewed(behind, client.now))
+    client.do(Viewed(client.backend.read(["name/n"], timeout=1), client.now))
+
+    assert held.leads
+    assert client.sent[-2:] == [(Kind.TOUCH,), (Kind.TOUCH,)]
+    client.do(Resign(held))
+    assert client.told(Released) == [Released(acknowledged=True)]
+
+
+def test_rule_9_a_read_that_left_before_the_take_was_answered_denies_nothing(client):
+    before = client.now
+    view = client.backend.read(["name/n"], timeout=1)
+    client.now = client.now.plus(1.0)
+    held = client.campaign()
+    sent = len(client.sent)
+
+    client.do(Viewed(view, before))
+
+    assert held.leads
+    assert len(client.sent) == sent
 
 
 @pytest.mark.parametrize(("above", "reason"), [(0, None), (1, LossReason.SUPERSEDED)])
