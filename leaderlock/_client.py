@@ -189,7 +189,7 @@ class Client:
 
     def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return sorted(_observe.names_seen(self._own_engine()))
+        return _observe.names_seen(self._own_engine())
 
     def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over.

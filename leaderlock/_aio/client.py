@@ -173,7 +173,7 @@ class AsyncClient:
 
     async def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return await self._access.ask(lambda engine: sorted(_observe.names_seen(engine)))
+        return await self._access.ask(_observe.names_seen)
 
     async def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over: :meth:`Client.resign`.

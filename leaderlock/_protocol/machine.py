@@ -7,7 +7,6 @@ a session that is valid or none, and then hands the event to the chapter that it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
 
 from leaderlock._protocol.candidacy import NOBODY, Candidacy, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
@@ -40,7 +39,7 @@ from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import SETTLE, Admission, Memory
 from leaderlock._protocol.names import Names
 from leaderlock._protocol.ours import REOPEN, Ours
-from leaderlock._protocol.records import SETTLED, name_key, session_key
+from leaderlock._protocol.records import NAMES, SESSIONS, SETTLED
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
@@ -49,9 +48,6 @@ from leaderlock.backend import Answer, Conflict, Seen, Stamp, Swapped
 from leaderlock.errors import OutcomeUnknown
 
 __all__ = ["Machine"]
-
-_SESSION: Final = session_key("")
-_NAME: Final = name_key("")
 
 
 class Machine:
@@ -173,10 +169,10 @@ class Machine:
         names: dict[str, Seen] = {}
         sessions: dict[str, Seen] = {}
         for key, seen in view.seen.items():
-            if key.startswith(_NAME):
-                names[key[len(_NAME) :]] = seen
-            elif key.startswith(_SESSION):
-                sessions[key[len(_SESSION) :]] = seen
+            if key.startswith(NAMES):
+                names[key[len(NAMES) :]] = seen
+            elif key.startswith(SESSIONS):
+                sessions[key[len(SESSIONS) :]] = seen
             else:
                 self._memory.look(seen)
         # Everything is noted before anything is done about it: a name that was released is not taken by its old stamp.
@@ -207,19 +203,19 @@ class Machine:
         if SETTLED in event.keys and not self._memory.settled:
             self._ours.reopen()
         for key in event.keys:
-            if key.startswith(_NAME):
-                self._names.unread(key[len(_NAME) :], event.failure, event.error)
+            if key.startswith(NAMES):
+                self._names.unread(key[len(NAMES) :], event.failure, event.error)
 
     def _woken(self, event: Woken, now: Instant) -> None:
         key, shown = event.key, event.shown
-        if not key.startswith(_NAME):
+        if not key.startswith(NAMES):
             self._say(Ask((key,)))
         elif shown is not None and self._memory.epoch and shown.memory == self._memory.id:
             # Rule 8: what was seen on another memory is forgotten, and this may have come late. So it is taken for what
             # a lagging read of this very memory shows, or else for a hint.
-            self._names.shown(key[len(_NAME) :], shown.seen[key], now)
+            self._names.shown(key[len(NAMES) :], shown.seen[key], now)
         else:
-            self._names.woken(key[len(_NAME) :])
+            self._names.woken(key[len(NAMES) :])
 
     def _scanned(self, event: Scanned, now: Instant) -> None:
         self._sessions.scanned(event)
@@ -275,7 +271,7 @@ class Machine:
                 self._rivals.unanswered(put)
                 for name in self._taking.waiting_for(put.owner):
                     name.failures += 1
-                    self._say(Retry(("name", name.name), name.failures))
+                    self._say(Retry(name.timer, name.failures))
             case Kind.SETTLE:
                 if put.epoch == self._memory.epoch:
                     self._memory.unanswered()

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Errand, Failed, Waiting, Why, Wish
+from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.events import Arm, Ask, Kind, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
 from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord, session_key
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
-from leaderlock.backend import Stamp, Write
+from leaderlock.backend import Write
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Taking"]
@@ -155,7 +155,7 @@ class Taking:
         look = Deadline.after(now, ttl * LOOK_EVERY)
         patiently = waiting.until is not None and waiting.until.to_wait(now) < look.to_wait(now)
         until = waiting.until if patiently and waiting.until is not None else look
-        self._setting.say(Arm(("name", name.name), until, patiently=patiently))
+        self._setting.say(Arm(name.timer, until, patiently=patiently))
         self.tell_waiting(name, waiting)
 
     def tell_waiting(self, name: Name, waiting: Waiting) -> None:
@@ -227,9 +227,8 @@ class Taking:
         mine = self._sessions.for_take(now)
         if mine is None:
             return  # its open or its verification is under way, and ends in another step of every campaign
-        mark = self._setting.new_id()
         record = (base or NameRecord("", None, 0)).taken(
-            write=mark,
+            write=self._setting.new_id(),
             session=mine.id,
             token=token,
             holder=self._setting.holder_line,
@@ -238,16 +237,9 @@ class Taking:
             note=note,
         )
         mine.try_name(name.name)
-        self._put(
-            Kind.TAKE,
-            name,
-            name.stamp,
-            record,
-            now,
-            session=mine.id,
-            base=base,
-            floor=name.floor,
-            errand=candidacy.errand,
+        write = Write(name.key, name.stamp, record.encode())
+        name.flight = self._memory.put(
+            Kind.TAKE, write, name.name, now, record=record, base=base, floor=name.floor, errand=candidacy.errand
         )
 
     def touch(self, name: Name, now: Instant) -> None:
@@ -262,37 +254,8 @@ class Taking:
             record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
             record = take.base._replace(write=mark)
-        self._put(Kind.TOUCH, name, take.write.expected, record, now)
-
-    def _put(
-        self,
-        kind: Kind,
-        name: Name,
-        expected: Stamp,
-        record: NameRecord,
-        now: Instant,
-        *,
-        session: str = "",
-        base: NameRecord | None = None,
-        floor: int = 0,
-        errand: Errand | None = None,
-    ) -> None:
-        write = Write(name.key, expected, record.encode())
-        put = Put(
-            kind,
-            write,
-            name.name,
-            self._memory.id,
-            self._memory.epoch,
-            now,
-            session,
-            record=record,
-            base=base,
-            floor=floor,
-            errand=errand,
-        )
-        name.flight = put
-        self._setting.say(put)
+        write = Write(name.key, take.write.expected, record.encode())
+        name.flight = self._memory.put(Kind.TOUCH, write, name.name, now, record=record)
 
     def fail(self, name: Name, error: Exception) -> None:
         candidacy, name.candidacy = name.candidacy, None
