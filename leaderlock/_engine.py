@@ -40,12 +40,13 @@ from leaderlock._protocol.events import (
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
+from leaderlock._protocol.memory import TimeTold
 from leaderlock._renewals import Renewals
 from leaderlock._steps import Steps
 from leaderlock._terms import Terms
 from leaderlock._thread import apart, hand_over
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend, Stamp
+from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Engine"]
@@ -191,13 +192,9 @@ class Engine:
             with suppress(LeaderLockError):  # as above
                 self._steps.take(RenewNow(suspect=True), None)
 
-    def floor_seen(self) -> tuple[int, Instant] | None:
-        """The store's highest floor so far, and when the read that brought it was answered."""
-        return self._machine.floor_seen
-
-    def stamp_given(self) -> tuple[Stamp, Instant, Instant] | None:
-        """The stamp of this client's newest write, and when that was composed and answered."""
-        return self._machine.stamp_given
+    def time_told(self) -> TimeTold:
+        """What the store's answers say of its clock, if it has one."""
+        return self._machine.time_told
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
 from leaderlock._protocol.candidacy import Errand
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
@@ -14,7 +14,7 @@ from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, View, Write
 from leaderlock.errors import BackendRefused
 
-__all__ = ["SETTLE", "Admission", "Memory"]
+__all__ = ["SETTLE", "Admission", "Memory", "TimeTold"]
 
 SETTLE: Final = ("settle",)
 """The timer that ends the wait of rule 16."""
@@ -22,6 +22,11 @@ SETTLE: Final = ("settle",)
 RETURNS: Final = 0.1
 """The share of a ttl for which a memory that was left is not taken up again: of two replicas, one of them behind, each
 would else be asked because of what the other said, without end."""
+
+
+TimeTold: TypeAlias = tuple[tuple[int, Instant] | None, tuple[Stamp, Instant, Instant] | None]
+"""The store's highest floor, and when the read that brought it was answered; the stamp of this client's newest write,
+and when that was composed and answered."""
 
 
 class Admission(Enum):

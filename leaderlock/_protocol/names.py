@@ -132,7 +132,7 @@ class Names:
         name.asking = False
         if failure is Failure.REFUSED and name.is_wanted:
             self._taking.fail(name, error)
-        self._again(name, error)
+        self.try_again(name, error)
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """A swap of a name was answered."""
@@ -170,9 +170,9 @@ class Names:
             else:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
         name.is_stranded = failure is Failure.MEMORY_GONE
-        self._again(name, None if name.is_stranded else error)
+        self.try_again(name, None if name.is_stranded else error)
 
-    def _again(self, name: Name, error: Exception | None) -> None:
+    def try_again(self, name: Name, error: Exception | None) -> None:
         """Try again after a pause. ``error``: why there was no answer; ``None``: there was one."""
         name.failures += 1
         self._setting.say(Retry(name.timer, name.failures))
@@ -229,16 +229,14 @@ class Names:
             name.is_stranded = False
             self.advance(name, now, look=True)
 
-    def woken(self, key: str) -> None:
-        """Something may have happened to the name: look."""
+    def woken(self, key: str, seen: Seen | None, now: Instant) -> None:
+        """Something may have happened to the name: look, or take a free one by what was ``seen`` of it already."""
         name = self._busy.get(key)
-        if name is not None and (name.is_wanted or name.is_claimed):
+        if name is None or not (name.is_wanted or name.is_claimed):
+            return
+        if seen is None:
             self._taking.ask(name)
-
-    def shown(self, key: str, seen: Seen, now: Instant) -> None:
-        """A watch told what happened to the name, so it need not be read: a free one is taken by this stamp."""
-        name = self._busy.get(key)
-        if name is not None and (name.is_wanted or name.is_claimed):
+        else:
             self._showing.saw(name, seen, 0, now, decided=False)
             self.advance(name, now)
 
@@ -285,14 +283,13 @@ class Names:
     def _get(self, key: str) -> Name:
         name = self._busy.get(key)
         if name is None:
-            name = self._idle.pop(key, None) or Name(key)
-            self._busy[key] = name
+            name = self._busy[key] = self._idle.pop(key, None) or Name(key)
         return name
 
     def _rest(self, name: Name) -> None:
         """Drop what a name needs only while somebody here wants or holds it."""
         self._taking.leave(name)
-        if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
+        if name.doubts or name.leaving is not None:
             return
         if name.watched:
             name.watched = False

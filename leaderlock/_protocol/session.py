@@ -199,8 +199,9 @@ class Sessions:
 
     def close_retired(self, session: str, now: Instant) -> None:
         """Rule 5: swap it to closed, or, where nothing can still name it, away."""
-        gone = self.retired[session]
-        setting = self._setting
+        gone, setting = self.retired.get(session), self._setting
+        if gone is None:
+            return
         record = SessionRecord(setting.new_id(), setting.timing.ttl, Ending.CLOSED, setting.holder, now.wall)
         write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
         self._memory.put(Kind.CLOSE, write, session, now, lane=Lane.SESSION)
