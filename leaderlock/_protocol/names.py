@@ -75,9 +75,7 @@ class Names:
             self.resign(candidacy, now)
         elif candidacy.campaigns:
             name = self._busy[candidacy.name]
-            candidacy.move(Cause.WITHDRAW)
-            name.candidacy = None
-            self._setting.say(Tell(candidacy, Withdrawn()))
+            self._taking.end(name, Cause.WITHDRAW, Withdrawn())
             self.advance(name, now)
 
     def resign(self, candidacy: Candidacy, now: Instant, *, note: bytes | None = None) -> None:
@@ -283,7 +281,8 @@ class Names:
     def _get(self, key: str) -> Name:
         name = self._busy.get(key)
         if name is None:
-            name = self._busy[key] = self._idle.pop(key, None) or Name(key)
+            name = self._idle.pop(key, None) or Name(key)
+            self._busy[key] = name
         return name
 
     def _rest(self, name: Name) -> None:

@@ -43,7 +43,6 @@ WIDEST: Final = 300.0
 """The tolerance, in seconds, that nobody need ask for: a call that is further from its tick was meant for another, or
 for none, and must not use up the tick of tonight."""
 
-
 SHORTEST_RUN: Final = 0.001
 
 UNSCHEDULED: Final = 3600.0
@@ -236,7 +235,7 @@ def when_free(record: JobRecord, want: Want, now: float, token: int) -> Leave | 
             return Leave(SkipReason.LATE)
         if want.tick > record.newest and record.held > now:
             return Leave(SkipReason.HELD)
-    record = _bury(record, want.policy, now)
+    record = _over_with(record.ended(Ending.DIED, None), died, want.policy, now)
     if want.by_hand:
         run = Run(want.tick, token, want.host, now, 1, want.until, by_hand=True)
         return Take(replace(record, running=run), died)
@@ -277,26 +276,20 @@ def _over(record: JobRecord, want: Want) -> Leave | None:
             return Leave(SkipReason.FAILED, outcome.host)
 
 
-def _bury(record: JobRecord, policy: Policy, now: float) -> JobRecord:
-    """What a record becomes when its run is found dead, and what is owed when its time is over."""
-    run = record.running
-    owed = [one for one in record.owed if one.until >= now]
-    if run is not None and policy.again and not run.by_hand and run.until >= now:
-        owed.append(Owed(run.tick, run.until, run.attempt))
-    return replace(record.ended(Ending.DIED, None), owed=tuple(sorted(owed)))
-
-
-def finish(record: JobRecord, how: Ending, now: float, policy: Policy, *, attempt: int, again: bool) -> JobRecord:
+def finish(record: JobRecord, how: Ending, now: float, policy: Policy, *, again: bool) -> JobRecord:
     """The record that a release carries. ``again``: where that is promised, the tick is still to be run to its end."""
     run = record.running
-    if run is None:
-        return record
-    ended = replace(record, running=run._replace(attempt=attempt)).ended(how, now)
+    held = record.held if run is None or run.by_hand else max(record.held, run.started + policy.hold_for)
+    return replace(_over_with(record.ended(how, now), run if again else None, policy, now), held=held)
+
+
+def _over_with(ended: JobRecord, again: Run | None, policy: Policy, now: float) -> JobRecord:
+    """The record of a run that has ended, with what is owed and not too late by now; that very run too, if ``again``
+    is promised."""
     owed = [one for one in ended.owed if one.until >= now]
-    if again and policy.again and not run.by_hand and run.until >= now:
-        owed.append(Owed(run.tick, run.until, attempt))
-    held = record.held if run.by_hand else max(record.held, run.started + policy.hold_for)
-    return replace(ended, owed=tuple(sorted(owed)), held=held)
+    if again is not None and policy.again and not again.by_hand and again.until >= now:
+        owed.append(Owed(again.tick, again.until, again.attempt))
+    return replace(ended, owed=tuple(sorted(owed)))
 
 
 def pause(record: JobRecord, by: str, now: float) -> JobRecord:

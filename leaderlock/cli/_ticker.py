@@ -10,7 +10,7 @@ from leaderlock._ticks.held import Held
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Skipped
 from leaderlock._ticks.rules import SkipReason
-from leaderlock._ticks.ticking import Ticking, back_off, calling_of
+from leaderlock._ticks.ticking import Ticking, calling_of
 from leaderlock.cli._options import Options
 from leaderlock.cli._signals import Signals
 from leaderlock.cli._supervisor import Ended, Supervisor
@@ -111,21 +111,22 @@ class Ticker:
         lease = held.tick.lease
         # Somebody who asks for the name gets it when the command has ended, and not before.
         held.course.candidacy.yields = False
-        tick, attempt, began = held.tick.at.isoformat(), held.run.attempt, time.monotonic()
-        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=attempt)
+        tick, began = held.tick.at.isoformat(), time.monotonic()
+        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=held.tick.attempt)
         retries = self.options.retries
         while True:
-            ended = self._supervisor(held, attempt).run(lease)
-            if not self._fails(ended) or retries <= 0 or not self._pause(held, ended, attempt):
+            ended = self._supervisor(held).run(lease)
+            if not self._fails(ended) or retries <= 0 or not self._pause(held, ended):
                 break
-            retries, attempt = retries - 1, attempt + 1
+            retries -= 1
+            held.begin_again()
         self.talk.tell(
             "ended",
             ended.text,
             name=lease.name,
             token=lease.token,
             tick=tick,
-            attempt=attempt,
+            attempt=held.tick.attempt,
             how=ended.how,
             reason=ended.reason,
             exit_code=ended.code,
@@ -134,14 +135,14 @@ class Ticker:
         )
         how = self._ending(ended)
         try:
-            held.finish(how, attempt=attempt, again=how is Ending.INTERRUPTED)
+            held.finish(how, again=how is Ending.INTERRUPTED)
         except LeaseLost as lost:
             if ended.how != "lost":
                 self.talk.say(f"{lost}; another host may run it too")
                 return Ended(Exit.LOST, "lost", reason=lost.reason)
         return ended
 
-    def _supervisor(self, held: Held, attempt: int) -> Supervisor:
+    def _supervisor(self, held: Held) -> Supervisor:
         return Supervisor(
             options=self.options,
             grace=self.grace,
@@ -149,17 +150,16 @@ class Ticker:
             keeper=self.keeper,
             signals=self.signals,
             max_run=self.options.max_run,
-            environment={"LEADERLOCK_TICK": held.tick.at.isoformat(), "LEADERLOCK_ATTEMPT": str(attempt)},
+            environment={"LEADERLOCK_TICK": held.tick.at.isoformat(), "LEADERLOCK_ATTEMPT": str(held.tick.attempt)},
         )
 
     def _fails(self, ended: Ended) -> bool:
         return ended.how == "exited" and ended.code != 0 and not self.signals.was_told_to_end
 
-    def _pause(self, held: Held, ended: Ended, attempt: int) -> bool:
+    def _pause(self, held: Held, ended: Ended) -> bool:
         """Wait before the command is run again; returns whether it is."""
-        pause = back_off(None, attempt)
-        clock = held.course.engine.clock
-        if clock.now().wall + pause > held.run.until:
+        pause = held.next_pause()
+        if pause is None:
             return False
         self.talk.tell(
             "retrying",
