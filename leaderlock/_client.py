@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from leaderlock import _admin, _observe
 from leaderlock._campaign import campaign_all
+from leaderlock._checks import check_timeout
 from leaderlock._clock import Clock
 from leaderlock._closed import closed, end_quietly
 from leaderlock._election import Election
@@ -23,7 +24,6 @@ from leaderlock._observe import Status
 from leaderlock._patches import check_patches, threads_now
 from leaderlock._terms import Terms
 from leaderlock._thread import LateLock
-from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
 
 if TYPE_CHECKING:

@@ -6,11 +6,11 @@ can write, by swap; so whoever may take that name, and finds a run in the record
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
+from leaderlock._checks import check_one_of, check_seconds
 from leaderlock._protocol.candidacy import Wish
 from leaderlock._ticks.record import Ending, JobRecord, Owed, Pause, Run
 from leaderlock._ticks.schedule import Schedule
@@ -90,13 +90,17 @@ class Policy:
     retries: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("runs", self.runs, ("at-most-once", "at-least-once"))
-        _one_of("overlap", self.overlap, ("skip", "queue", None))
-        _one_of("misfire", self.misfire, ("skip", "run"))
-        _seconds("tolerance", self.tolerance)
-        _seconds("window", self.window)
-        _seconds("hold_for", self.hold_for)
-        _seconds("max_run", self.max_run, least=SHORTEST_RUN)
+        check_one_of("runs", self.runs, "at-most-once", "at-least-once")
+        if self.overlap is not None:
+            check_one_of("overlap", self.overlap, "skip", "queue")
+        check_one_of("misfire", self.misfire, "skip", "run")
+        if self.tolerance is not None:
+            check_seconds("tolerance", self.tolerance)
+        if self.window is not None:
+            check_seconds("window", self.window)
+        check_seconds("hold_for", self.hold_for)
+        if self.max_run is not None:
+            check_seconds("max_run", self.max_run, least=SHORTEST_RUN)
         if isinstance(self.retries, bool) or not isinstance(self.retries, int):
             raise TypeError(f"retries is a whole number, not {self.retries!r}")
         if self.retries < 0:
@@ -115,21 +119,6 @@ class Policy:
     def queues(self) -> bool:
         """Whether a tick waits for an earlier one that still runs. By default, where every tick is promised a run."""
         return self.again if self.overlap is None else self.overlap == "queue"
-
-
-def _one_of(what: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} is one of {', '.join(repr(one) for one in allowed if one)}, not {value!r}")
-
-
-def _seconds(what: str, value: object, least: float = 0.0) -> None:
-    wanted = f"{what} is a number of seconds, at least {least:g}, not {value!r}"
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(wanted)
-    if not least <= value < math.inf:
-        raise ValueError(wanted)
 
 
 @dataclass(frozen=True, slots=True)
