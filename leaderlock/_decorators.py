@@ -231,7 +231,7 @@ class _Guard:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(changed.set)
 
-            stop = tenure.on_change(wake)
+            stop = tenure.changed.add(wake)
             try:
                 if tenure.lease is None:
                     tenure.refuse_if_over()

@@ -143,7 +143,7 @@ class AsyncTicking:
             return bool(answers)
 
         bell = LoopBell(engine)
-        stop = slot.on_change(weakly(bell.ring))
+        stop = slot.changed.add(weakly(bell.ring))
         try:
             if not await bell.wait_for(is_answered, None):
                 engine.refuse()
