@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from leaderlock._ticks.held import Held
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Skipped
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._ticks.ticking import Ticking, calling_of
-from leaderlock.cli._options import Options
-from leaderlock.cli._signals import Signals
 from leaderlock.cli._supervisor import Ended, Supervisor
 from leaderlock.cli._talk import Exit, Talk, Usage
 from leaderlock.cli._zone import local_zone
-from leaderlock.cli.guardian import Guardian
 from leaderlock.errors import LeaseLost
-
-if TYPE_CHECKING:
-    from leaderlock import Client
 
 __all__ = ["Ticker"]
 
 EVERY_MINUTE = "* * * * *"
 
 
-@dataclass(slots=True, kw_only=True)
 class Ticker:
     """One ``leaderlock cron``, between the start of its guardian and its exit code."""
 
-    options: Options
-    grace: float
-    talk: Talk
-    client: Client
-    keeper: Guardian
-    signals: Signals
+    def __init__(self, supervisor: Supervisor, talk: Talk) -> None:
+        self.supervisor = supervisor._replace(max_run=supervisor.options.max_run)
+        self.options = supervisor.options
+        self.client = supervisor.client
+        self.signals = supervisor.signals
+        self.talk = talk
 
     def run(self) -> int:
         ticking = self._ticking()
@@ -115,7 +106,8 @@ class Ticker:
         self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=held.tick.attempt)
         retries = self.options.retries
         while True:
-            ended = self._supervisor(held).run(lease)
+            environment = {"LEADERLOCK_TICK": tick, "LEADERLOCK_ATTEMPT": str(held.tick.attempt)}
+            ended = self.supervisor._replace(environment=environment).run(lease)
             if not self._fails(ended) or retries <= 0 or not self._pause(held, ended):
                 break
             retries -= 1
@@ -141,17 +133,6 @@ class Ticker:
                 self.talk.say(f"{lost}; another host may run it too")
                 return Ended(Exit.LOST, "lost", reason=lost.reason)
         return ended
-
-    def _supervisor(self, held: Held) -> Supervisor:
-        return Supervisor(
-            options=self.options,
-            grace=self.grace,
-            client=self.client,
-            keeper=self.keeper,
-            signals=self.signals,
-            max_run=self.options.max_run,
-            environment={"LEADERLOCK_TICK": held.tick.at.isoformat(), "LEADERLOCK_ATTEMPT": str(held.tick.attempt)},
-        )
 
     def _fails(self, ended: Ended) -> bool:
         return ended.how == "exited" and ended.code != 0 and not self.signals.was_told_to_end
