@@ -15,6 +15,7 @@ __all__ = [
     "Answered",
     "Arm",
     "Ask",
+    "Call",
     "Campaign",
     "Close",
     "Closed",
@@ -179,7 +180,10 @@ class Closed(NamedTuple):
     """The session has ended in the store: nothing of this client is left to do."""
 
 
-Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
+Call: TypeAlias = Put | Ask | Scan
+"""What is asked of the store."""
+
+Effect: TypeAlias = Call | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
 
 
 class Campaign(NamedTuple):
