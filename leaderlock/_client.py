@@ -19,11 +19,11 @@ from leaderlock._closed import closed, end_quietly
 from leaderlock._election import Election
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
+from leaderlock._locks import LateLock
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
 from leaderlock._patches import check_patches, threads_now
 from leaderlock._terms import Terms
-from leaderlock._thread import LateLock
 from leaderlock.backend import Backend, Traits
 
 if TYPE_CHECKING:

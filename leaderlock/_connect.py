@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client
 from leaderlock._clock import Clock, SteadyClock
+from leaderlock._locks import LateLock
 from leaderlock._naming import check_namespace
 from leaderlock._protocol.clocks import Timing
 from leaderlock._protocol.records import Holder
 from leaderlock._terms import Terms
-from leaderlock._thread import LateLock
 from leaderlock.backend import Backend
 from leaderlock.errors import BackendNotInstalled
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from leaderlock._callbacks import check_plain
 from leaderlock._checks import check_timeout
 from leaderlock._course import Course
 from leaderlock._protocol.candidacy import LossReason, State
@@ -13,6 +12,7 @@ from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
 from leaderlock._thread import apart, hand_over
+from leaderlock._unrun import check_plain
 
 __all__ = ["BaseLease", "Lease", "course_of"]
 

@@ -14,7 +14,6 @@ from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
 from leaderlock._aio.lease import AsyncLease
-from leaderlock._callbacks import check_plain
 from leaderlock._course import tell_loss
 from leaderlock._engine import Engine
 from leaderlock._thread import even_if_collected
@@ -25,7 +24,7 @@ from leaderlock._ticks.results import TOO_LONG, Entered, Ran, Skipped, Tick, ent
 from leaderlock._ticks.rules import Due, SkipReason
 from leaderlock._ticks.slot import Slot, Turn
 from leaderlock._ticks.ticking import next_pause
-from leaderlock._unrun import is_coroutine_function
+from leaderlock._unrun import check_plain, is_coroutine_function
 from leaderlock.errors import CampaignTimeout, LeaseLost, NotLeader, TickSkipped
 
 __all__ = ["AsyncTicking"]

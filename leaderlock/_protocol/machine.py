@@ -99,8 +99,7 @@ class Machine:
 
     def drain(self) -> list[Effect]:
         """The effects that have not been carried out yet: what is left when :meth:`handle` raised."""
-        effects = self._setting.effects[:]
-        self._setting.effects.clear()
+        effects, self._setting.effects = self._setting.effects, []
         return effects
 
     def _asked(self, event: Event, now: Instant) -> None:

@@ -94,6 +94,21 @@ class Ended(NamedTuple):
     reason: str | None = None
     """Why the lease was lost."""
 
+    def tell(self, talk: Talk, lease: Lease, *, waited: float, ran: float, **facts: object) -> None:
+        """Say so; ``waited`` and ``ran`` are seconds, before the election and since."""
+        talk.tell(
+            "ended",
+            self.text,
+            name=lease.name,
+            token=lease.token,
+            **facts,
+            how=self.how,
+            reason=self.reason,
+            exit_code=self.code,
+            waited=round(waited, 3),
+            ran=round(ran, 3),
+        )
+
 
 class Supervisor(NamedTuple):
     """Runs the command of one command line."""

@@ -112,19 +112,8 @@ class Ticker:
                 break
             retries -= 1
             held.begin_again()
-        self.talk.tell(
-            "ended",
-            ended.text,
-            name=lease.name,
-            token=lease.token,
-            tick=tick,
-            attempt=held.tick.attempt,
-            how=ended.how,
-            reason=ended.reason,
-            exit_code=ended.code,
-            waited=round(waited, 3),
-            ran=round(time.monotonic() - began, 3),
-        )
+        ran = time.monotonic() - began
+        ended.tell(self.talk, lease, waited=waited, ran=ran, tick=tick, attempt=held.tick.attempt)
         how = self._ending(ended)
         try:
             held.finish(how, again=how is Ending.INTERRUPTED)
