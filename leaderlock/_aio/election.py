@@ -55,7 +55,7 @@ class AsyncElection:
         *,
         timeout: float | None,
         wait: bool,
-        on_loss: OnLoss,
+        on_loss: OnLoss = "finish",
     ) -> None:
         self._client = client
         self._access = access
