@@ -40,7 +40,7 @@ def init(engine: Engine, *, force: bool = False) -> bool:
     for _ in range(TRIES):
         view = engine.backend.read([SETTLED], timeout=timeout)
         seen = view.seen[SETTLED]
-        old = None if seen.value is None else read_settled(seen.value)
+        old = read_settled(seen.value)
         fresh = SettledRecord(view.memory, terms.timing.longest, traits.durability)
         if isinstance(old, SettledRecord) and old.memory == view.memory and (old == fresh or not force):
             if old != fresh:

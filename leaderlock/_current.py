@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Final
+from typing import Any, Final
 
 from leaderlock._lease import Lease
 
@@ -25,9 +25,9 @@ enter: Final[Callable[[Lease], Token[Lease | None]]] = _current.set
 """For leaderlock's faces: from here on the code acts under this lease; the answer is for :func:`leave`."""
 
 
-def leave(token: Token[Lease | None]) -> None:
-    """Act again under what was current before."""
+def leave(token: Token[Any]) -> None:
+    """Act again under what was current before, whatever variable this is of."""
     try:
-        _current.reset(token)
+        token.var.reset(token)
     except ValueError:  # left in another context than it was entered in, as generators and some test runners do
-        _current.set(token.old_value if isinstance(token.old_value, Lease) else None)
+        token.var.set(None if token.old_value is Token.MISSING else token.old_value)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
+from leaderlock._checks import check_timeout
 from leaderlock._course import tell_loss
 from leaderlock._current import current, enter, leave
 from leaderlock._lease import Lease, course_of
 from leaderlock._observe import Term
 from leaderlock._thread import apart, even_if_collected, hand_over
-from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:

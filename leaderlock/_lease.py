@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NoReturn
 
-from leaderlock._callbacks import check_plain
+from leaderlock._checks import check_timeout
 from leaderlock._course import Course
 from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
 from leaderlock._thread import apart, hand_over
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 
 __all__ = ["BaseLease", "Lease", "course_of"]
 

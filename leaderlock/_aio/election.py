@@ -12,13 +12,13 @@ from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
-from leaderlock._callbacks import check_plain
 from leaderlock._campaign import Campaigning
+from leaderlock._checks import check_timeout
 from leaderlock._course import Course, tell_loss
 from leaderlock._lease import Lease
 from leaderlock._observe import Term, Turns
 from leaderlock._thread import even_if_collected
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 from leaderlock.errors import LeaseLost
 
 if TYPE_CHECKING:

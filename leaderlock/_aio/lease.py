@@ -9,12 +9,12 @@ from typing import Final
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
 from leaderlock._aio.campaign import IN_LOOP, in_loop
-from leaderlock._callbacks import check_plain
+from leaderlock._checks import check_timeout
 from leaderlock._lease import BaseLease, course_of
 from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.events import RenewNow
 from leaderlock._saving import Saving
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 
 __all__ = ["AsyncLease", "current"]
 

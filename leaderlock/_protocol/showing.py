@@ -10,7 +10,8 @@ from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.name import Name, decode
+from leaderlock._protocol.name import Name
+from leaderlock._protocol.reading import read_name
 from leaderlock._protocol.records import Foreign, NameRecord
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
@@ -35,7 +36,7 @@ class Showing:
     ) -> None:
         """A register's content: of a read that left at ``sent``, of a watch, or (``decided``) of a swap's answer, which
         cannot lag."""
-        record = decode(seen)
+        record = read_name(seen.value)
         if self._believe_take(name, record, now):
             assert isinstance(record, NameRecord)
             assert name.candidacy is not None
@@ -50,7 +51,7 @@ class Showing:
             if self._holding.shows_ours(name.candidacy, record):
                 # While the note is being tried again, its answer says whether it is saved: once, not twice.
                 if name.notes and name.flight is None and name.recognise(record, Kind.NOTE):
-                    self._holding.note_saved(name)
+                    self._holding.note_answered(name)
                     name.doubts = ()
             else:
                 verdict = self._holding.verdict(name, record, decided=decided)
@@ -105,7 +106,7 @@ class Showing:
                     assert put.record is not None
                     self._elect(name, name.candidacy, put.record)
             case Kind.NOTE if name.notes and name.is_claimed:
-                self._holding.note_saved(name)
+                self._holding.note_answered(name)
             case _:
                 pass
 
