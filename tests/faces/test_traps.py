@@ -103,7 +103,7 @@ TRAPS = {
     "D7": "test_who_does_not_wait_still_follows_a_dead_leader",
     "D8": "test_after_a_sleep_and_a_slew_a_wait_of_a_hundred_seconds_is_a_hundred_seconds",
     "D9": "test_clients_of_different_terms_are_refused_and_told_what_to_do",
-    "D10": "test_requests_are_one_per_requester_and_bounded",
+    "D10": "test_requests_are_one_per_requester_and_name_and_bounded",
     "D11": "cli",
     "D12": "test_a_store_that_cannot_be_is_refused_with_the_ones_that_can",
 }
