@@ -23,10 +23,11 @@ examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
+from leaderlock.cli._options import QUIET, Options, add_name, check_argv, filled, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._store import label_of, open_client
 from leaderlock.cli._supervisor import add_grace, grace_of
@@ -71,7 +72,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", type=filled, help="who this is, for `leaderlock history` (default: the command's name)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
+    volume.add_argument("--quiet", action="store_true", help=QUIET)
 
 
 def _count(word: str) -> int:
@@ -81,11 +84,25 @@ def _count(word: str) -> int:
     return int(word)
 
 
+def _check_name(options: Options) -> None:
+    """Raise Usage if SCHEDULE stands in NAME's place: lines that forget NAME would eat each other's ticks."""
+    if options.schedule is not None or not (" " in options.name or options.name.startswith("@")):
+        return
+    from leaderlock import Schedule
+
+    with contextlib.suppress(ValueError):
+        Schedule(options.name)
+        line = f'leaderlock cron NAME "{options.name}" -- {" ".join(options.argv) or "COMMAND"}'
+        raise Usage(f"{options.name!r} is a SCHEDULE, and NAME is missing: {line}")
+
+
 def command(options: Options, talk: Talk) -> int:
+    _check_name(options)
     check_argv(options, FORM)
     if options.retries and not options.at_least_once:
         raise Usage("--retries runs a tick again, which at most once excludes: say --at-least-once too")
     grace = grace_of(options)
+    talk.is_quiet = options.quiet
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
     try:
         with (

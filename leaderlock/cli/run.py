@@ -19,7 +19,7 @@ import argparse
 from typing import Final
 
 from leaderlock.cli import guardian
-from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
+from leaderlock.cli._options import QUIET, Options, add_name, check_argv, filled, seconds
 from leaderlock.cli._signals import Signals, Withdrawn
 from leaderlock.cli._store import label_of, open_client
 from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", type=filled, help="who this is, for `leaderlock status` (default: the command's name)"
     )
-    parser.add_argument("--quiet", action="store_true", help="do not say why it waits, or that somebody else leads")
+    parser.add_argument("--quiet", action="store_true", help=QUIET)
 
 
 def command(options: Options, talk: Talk) -> int:
