@@ -242,7 +242,7 @@ def write_page(campaigns: Sequence[Campaign], sabotaged: Sequence[Campaign], fol
     faults = sum(len(campaign.injuries) for campaign in campaigns)
     causes = [line for campaign in campaigns for line in fault_rows(campaign)]
     kinds = {(campaign.title, injury.name) for campaign in campaigns for injury in campaign.injuries}
-    pictures = [f"[{campaign.title}, seed {campaign.about['seed']}](proof/{campaign.picture})" for campaign in campaigns]
+    pictures = [f"[{one.title}, seed {one.about['seed']}](proof/{one.picture})" for one in campaigns]
     text = (Path(__file__).parent / "proof.md.in").read_text()
     for key, value in {
         "FAULTS": faults,
