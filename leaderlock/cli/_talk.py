@@ -142,7 +142,7 @@ class Talk:
         logging.getLogger().addHandler(logging.NullHandler())
 
     def fail(self, error: BaseException, code: int) -> None:
-        is_away = isinstance(error, BackendUnavailable) or isinstance(error.__cause__, BackendUnavailable)
+        is_away = code == Exit.STORE and isinstance(error, BackendUnavailable | CampaignTimeout)
         text = "" if self.is_quiet and (code == Exit.NOT_ELECTED or is_away) else str(error)
         if isinstance(error, Usage) and not self.as_json:
             _write(error.form)
