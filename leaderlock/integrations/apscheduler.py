@@ -54,7 +54,7 @@ def add_job(
     ``options`` are those of :func:`leaderlock.once_per_tick`, which also decides about overlap and lateness, so that
     APScheduler is told to start it always. For job stores in memory, as the decorated function cannot be pickled.
     """
-    if unknown := ", ".join(options.keys() - signature(once_per_tick).parameters.keys()):
+    if unknown := ", ".join(sorted(options.keys() - signature(once_per_tick).parameters.keys())):
         raise TypeError(
             f"add_job() takes no {unknown}: its options are once_per_tick's. When it runs is a Schedule, such as "
             "Schedule('@every 5s'), and name is APScheduler's id, too"
