@@ -22,7 +22,7 @@ _RIGHTS: Final = (
 )
 
 _REFUSALS: Final[Mapping[str, str]] = {
-    "NOAUTH": "it wants a password, and the URL has none; put it there: redis://user:password@host",
+    "NOAUTH": "it wants a password, and the URL has none; put it there: redis://:password@host, or redis://user:password@host",
     "WRONGPASS": "user name or password are wrong",
     "NOPERM": _RIGHTS,
     "OOM": "its memory is full, and nothing was written; raise maxmemory, or make room",

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import math
+import os
+import stat
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from leaderlock._naming import check_name
-from leaderlock.cli._talk import Talk, Usage
+from leaderlock.cli._talk import Exit, Talk, Unrunnable, Usage
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
 __all__ = [
+    "QUIET",
     "Options",
     "Parser",
     "add_name",
@@ -42,6 +46,8 @@ COMMANDS: Final = {
 
 RUNNING: Final = ("run", "cron")
 """The commands that run a command, which stands behind ``--``."""
+
+QUIET: Final = "do not say why it waits, that somebody else leads, or that the store does not answer"
 
 EPILOG: Final = """\
 exit codes: the command's own, or 0; 1 doctor warns, the demo failed; 64 usage; 69 the store cannot be reached or used;
@@ -213,11 +219,30 @@ def _name(word: str) -> str:
 
 
 def check_argv(options: Options, form: str) -> None:
-    """Raise Usage if there is no command to run."""
+    """Raise Usage if there is no command to run, and Unrunnable if exec would not find it, or not be let."""
     if not options.argv:
         raise Usage(f"there is no command to run; the form is: {form}")
     if not options.argv[0]:
         raise Usage(f"the command to run is empty (an unset shell variable?); the form is: {form}")
+    _check_runs(options.argv[0])
+
+
+def _check_runs(command: str) -> None:
+    """Raise Unrunnable where ``execvp`` would not find the command, or not be let."""
+    trouble = None
+    for place in [""] if os.path.dirname(command) else os.get_exec_path():
+        path = os.path.join(place, command)
+        try:
+            if stat.S_ISREG(os.stat(path).st_mode) and os.access(path, os.X_OK):
+                return
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            trouble = trouble or error.strerror
+        trouble = trouble or os.strerror(errno.EACCES)
+    if trouble is None:
+        raise Unrunnable(f"{command}: command not found", Exit.NOT_FOUND)
+    raise Unrunnable(f"{command}: cannot execute: {trouble}", Exit.NOT_EXECUTABLE)
 
 
 def filled(word: str) -> str:

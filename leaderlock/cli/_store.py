@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from leaderlock import Client
     from leaderlock._connect import Opening
 
-__all__ = ["label_of", "namespace_of", "no_store_yet", "open_client", "ttl_of"]
+__all__ = ["label_of", "namespace_of", "no_store_yet", "open_client", "printable", "ttl_of"]
 
 
 def open_client(options: Options, *, label: str = "", serves_memory: bool = False) -> Client:
@@ -77,13 +77,15 @@ def no_store_yet(options: Options, talk: Talk) -> bool:
 
 
 def label_of(options: Options) -> str:
-    """Who runs a command: as was said, or else by its name, as far as that can be a label."""
+    """Who runs a command: as was said, or else by its name."""
+    return printable(os.path.basename(options.argv[0])) if options.label is None else str(options.label)
+
+
+def printable(name: str) -> str:
+    """As much of a name as can be a label."""
     from leaderlock._connect import LONGEST_LABEL
 
-    if options.label is not None:
-        return str(options.label)
-    name = os.path.basename(options.argv[0])[:LONGEST_LABEL]
-    return "".join(character if character.isprintable() else "?" for character in name)
+    return "".join(character if character.isprintable() else "?" for character in name[:LONGEST_LABEL])
 
 
 def ttl_of(options: Options, default: float = 15.0) -> float:

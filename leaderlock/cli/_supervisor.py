@@ -67,6 +67,7 @@ def grace_of(options: Options) -> float:
 def guarded(options: Options, talk: Talk, act: Callable[[Supervisor], int]) -> int:
     """Have ``act`` run the command, which is gone whatever becomes of this process; returns the exit code."""
     grace = grace_of(options)
+    talk.is_quiet = options.quiet
     # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
     try:
         with (

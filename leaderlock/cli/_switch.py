@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
-from leaderlock.cli._leaders import leader_in_words
 from leaderlock.cli._options import Options, add_name, seconds
-from leaderlock.cli._store import open_client
+from leaderlock.cli._store import open_client, printable
 from leaderlock.cli._talk import Exit, Talk
 
 if TYPE_CHECKING:
@@ -26,11 +26,10 @@ def turn(options: Options, talk: Talk, *, is_paused: bool, changed: str, unchang
     from leaderlock._client import engine_of
     from leaderlock._ticks.job import set_paused
 
-    with open_client(options) as client:
+    with open_client(options, label=printable(_person())) as client:
 
         def waits(why: str) -> None:
             talk.tell("waiting", f"waiting for {options.name!r}: {why}", name=options.name, why=why)
-            talk.say(leader_in_words(client, options.name))
 
         timeout = options.timeout
         is_new = set_paused(engine_of(client), options.name, is_paused=is_paused, timeout=timeout, on_waiting=waits)
@@ -43,6 +42,16 @@ def turn(options: Options, talk: Talk, *, is_paused: bool, changed: str, unchang
         doubt = f"no job of the name {options.name!r} has run here yet: is it spelled right?"
         talk.tell("warning", doubt, message=doubt)
     return Exit.OK
+
+
+def _person() -> str:
+    """Who turns it, for `leaderlock status`: by his own name where he has become root; nothing, where nobody knows."""
+    import getpass
+
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (OSError, KeyError, ImportError):  # a user without a name, as in containers
+        return ""
 
 
 def _has_run(job: Job | None) -> bool:

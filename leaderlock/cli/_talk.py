@@ -21,7 +21,7 @@ from leaderlock.errors import (
     UsageError,
 )
 
-__all__ = ["Exit", "Talk", "Unwritten", "Usage", "ago", "exit_code", "in_iso", "paint", "plain"]
+__all__ = ["Exit", "Talk", "Unrunnable", "Unwritten", "Usage", "ago", "exit_code", "in_iso", "paint", "plain"]
 
 
 class Usage(Exception):
@@ -33,6 +33,14 @@ class Usage(Exception):
     def __init__(self, message: str, *, form: str = "") -> None:
         super().__init__(message)
         self.form = form
+
+
+class Unrunnable(Exception):
+    """The command is not there (127), or cannot be executed (126); told before anything is claimed for it."""
+
+    def __init__(self, message: str, exit_code: Exit) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class Unwritten(Exception):
@@ -56,6 +64,8 @@ class Exit(enum.IntEnum):
     LOST = 76
     TOO_LONG = 124
     """The command ran for longer than it may, and was ended; as ``timeout`` says it."""
+    NOT_EXECUTABLE = 126
+    NOT_FOUND = 127
 
 
 def exit_code(error: BaseException) -> Exit | None:
@@ -73,6 +83,8 @@ def exit_code(error: BaseException) -> Exit | None:
             return Exit.USAGE
         case Unwritten():
             return Exit.UNWRITTEN
+        case Unrunnable():
+            return error.exit_code
         case LeaderLockError():
             return Exit.BROKEN
         case _:
@@ -130,7 +142,8 @@ class Talk:
         logging.getLogger().addHandler(logging.NullHandler())
 
     def fail(self, error: BaseException, code: int) -> None:
-        text = "" if self.is_quiet and code == Exit.NOT_ELECTED else str(error)
+        is_away = code == Exit.STORE and isinstance(error, BackendUnavailable | CampaignTimeout)
+        text = "" if self.is_quiet and (code == Exit.NOT_ELECTED or is_away) else str(error)
         if isinstance(error, Usage) and not self.as_json:
             _write(error.form)
         self.tell("error", text, message=str(error), kind=type(error).__name__, exit_code=int(code))

@@ -93,7 +93,7 @@ class Ticker:
         )
         # Who runs by hand wants it run: that somebody else does is not what he asked for.
         if self.options.now and skipped.reason is not SkipReason.DONE:
-            self.talk.say("" if self.options.verbose else str(skipped))
+            self.talk.say("" if self.options.verbose or self.options.quiet else str(skipped))
             return Exit.NOT_ELECTED
         return Exit.OK
 

@@ -73,4 +73,3 @@ class Wrapper:
         elif not talk.is_quiet:
             self.has_waited = True
             talk.say(f"waiting for {name!r}: {why}")
-            talk.say(leader_in_words(self.client, name))

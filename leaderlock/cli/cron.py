@@ -23,9 +23,10 @@ examples:
 from __future__ import annotations
 
 import argparse
+import contextlib
 from typing import Final
 
-from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
+from leaderlock.cli._options import QUIET, Options, add_name, check_argv, filled, seconds
 from leaderlock.cli._supervisor import Supervisor, add_grace, guarded
 from leaderlock.cli._talk import Talk, Usage
 
@@ -68,7 +69,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", type=filled, help="who this is, for `leaderlock history` (default: the command's name)"
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
+    volume = parser.add_mutually_exclusive_group()
+    volume.add_argument("-v", "--verbose", action="store_true", help="say why a tick is not run here, or waits")
+    volume.add_argument("--quiet", action="store_true", help=QUIET)
 
 
 def _count(word: str) -> int:
@@ -78,7 +81,20 @@ def _count(word: str) -> int:
     return int(word)
 
 
+def _check_name(options: Options) -> None:
+    """Raise Usage if SCHEDULE stands in NAME's place: lines that forget NAME would eat each other's ticks."""
+    if options.schedule is not None or not (" " in options.name or options.name.startswith("@")):
+        return
+    from leaderlock import Schedule
+
+    with contextlib.suppress(ValueError):
+        Schedule(options.name)
+        line = f'leaderlock cron NAME "{options.name}" -- {" ".join(options.argv) or "COMMAND"}'
+        raise Usage(f"{options.name!r} is a SCHEDULE, and NAME is missing: {line}")
+
+
 def command(options: Options, talk: Talk) -> int:
+    _check_name(options)
     check_argv(options, FORM)
     if options.retries and not options.at_least_once:
         raise Usage("--retries runs a tick again, which at most once excludes: say --at-least-once too")

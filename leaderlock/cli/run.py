@@ -18,7 +18,7 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
+from leaderlock.cli._options import QUIET, Options, add_name, check_argv, filled, seconds
 from leaderlock.cli._supervisor import add_grace, guarded
 from leaderlock.cli._talk import Talk
 from leaderlock.cli._wrapper import Wrapper
@@ -42,10 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--label", type=filled, help="who this is, for `leaderlock status` (default: the command's name)"
     )
-    parser.add_argument("--quiet", action="store_true", help="do not say why it waits, or that somebody else leads")
+    parser.add_argument("--quiet", action="store_true", help=QUIET)
 
 
 def command(options: Options, talk: Talk) -> int:
     check_argv(options, FORM)
-    talk.is_quiet = options.quiet
     return guarded(options, talk, lambda supervisor: Wrapper(supervisor, talk).run())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from inspect import signature
 from typing import Any
 
 from leaderlock import Client, Schedule, once_per_tick
@@ -53,6 +54,11 @@ def add_job(
     ``options`` are those of :func:`leaderlock.once_per_tick`, which also decides about overlap and lateness, so that
     APScheduler is told to start it always. For job stores in memory, as the decorated function cannot be pickled.
     """
+    if unknown := ", ".join(sorted(options.keys() - signature(once_per_tick).parameters.keys())):
+        raise TypeError(
+            f"add_job() takes no {unknown}: its options are once_per_tick's. When it runs is a Schedule, such as "
+            "Schedule('@every 5s'), and name is APScheduler's id, too"
+        )
     ticked = once_per_tick(schedule, name=name, client=client, **options)(function)
     settings = {"misfire_grace_time": None, "coalesce": True, "max_instances": 3}
     return scheduler.add_job(ticked, TickTrigger(schedule), args, kwargs, id=name, name=name, **settings)

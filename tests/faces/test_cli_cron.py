@@ -85,6 +85,26 @@ def test_the_commands_own_exit_code_is_passed_on(cli):
     assert [(run["how"], run["attempt"]) for run in history["history"]] == [("failed", 1)]
 
 
+def test_a_name_that_only_looks_like_a_schedule_is_a_name(cli, tmp_path):
+    assert cli("cron", "once a day", *appending(tmp_path / "log")).returncode == 0
+    assert cli("cron", "@daily", *DAY, *appending(tmp_path / "log")).returncode == 0  # odd, but NAME and SCHEDULE
+    assert count(tmp_path / "log") == 2
+
+
+def test_a_host_without_the_command_leaves_the_tick_to_the_others(cli, tmp_path):
+    log, plain = tmp_path / "log", tmp_path / "plain"
+    plain.write_text("text")
+
+    missing = cli("cron", "job", *DAY, "--", "no-such-program-anywhere")
+    unfit = cli("cron", "job", *DAY, "--json", "--", str(plain))
+    elsewhere = cli("cron", "job", *DAY, *appending(log))
+
+    assert (missing.returncode, unfit.returncode, elsewhere.returncode) == (127, 126, 0)
+    assert "no-such-program-anywhere: command not found" in missing.stderr
+    assert events(unfit.stderr)["error"]["exit_code"] == 126
+    assert log.read_text().split()[1] == "1"
+
+
 def test_what_fails_is_run_again_and_told(cli, tmp_path):
     log = tmp_path / "log"
     ended = cli("cron", "job", *DAY, "--at-least-once", "--retries", "1", *appending(log, "exit 4"))
@@ -156,6 +176,20 @@ def test_a_paused_job_is_not_run(cli, tmp_path):
     assert count(log) == 1
 
 
+@pytest.mark.parametrize(
+    ("variables", "who"),
+    [
+        ({"SUDO_USER": "anna", "LOGNAME": "root"}, "anna"),
+        ({"SUDO_USER": "", "LOGNAME": "bert"}, "bert"),
+        ({"SUDO_USER": "a\x1bb" + "n" * 300}, "a?bnnn"),
+    ],
+)
+def test_a_job_is_paused_by_a_person(cli, variables, who):
+    cli("pause", "job", **variables)
+
+    assert f"paused by {who}" in cli("status", "job").stdout
+
+
 def test_pausing_a_name_that_no_job_has_is_doubted(cli):
     first = cli("pause", "repotr")
     told = json.loads(cli("pause", "repotr", "--json").stdout)
@@ -193,7 +227,7 @@ def test_who_waits_to_pause_a_job_that_runs_is_told_so(cli):
     shown = cli("pause", "job", "--timeout", "0.3").stderr
 
     assert "waiting for 'job': somebody else leads" in shown
-    assert "'job' is led by sh (" in shown
+    assert shown.count("sh (") == 2
     assert "'job' was not paused: not elected for 'job' within 0.3 s" in shown
 
 
@@ -229,6 +263,26 @@ def test_a_store_that_cannot_be_used_is_told(cli):
 
     assert ended.returncode == 69
     assert ended.stderr
+
+
+def test_an_outage_is_not_mailed_by_who_is_quiet(cli):
+    away = ("--url", "etcd://127.0.0.1:1", "--ttl", "0.5")
+
+    loud = cli("cron", "job", *DAY, *away, "--", "true")
+    quiet = cli("cron", "job", *DAY, *away, "--quiet", "--", "true")
+    refused = cli("cron", "job", *DAY, "--url", "sqlite:////no/such/folder/x.db", "--quiet", "--", "true")
+
+    assert (loud.returncode, quiet.returncode, refused.returncode) == (69, 69, 69)
+    assert (loud.stderr != "", quiet.stderr, refused.stderr != "") == (True, "", True)
+
+
+def test_by_hand_and_quiet_it_does_not_say_who_runs_it(cli):
+    running = cli.start("cron", "job", *DAY, "--", "sh", "-c", "echo begun; sleep 60")
+    assert running.stdout.readline() == "begun\n"
+
+    ended = cli("cron", "job", "--now", "--quiet", "--", "true")
+
+    assert (ended.returncode, ended.stderr) == (75, "")
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds the guardian's group in /proc")

@@ -110,7 +110,35 @@ def test_a_command_that_is_not_there_is_127(cli):
 def test_a_command_that_cannot_be_executed_is_126(cli, tmp_path):
     (tmp_path / "plain").write_text("text")
 
-    assert cli("run", "x", "--", str(tmp_path / "plain")).returncode == 126
+    for word in (str(tmp_path / "plain"), str(tmp_path)):
+        ended = cli("run", "x", "--", word)
+
+        assert ended.returncode == 126
+        assert f"{word}: cannot execute: Permission denied" in ended.stderr
+
+
+def test_a_command_that_is_not_there_campaigns_for_nothing(cli, witness, eventually):
+    cli.start("run", "x", *witness.command())
+    eventually(witness.lives)
+
+    ended = cli("run", "x", "--", "no-such-program-anywhere")
+
+    assert ended.returncode == 127
+    assert "waiting" not in ended.stderr
+
+
+def test_a_command_is_found_where_exec_finds_it(cli, tmp_path):
+    for folder, mode in (("first", 0o644), ("second", 0o755)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "tool").write_text("#!/bin/sh\nexit 3\n")
+        (tmp_path / folder / "tool").chmod(mode)
+    (tmp_path / "tool").mkdir()
+    first, second = tmp_path / "first", tmp_path / "second"
+
+    assert cli("run", "x", "--", "tool", PATH=f"/no/such:{tmp_path}:{first}:{second}").returncode == 3
+    assert cli("run", "x", "--", "tool", PATH=f"/no/such:{first}").returncode == 126
+    assert cli("run", "x", "--", "tool", PATH=str(tmp_path)).returncode == 126
+    assert cli("run", "x", "--", "tool", PATH="/no/such").returncode == 127
 
 
 @pytest.mark.parametrize("word", ["{folder}/made-elsewhere", "made-elsewhere"])
@@ -269,14 +297,15 @@ def test_whoever_waits_is_told_why_at_once_and_then_leads(cli, witness, eventual
     leader = cli.start("run", "x", *witness.command())
     eventually(witness.lives)
     waiting = cli.start("run", "x", "--", "echo", "mine")
-    assert "waiting for 'x': " in waiting.stderr.readline()
-    assert f"pid {leader.pid}), with token" in waiting.stderr.readline()
+    told = waiting.stderr.readline()
+    assert told.startswith("leaderlock: waiting for 'x': somebody else leads, ")
+    assert f"pid {leader.pid})" in told
 
     leader.terminate()
 
     assert waiting.stdout.readline() == "mine\n"
     assert waiting.wait(30) == 0
-    assert "leads 'x' now, with token" in waiting.stderr.read()
+    assert waiting.stderr.read().startswith("leaderlock: leads 'x' now, with token")
 
 
 def test_two_never_run_at_once(cli, witness):

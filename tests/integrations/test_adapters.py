@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -103,6 +104,16 @@ def test_apscheduler_is_told_when_by_a_schedule(clients):
 
     with pytest.raises(TypeError, match=r"write Schedule\('0 3 \* \* \*'\)"):  # and not when the scheduler starts
         add_job(BackgroundScheduler(), print, "0 3 * * *", name="job", client=clients())
+
+
+@pytest.mark.parametrize("words", [{"seconds": 5}, {"id": "report", "name": "job"}])
+def test_apschedulers_own_options_are_refused_in_the_name_of_what_was_called(words):
+    from apscheduler.schedulers.background import BackgroundScheduler
+
+    from leaderlock.integrations.apscheduler import add_job
+
+    with pytest.raises(TypeError, match=rf"add_job\(\) takes no {next(iter(words))}: "):
+        add_job(BackgroundScheduler(), print, "interval", **{"name": "job", **words})
 
 
 # -- Celery
@@ -313,6 +324,24 @@ def test_a_management_command_is_run_once_per_tick(manage, capsys):
     assert first == ""
     assert capsys.readouterr().out.count("System check identified no issues") == 1
     assert "is not run here: done" in second
+
+
+def test_the_settings_name_the_store_of_decorators_too(url):
+    """As of the command: what the settings say goes before the environment."""
+    program = (
+        "import django\n"
+        "from django.conf import settings\n"
+        f"settings.configure(INSTALLED_APPS=['leaderlock.integrations.django'], LEADERLOCK_URL={url!r})\n"
+        "django.setup()\n"
+        "from leaderlock import current, only_on_leader\n"
+        "print(only_on_leader('scheduler')(lambda: current().token)())\n"
+    )
+    environment = {**os.environ, "LEADERLOCK_URL": "memory:"}
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+
+    with connect(url) as client:
+        assert client.status("scheduler").last_token == int(done.stdout)
 
 
 def test_a_management_command_near_no_tick_is_an_error(manage):

@@ -76,7 +76,7 @@ def places(tmp_path_factory, certificates):
         ("redis://:wr0ng@127.0.0.1:{guarded}", BackendRefused, "user name or password are wrong"),
         ("redis://nobody:wr0ng@127.0.0.1:{plain}", BackendRefused, "user name or password are wrong"),
         ("redis://127.0.0.1:{plain}/99", BackendRefused, "DB index is out of range"),
-        ("redis://127.0.0.1:{guarded}", BackendRefused, "wants a password.*redis://user:password@"),
+        ("redis://127.0.0.1:{guarded}", BackendRefused, "wants a password.*redis://:password@.*redis://user:password@"),
         ("redis://blind:s3cret@127.0.0.1:{plain}", BackendRefused, r"ACL SETUSER <user> .*\+info"),
         ("redis://apart:s3cret@127.0.0.1:{plain}", BackendRefused, r"ACL SETUSER <user> ~leaderlock"),
         ("redis://127.0.0.1:{replica}", BackendRefused, "replica.*name the master"),
