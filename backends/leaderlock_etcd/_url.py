@@ -86,7 +86,8 @@ def check_prefix(prefix: str) -> str:
 def _target(host: str, shown: str) -> str:
     found = _HOST.fullmatch(host)
     if found is None:
-        raise ValueError(f"{shown!r} has {host!r} where host:port should stand; {_FORM}")
+        # Not what follows: where @host was forgotten, that is a password.
+        raise ValueError(f"the URL has {host.partition(':')[0]!r} where host:port should stand; {_FORM}")
     port = int(found[2] or 2379)
     if not 0 < port < 65536:
         raise ValueError(f"{shown!r} has the port {port}; there are 1 to 65535")

@@ -78,7 +78,8 @@ def _checked_hosts(hosts: str) -> str:
     for host in hosts.split(","):
         found = _HOST.fullmatch(host)
         if found is None or not 0 < int(found[1] or 2181) < 65536:
-            raise ValueError(f"{host!r} is not a host, or host:port; {_FORM}")
+            # Not what follows: where @host was forgotten, that is a password.
+            raise ValueError(f"{host.partition(':')[0]!r} is not a host, or host:port; {_FORM}")
     return hosts
 
 

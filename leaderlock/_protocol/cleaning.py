@@ -23,6 +23,9 @@ __all__ = ["CLEAN", "Cleaning"]
 
 CLEAN: Final = ("clean",)
 DAY: Final = 86_400.0
+ENOUGH: Final = 10
+"""So many clients that clean are enough: where more are seen to live, each does it more rarely."""
+AT_LEAST_EVERY: Final = 3_600.0
 WATCHED: Final = 20_000
 """How many registers are watched at most for their turn to come: bounded memory, the others wait."""
 AT_ONCE: Final = 250
@@ -65,7 +68,8 @@ class Cleaning:
             self._wait(now)
 
     def _wait(self, now: Instant) -> None:
-        self._setting.say(Arm(CLEAN, Deadline.after(now, self._every)))
+        every = max(self._every, min(self._every * len(self._sessions) / ENOUGH, AT_LEAST_EVERY))
+        self._setting.say(Arm(CLEAN, Deadline.after(now, every)))
 
     def forget_all(self) -> None:
         self._sessions.clear()

@@ -510,6 +510,18 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
     assert there[-1] is not deleted
 
 
+@pytest.mark.parametrize(("clients", "wait"), [(0, 120.0), (9, 120.0), (24, 300.0), (600, 3600.0)])
+def test_rule_19_the_more_clients_live_the_more_rarely_each_cleans(store, client, clients, wait):
+    client.campaign()
+    for number in range(clients):
+        overwrite(store, f"session/{number}", SessionRecord(f"w{number}", TTL))
+    client.do(Fired(CLEAN), at=1.0)
+
+    client.do(Fired(CLEAN), at=2.0)
+
+    assert client.timers[CLEAN].until.boot - client.now.boot == pytest.approx(wait)
+
+
 def test_rule_19_a_name_whose_token_is_not_below_the_floor_stays(store, client):
     client.campaign("own")
     overwrite(store, "name/ahead", NameRecord("w", None, MAX_TOKEN))

@@ -75,6 +75,7 @@ def test_what_cannot_be_meant_is_refused_with_what_can(url, options, error, says
     "url",
     [
         *("http://u:secret@h", "etcd://u:secret@", "etcd://u:secret@h?x=1", "etcd://u:secret@h#", "etcd:u:secret@h"),
+        *("etcd://u:secret", "etcd://h,u:secret/x"),
         *(
             f"{scheme}://u:{mark}secret@h"
             for scheme in ("http", "etcd", "etcds")

@@ -117,7 +117,14 @@ def test_a_url_that_cannot_work_is_refused_with_the_form(url):
     "url",
     [
         *(f"zk://ann:{mark}secret@h1" for mark in ("1/", "1?", "1#", "/", "?", "#")),
-        *("zk:ann:secret@h1", "zk://ann:secret@", "zk://ann:secret@h1:port", "zk://h1?keyfile_passwort=secret"),
+        *(
+            "zk:ann:secret@h1",
+            "zk://ann:secret",
+            "zk://h,ann:secret/x",
+            "zk://ann:secret@",
+            "zk://ann:secret@h1:port",
+            "zk://h1?keyfile_passwort=secret",
+        ),
     ],
 )
 def test_a_url_that_cannot_work_does_not_show_its_password(url):
