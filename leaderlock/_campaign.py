@@ -44,13 +44,14 @@ class Campaigning:
         self._trouble: tuple[str, float] | None = None
         self.course = Course(engine, name, patient=patient, listener=self._hear, errand=errand)
 
-    def run(self, timeout: float | None) -> Lease:
+    def run(self, timeout: float | None, enter: Callable[[Lease], Lease] = lambda lease: lease) -> Lease:
+        """Returns the lease; ``enter`` is what begins under it: if that is interrupted, nobody leads."""
         course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
             self._engine.here.drive(Campaign([course.candidacy]), course.name, timeout)
             course.wait_for(self.is_over, until, attending=True)
-            return Lease(self.conclude(timeout))
+            return enter(Lease(self.conclude(timeout)))
         except BaseException:
             try:
                 self.withdraw()

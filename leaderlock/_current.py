@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from leaderlock._lease import Lease
+if TYPE_CHECKING:
+    from leaderlock._lease import Lease
 
 __all__ = ["current", "enter", "leave"]
 
@@ -30,4 +31,4 @@ def leave(token: Token[Lease | None]) -> None:
     try:
         _current.reset(token)
     except ValueError:  # left in another context than it was entered in, as generators and some test runners do
-        _current.set(token.old_value if isinstance(token.old_value, Lease) else None)
+        _current.set(None if token.old_value is Token.MISSING else token.old_value)
