@@ -162,7 +162,10 @@ class Taking:
         candidacy = name.candidacy
         if candidacy is None or not candidacy.campaigns:
             return
-        before, candidacy.waiting = candidacy.waiting, waiting
+        before = candidacy.waiting
+        if before is not None and before.why is Why.UNREACHABLE is not waiting.why and name.failures:
+            return  # the store is still silent: what was seen before that is no news
+        candidacy.waiting = waiting
         if before is None or (before.why, before.session) != (waiting.why, waiting.session):
             self._setting.say(Tell(candidacy, waiting))
             if waiting.why is Why.FOREIGN:

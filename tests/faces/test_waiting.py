@@ -194,6 +194,27 @@ def test_whoever_waits_is_told_why_once_for_each_reason(client, rival, clock, in
     assert re.match(r"somebody else leads, rival \(.+, pid \d+\); if its session does not move, it is free in", told[0])
 
 
+def test_whoever_waits_is_told_once_that_the_store_is_silent_until_it_has_been_read_again(
+    client, rival, backend, clock, in_background, eventually
+):
+    """What was seen before the silence is no news: told in turn with it, the two filled the screen."""
+    told = []
+    lease = rival.election("a").campaign()
+    waiting = in_background(lambda: client.election("a").campaign(on_waiting=told.append))
+    eventually(lambda: told)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or silence.hits > 20)
+    assert [text[:20] for text in told] == ["somebody else leads,", "the store does not a"]
+
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(told) > 2)
+
+    assert told[2][:20] == "somebody else leads,"
+    lease.resign()
+    eventually(lambda: clock.advance(1) or waiting)
+    assert len(told) == 3
+
+
 def test_whoever_waits_for_what_he_left_himself_is_told_so(
     open_client, store, backend, clock, in_background, eventually
 ):
