@@ -25,9 +25,9 @@ __all__ = ["Election"]
 class Election:
     """A name that one can lead, as seen by one client; made by :meth:`Client.election`.
 
-    ``with election as lease:`` either holds the lease or raises, and resigns at the end: a silent store is waited for at
-    most five seconds (or half a ttl), and then told behind. Where a generator is closed or collected in such a block,
-    nobody waits for the store, and the name is free a moment later.
+    ``with election as lease:`` either holds the lease or raises, and resigns at the end: a silent store is waited for
+    five seconds at most (or half a ttl), and then told behind. Where a generator is closed or collected in such a
+    block, nobody waits for the store, and the name is free a moment later.
     """
 
     def __init__(

@@ -76,7 +76,7 @@ class Engine:
         self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         """The same of all jobs that anybody here is at."""
         self.callbacks = Callbacks()
-        self._journal = Journal(self.callbacks)
+        self._journal = Journal(self.callbacks, clock)
         self.backend = backend
         self._calls = Calls(backend, clock)
         self._clockwork = Clockwork(
@@ -141,17 +141,11 @@ class Engine:
         with self._steps.lock:
             if self.is_closed:
                 return  # everybody was told; who asks for something finds that it is over before he waits
+            if isinstance(event, Answered | Viewed):
+                self._journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
             self._steps.take(event, mine)
-        match event:
-            case Answered(puts):
-                self._journal.store_answered(a_write=True)
-                self._renewals.answered(puts)
-            case Unanswered(puts):
-                self._renewals.answered(puts)
-            case Viewed():
-                self._journal.store_answered(a_write=False)
-            case _:
-                pass
+        if isinstance(event, Answered | Unanswered):
+            self._renewals.answered(event.puts)
 
     def refuse(self) -> None:
         """Raise what the caller of a dead engine is owed."""

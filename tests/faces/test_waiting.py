@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -213,6 +214,82 @@ def test_whoever_waits_is_told_once_that_the_store_is_silent_until_it_has_been_r
     lease.resign()
     eventually(lambda: clock.advance(1) or waiting)
     assert len(told) == 3
+
+
+@pytest.fixture
+def said(caplog):
+    """What was logged at INFO and above, but for elections."""
+    caplog.set_level(logging.INFO, "leaderlock")
+    return lambda: [text for text in caplog.messages if not text.startswith(("elected", "resigned"))]
+
+
+def test_it_is_logged_why_a_candidate_waits_once_for_each_leader(client, rival, clock, in_background, eventually, said):
+    lease = rival.election("a").campaign()
+    waiting = in_background(client.election("a").campaign)
+    eventually(said)
+    clock.advance(5)
+    eventually(lambda: lease.remaining > 14)
+    lease.resign()
+    eventually(lambda: waiting)
+
+    [text] = said()
+    assert re.match(
+        r"waiting for 'a': somebody else leads, rival \(.+\); if its session does not move, it is free", text
+    )
+
+
+def test_it_is_logged_that_a_store_must_settle_once_for_all_names(
+    client, store, clock, in_background, eventually, said
+):
+    with client.election("before"):
+        store.forget(wipe=False)
+    names = [f"n{number}" for number in range(100)]
+    seeking = in_background(lambda: client.campaign_all(names))
+    eventually(said)
+    eventually(lambda: clock.advance(1) or seeking)
+
+    [text] = said()
+    assert text.startswith("candidates wait: the store may have forgotten leaders who are still alive")
+    assert "leaderlock init" in text
+
+
+def test_a_store_that_was_away_is_logged_to_answer_again_and_what_is_waited_for_then(
+    client, rival, backend, store, clock, in_background, eventually, said
+):
+    """First that it answers, then what it has answered."""
+    lease = rival.election("a").campaign()
+    seeking = in_background(lambda: client.election("a").campaign(timeout=600))
+    eventually(said)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 1)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(said()) > 3)
+    lease.resign()
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 4)
+    store.forget(wipe=False)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.5) or seeking)
+
+    held, away, back, unsettled = (
+        "waiting for 'a': somebody",
+        "the store does not",
+        "the store answers",
+        "candidates wait",
+    )
+    starts = [held, away, back, held, away, back, unsettled]
+    assert [text[: len(start)] for text, start in zip(said(), starts, strict=True)] == starts
+
+
+def test_many_names_that_wait_do_not_flood_the_log(client, rival, said, in_background, eventually):
+    names = [f"n{number}" for number in range(1_000)]
+    held = rival.campaign_all(names)
+    assert len(held) == len(names)
+    for _ in range(2):
+        before = len(said())
+        assert client.campaign_all(names, timeout=0) == {}
+        client.election("z").campaign().resign()  # behind all that was to be said
+        assert before < len(said()) <= before + 20
 
 
 def test_whoever_waits_for_what_he_left_himself_is_told_so(
