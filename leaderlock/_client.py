@@ -95,7 +95,8 @@ class Client:
         """Campaign for many names at once, in as few round trips as the store allows, and return the leases by name.
 
         Returns when every name is won, or those that could not be won have been given up: after ``timeout`` seconds,
-        or with ``wait=False`` as soon as somebody who is alive leads them.
+        or with ``wait=False`` as soon as somebody who is alive leads them. (See :meth:`Election.campaign` for how long
+        that may take.)
 
         Raises:
             BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.

@@ -62,8 +62,10 @@ class Election:
 
         ``timeout``: the most that the whole call may take, in seconds; ``None``: as long as it takes. ``wait=False``:
         give up as soon as somebody who is alive leads. That takes one look where the leader's session has moved lately
-        by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed.
-        Whichever is left out is as :meth:`Client.election` was told.
+        by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed. A
+        store that must settle is waited for as well (``longest``; less, if this client has seen it for a while), as
+        programs that each try once would else never be elected. ``timeout`` bounds that, too. Whichever is left out is
+        as :meth:`Client.election` was told.
         ``on_waiting(text)`` is told why it waits, once for each reason, on a thread of leaderlock's.
 
         Raises:

@@ -67,6 +67,10 @@ class Taking:
             if name.shown_session is not None:
                 # Observed already, so that a holder that died with the old memory is not waited for a second time.
                 self._watch(name, name.shown_session)
+                hopeless = not candidacy.patient and self._rivals.looks_alive(name.shown_session, now)
+                if hopeless and candidacy.errand is None:
+                    self._deny(name, candidacy, name.shown_session)  # rule 14: at once here, too
+                    return
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
             self._cannot_read(name, candidacy, f"the register of {name.name!r}", name.record.why, now)

@@ -428,6 +428,31 @@ def test_init_frees_at_once_who_waits_for_the_memory_to_settle(forgetful, in_bac
     assert "settled" not in engine_of(client)._watches._stops
 
 
+def test_who_does_not_wait_for_a_leader_waits_for_the_memory_to_settle(forgetful, clock, in_background, eventually):
+    """Or jobs that try once a minute, each a new process, would never run again after the store was restarted."""
+    client, _ = forgetful
+    with pytest.raises(CampaignTimeout, match="may have forgotten leaders"):
+        client.election("a").campaign(wait=False, timeout=0)
+    clock.advance(20)
+
+    started = clock.boot()
+    seeking = in_background(lambda: client.election("a").campaign(wait=False))
+    eventually(lambda: clock.advance(0.1) or seeking)
+
+    assert seeking[0].is_held
+    assert clock.boot() - started == pytest.approx(10, abs=1)
+
+
+def test_who_does_not_wait_is_told_at_once_of_a_live_leader_though_the_memory_must_settle(store, client, rival):
+    lease = rival.election("a").campaign()
+    store.forget(wipe=False)
+
+    with pytest.raises(NotLeader, match=r"led by somebody else, rival \("):
+        client.election("a").campaign(wait=False)
+
+    lease.check()
+
+
 def test_a_campaign_given_up_on_unsettled_memory_leaves_no_watch_behind(forgetful, clock, in_background, eventually):
     client, _ = forgetful
 
