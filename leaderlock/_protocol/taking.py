@@ -235,13 +235,15 @@ class Taking:
         if mine is None:
             return  # its open or its verification is under way, and ends in another step of every campaign
         mark = self._setting.new_id()
+        before, until = self._rivals.ending(name.shown_session or "")
         record = (base or NameRecord("", None, 0)).taken(
             write=mark,
             session=mine.id,
             token=token,
             holder=self._setting.holder_line,
             at=now.wall,
-            before=self._rivals.ending(name.shown_session or ""),
+            before=before,
+            until=until,
             note=note,
         )
         mine.try_name(name.name)
