@@ -13,7 +13,7 @@ from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
 from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
 from leaderlock._client import engine_of
-from leaderlock.testing import Fault, ManualClock, MemoryStore
+from leaderlock.testing import Fault, FaultyBackend, ManualClock, MemoryStore
 
 
 def about_names(keys):
@@ -278,6 +278,23 @@ def test_a_store_that_was_away_is_logged_to_answer_again_and_what_is_waited_for_
         "candidates wait",
     )
     starts = [held, away, back, held, away, back, unsettled]
+    assert [text[: len(start)] for text, start in zip(said(), starts, strict=True)] == starts
+
+
+def test_that_a_store_must_settle_is_logged_again_after_it_was_away(
+    open_client, clock, in_background, eventually, said
+):
+    backend = FaultyBackend(MemoryStore(keeps_memory=False).backend())
+    seeking = in_background(lambda: open_client(backend, clock=clock).election("a").campaign(timeout=600))
+    eventually(said)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 1)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(said()) > 3)
+    eventually(lambda: clock.advance(0.5) or seeking)
+
+    unsettled, away, back = "candidates wait", "the store does not", "the store answers"
+    starts = [unsettled, away, back, unsettled]
     assert [text[: len(start)] for text, start in zip(said(), starts, strict=True)] == starts
 
 
