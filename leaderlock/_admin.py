@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Final
 
 from leaderlock._engine import Engine
 from leaderlock._observe import Sighting, look, looks
+from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.reading import read_settled
-from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, Request, SettledRecord, name_key, session_key
+from leaderlock._protocol.records import (
+    MAX_TOKEN,
+    SETTLED,
+    Foreign,
+    Request,
+    SessionRecord,
+    SettledRecord,
+    name_key,
+    session_key,
+)
 from leaderlock._protocol.rivals import Observation, observe
 from leaderlock.backend import Conflict, Write
-from leaderlock.errors import BackendRefused, BackendUnavailable, CampaignTimeout
+from leaderlock.errors import BackendRefused, BackendUnavailable, CampaignTimeout, MemoryGone
 
 __all__ = ["AskedTerm", "ask", "init", "request_resignation"]
 
@@ -29,7 +40,7 @@ def init(engine: Engine, *, force: bool = False) -> bool:
     for _ in range(TRIES):
         view = engine.backend.read([SETTLED], timeout=timeout)
         seen = view.seen[SETTLED]
-        old = None if seen.value is None else read_settled(seen.value)
+        old = read_settled(seen.value)
         fresh = SettledRecord(view.memory, terms.timing.longest, traits.durability)
         if isinstance(old, SettledRecord) and old.memory == view.memory and (old == fresh or not force):
             if old != fresh:
@@ -63,8 +74,13 @@ def request_resignation(engine: Engine, name: str, *, now: bool, timeout: float 
     term = ask(engine, name, now=now)
     if term is None:
         return False
-    if term.is_over or any(map(term.has_ended, looks(engine, name, timeout))):
+    if term.is_over:
         return True
+    for sighting in looks(engine, name, timeout):
+        if term.has_ended(sighting):
+            return True
+        if term.is_forgotten(sighting):
+            term.ask_again(engine, sighting)
     raise term.still_goes_on()
 
 
@@ -77,22 +93,31 @@ def ask(engine: Engine, name: str, *, now: bool) -> AskedTerm | None:
 
 
 def _ask(engine: Engine, name: str) -> Sighting | None:
-    by = f"{engine.terms.holder.host}:{engine.terms.holder.pid}"
     for _ in range(TRIES):
         sighting = look(engine, name)
-        record, session, shown = sighting.record, sighting.session, sighting.session_seen
-        if not sighting.is_led or record is None or record.session is None:
+        if not sighting.is_led:
             return None
-        if session is None or shown is None:
-            return sighting  # a session that does not show cannot be asked: its observers will bury it
-        request = Request(name, record.token, by, engine.clock.now().wall)
-        asking = session.asking(request)
-        write = Write(session_key(record.session), shown.stamp, asking.encode())
-        timeout = engine.terms.timing.attempt
-        [answer] = engine.backend.swap([write], sighting.view.memory, timeout=timeout)
-        if not isinstance(answer, Conflict):
+        # A session that does not show cannot be asked: its observers will bury it.
+        if sighting.session is None or _add_request(engine, sighting, sighting.session):
             return sighting
     raise BackendUnavailable(f"the session that leads {name!r} changes all the time: try again")
+
+
+def _add_request(engine: Engine, sighting: Sighting, session: SessionRecord) -> bool:
+    """Write the request into the session that leads; ``False``: that has changed meanwhile."""
+    record, shown = sighting.record, sighting.session_seen
+    assert record is not None
+    assert record.session is not None
+    assert shown is not None
+    request = Request(sighting.name, record.token, _requester(engine), engine.clock.now().wall)
+    write = Write(session_key(record.session), shown.stamp, session.asking(request).encode())
+    timeout = engine.terms.timing.attempt
+    [answer] = engine.backend.swap([write], sighting.view.memory, timeout=timeout)
+    return not isinstance(answer, Conflict)
+
+
+def _requester(engine: Engine) -> str:
+    return f"{engine.terms.holder.host}:{engine.terms.holder.pid}"
 
 
 def _overwrite(engine: Engine, sighting: Sighting) -> bool:
@@ -102,7 +127,7 @@ def _overwrite(engine: Engine, sighting: Sighting) -> bool:
     token = max(record.token + 1, sighting.view.floor)
     if token > MAX_TOKEN:
         raise BackendRefused(f"the token of {sighting.name!r} cannot rise any further")
-    how = f"forced by {engine.terms.holder.host}:{engine.terms.holder.pid}"
+    how = f"forced by {_requester(engine)}"
     released = record.released(write=os.urandom(12).hex(), how=how, at=engine.clock.now().wall, token=token)
     write = Write(name_key(sighting.name), sighting.seen.stamp, released.encode())
     timeout = engine.terms.timing.attempt
@@ -119,7 +144,11 @@ class AskedTerm:
         self._name = asked.name
         self._token = asked.record.token
         self._silence: Observation | None = None
+        self._again = self._in_a_ttl()
         self.is_over = is_over
+
+    def _in_a_ttl(self) -> Deadline:
+        return Deadline.after(self._engine.clock.now(), self._engine.terms.timing.ttl)
 
     def has_ended(self, sighting: Sighting) -> bool:
         """Whether that shows its end; to be asked of every look, in order."""
@@ -131,6 +160,25 @@ class AskedTerm:
         self._silence = observe(self._silence, sighting.session_seen, now)
         # Dead, if it is silent: whoever wants the name buries that session and takes it.
         return self._silence.is_silent(self._engine.setting, now)
+
+    def is_forgotten(self, sighting: Sighting) -> bool:
+        """Whether that shows no request of ours any more, and a ttl has brought no end.
+
+        Either it has met a leader that ends something first, who may be reminded; or one that was shown it before he
+        knew that he leads; or too many others have asked since.
+        """
+        session = sighting.session
+        if session is None or not self._again.has_passed(self._engine.clock.now()):
+            return False
+        by = _requester(self._engine)
+        return not any((request.by, request.name) == (by, self._name) for request in session.requests)
+
+    def ask_again(self, engine: Engine, sighting: Sighting) -> None:
+        """Ask the term that was seen once more; if that fails, the next look shows so."""
+        self._again = self._in_a_ttl()
+        if sighting.session is not None:
+            with suppress(BackendUnavailable, MemoryGone):
+                _add_request(engine, sighting, sighting.session)
 
     def still_goes_on(self) -> CampaignTimeout:
         return CampaignTimeout(

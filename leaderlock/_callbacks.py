@@ -10,30 +10,10 @@ from contextlib import suppress
 from typing import Final
 
 from leaderlock._thread import OwnThread
-from leaderlock._unrun import is_coroutine_function
 
-__all__ = ["Callbacks", "check_plain"]
-
-ELSEWHERE: Final = (
-    "it is called on a thread that runs no event loop, so let a function hand it to yours "
-    "(asyncio.run_coroutine_threadsafe), or use leaderlock.aio"
-)
-
-CO_COROUTINE: Final = 0x80
-"""``inspect.CO_COROUTINE``: the code is an ``async def``'s."""
+__all__ = ["Callbacks"]
 
 _log: Final = logging.getLogger("leaderlock")
-
-
-def check_plain(what: str, callback: object, *, instead: str = ELSEWHERE) -> None:
-    """Refuse what a call would not run: what is no function, or makes a coroutine that nobody awaits."""
-    if not callable(callback):
-        raise TypeError(f"{what} takes a function, not {type(callback).__name__}")
-    code = getattr(callback, "__code__", None)
-    if code is not None and not code.co_flags & CO_COROUTINE:
-        return
-    if is_coroutine_function(callback):
-        raise TypeError(f"{what} takes a plain function, not the coroutine function {callback!r}: {instead}")
 
 
 class Callbacks:

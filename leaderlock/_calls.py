@@ -12,6 +12,7 @@ from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import (
     Answered,
     Ask,
+    Call,
     Event,
     Failure,
     Put,
@@ -52,7 +53,7 @@ class Calls:
         """By prefix, the scan that was under way last, and what is left of it. Nothing is kept of an earlier one: most
         belong to a memory that is gone, and one that goes on after all begins anew."""
 
-    def carry(self, effects: Iterable[Put | Ask | Scan], timeout: float, post: Callable[[Event], None]) -> None:
+    def carry(self, effects: Iterable[Call], timeout: float, post: Callable[[Event], None]) -> None:
         """Send what these effects ask for: all writes first, in their order, then all reads as one."""
         puts: list[Put] = []
         keys: dict[str, None] = {}
@@ -124,9 +125,7 @@ class Calls:
         post(Scanned(scan, items, finished, sent))
 
 
-def fail(
-    effects: Iterable[Put | Ask | Scan], failure: Failure, error: Exception, post: Callable[[Event], None]
-) -> None:
+def fail(effects: Iterable[Call], failure: Failure, error: Exception, post: Callable[[Event], None]) -> None:
     """Say of all of these that they were not answered. Of what was, the machine knows better, and ignores it."""
     for effect in effects:
         match effect:

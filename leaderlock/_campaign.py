@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from leaderlock._bell import Bell
-from leaderlock._callbacks import check_plain
 from leaderlock._calls import INTERRUPTED
 from leaderlock._closed import closed
 from leaderlock._course import Course
@@ -18,6 +17,7 @@ from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, Withdraw
 from leaderlock._thread import apart, hand_over
+from leaderlock._unrun import check_plain
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader
 
 __all__ = ["Campaigning", "Campaigns", "campaign_all"]
@@ -42,7 +42,7 @@ class Campaigning:
         """Whether it waits for a live leader to go (rule 14)."""
         self._on_waiting = on_waiting
         self._outcome: Elected | Denied | Failed | Withdrawn | None = None
-        self._trouble: tuple[str, float] | None = None
+        self._silent_since: float | None = None
         self.course = Course(engine, name, patient=patient, listener=self._hear, errand=errand)
 
     def run(self, timeout: float | None, enter: Callable[[Lease], Lease] = lambda lease: lease) -> Lease:
@@ -101,7 +101,7 @@ class Campaigning:
             case Waiting(Why.UNREACHABLE, detail) if detail.startswith(INTERRUPTED):
                 pass  # whoever waited here was called away: there is nobody to tell, and nothing of the store's
             case Waiting():
-                self._trouble = ("", self._engine.clock.boot()) if news.why is Why.UNREACHABLE else None
+                self._silent_since = self._engine.clock.boot() if news.why is Why.UNREACHABLE else None
                 if self._on_waiting is not None:
                     told, text = self._on_waiting, describe(self._engine.clock, news)
                     self._engine.callbacks.call(lambda: told(text))
@@ -112,10 +112,10 @@ class Campaigning:
         """Whether there is an outcome; or the store is silent for longer than who does not wait bears."""
         if self._outcome is not None:
             return True
-        trouble = self._trouble
-        if self.is_patient or trouble is None:
+        since = self._silent_since
+        if self.is_patient or since is None:
             return False
-        return self._engine.clock.boot() - trouble[1] > self._engine.terms.timing.ttl
+        return self._engine.clock.boot() - since > self._engine.terms.timing.ttl
 
 
 def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:

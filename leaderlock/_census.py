@@ -8,13 +8,10 @@ from typing import NamedTuple
 
 from leaderlock._engine import Engine
 from leaderlock._protocol.reading import read_name, read_session
-from leaderlock._protocol.records import Ending, Foreign, NameRecord, SessionRecord, name_key, session_key
+from leaderlock._protocol.records import NAMES, SESSIONS, Ending, Foreign, NameRecord, SessionRecord
 from leaderlock.backend import Seen
 
 __all__ = ["Census", "Program", "census", "take_census"]
-
-_NAME = name_key("")
-_SESSION = session_key("")
 
 
 class Program(NamedTuple):
@@ -68,8 +65,8 @@ class Census(NamedTuple):
 def take_census(engine: Engine) -> Census:
     """Read every register of the namespace once."""
     timeout = engine.terms.timing.attempt
-    names = list(engine.backend.scan(_NAME, timeout=timeout))
-    sessions = list(engine.backend.scan(_SESSION, timeout=timeout))
+    names = list(engine.backend.scan(NAMES, timeout=timeout))
+    sessions = list(engine.backend.scan(SESSIONS, timeout=timeout))
     return census(names, sessions, wall=engine.clock.now().wall, rho=engine.terms.timing.rho)
 
 
@@ -81,7 +78,7 @@ def census(
     unreadable: list[str] = []
     counts: Counter[str] = Counter()
     for key, seen in sessions:
-        record = None if seen.value is None else read_session(seen.value)
+        record = read_session(seen.value)
         match record:
             case None:
                 continue
@@ -92,11 +89,10 @@ def census(
             case SessionRecord(ttl=ttl, at=at) if wall - at > ttl * (1 + rho):
                 counts["silent"] += 1
             case SessionRecord():
-                living[key[len(_SESSION) :]] = record
+                living[key[len(SESSIONS) :]] = record
     leads: Counter[str] = Counter()
     for key, seen in names:
-        named = None if seen.value is None else read_name(seen.value)
-        match named:
+        match read_name(seen.value):
             case None:
                 continue
             case Foreign():

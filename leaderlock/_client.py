@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from leaderlock import _admin, _observe
 from leaderlock._campaign import campaign_all
+from leaderlock._checks import check_timeout
 from leaderlock._clock import Clock
 from leaderlock._closed import closed, end_quietly
 from leaderlock._election import Election
 from leaderlock._engine import Engine
 from leaderlock._lease import Lease
+from leaderlock._locks import LateLock
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
 from leaderlock._patches import check_patches, threads_now
 from leaderlock._terms import Terms
-from leaderlock._thread import LateLock
-from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Backend, Traits
 
 if TYPE_CHECKING:
@@ -187,7 +187,7 @@ class Client:
 
     def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return sorted(_observe.names_seen(self._own_engine()))
+        return _observe.names_seen(self._own_engine())
 
     def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over.

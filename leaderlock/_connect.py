@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client
 from leaderlock._clock import Clock, SteadyClock
+from leaderlock._locks import LateLock
 from leaderlock._naming import check_namespace
 from leaderlock._protocol.clocks import Timing
 from leaderlock._protocol.records import Holder
 from leaderlock._terms import Terms
-from leaderlock._thread import LateLock
 from leaderlock.backend import Backend
 from leaderlock.errors import BackendNotInstalled
 
@@ -139,11 +139,10 @@ def prepare(
     options: dict[str, object],
 ) -> Opening:
     """For leaderlock's other faces: what :func:`connect` checks before it opens anything."""
-    _check_renew_every(renew_every)
     if clock is not None and not all(callable(getattr(clock, part, None)) for part in ("boot", "now", "wait")):
         raise TypeError(f"clock is a leaderlock.testing.ManualClock, for tests, not {clock!r}")
     steady = clock or SteadyClock()
-    timing = Timing(ttl=ttl, rho=steady.rho, longest=longest, renew_every=renew_every or 0.0)
+    timing = Timing(ttl=ttl, rho=steady.rho, longest=longest, renew_every=renew_every)
     if wait is not None and not callable(wait):
         raise TypeError(f"wait is one of tenacity's wait_* objects, not {type(wait).__name__}")
     if not isinstance(label, str):
@@ -160,16 +159,6 @@ def prepare(
     if isinstance(url, Backend) and options:
         raise TypeError(f"a backend is taken as it is; these options go where it is made: {', '.join(options)}")
     return Opening(store, terms, steady, check_namespace(namespace), options)
-
-
-def _check_renew_every(renew_every: object) -> None:
-    wanted = f"renew_every ({renew_every!r}) is a number of seconds above zero; None stands for ttl/3"
-    if renew_every is None:
-        return
-    if isinstance(renew_every, bool) or not isinstance(renew_every, int | float):
-        raise TypeError(wanted)
-    if not renew_every > 0:
-        raise ValueError(wanted)
 
 
 def default_namespace() -> str:
@@ -221,10 +210,12 @@ def _driver(scheme: str) -> Callable[..., Backend]:
             return ours
     found = drivers()
     if scheme not in found:
-        known = ", ".join(sorted(f"{name}:" for name in found))
-        extra = _EXTRAS.get(scheme)
-        if extra is not None:
-            raise BackendNotInstalled(f"no driver for {scheme}: URLs is installed; `pip install 'leaderlock[{extra}]'`")
+        if scheme in OURS:
+            raise BackendNotInstalled(
+                f"leaderlock_{OURS[scheme]}, the driver for {scheme}: URLs, is not here, though it is installed with "
+                "leaderlock: whatever copied or froze this program must be told to take it along"
+            )
+        known = ", ".join(sorted(f"{name}:" for name in {*OURS, *found}))
         raise ValueError(f"no driver for {scheme!r}: URLs; there are {known} (others come as packages)")
     entry = found[scheme]
     try:

@@ -34,7 +34,7 @@ _log: Final = logging.getLogger("leaderlock")
 class Course:
     """What became of one candidacy so far, and who hears what becomes of it yet."""
 
-    __slots__ = ("_listeners", "_on_lost", "candidacy", "engine", "is_released", "note")
+    __slots__ = ("_listeners", "_on_lost", "candidacy", "engine", "is_acknowledged", "is_released", "note")
 
     def __init__(
         self,
@@ -50,7 +50,9 @@ class Course:
         self.note = b""
         """The name's note as this term found or last saved it."""
         self.is_released = False
-        """Whether the store has acknowledged the release, or needs none."""
+        """Whether there is nothing left to release."""
+        self.is_acknowledged = False
+        """Whether the store has acknowledged the release."""
         # Without a lock, as one may be collected as garbage while it listens: a list's methods are atomic.
         self._listeners: list[Listener] = [] if listener is None else [listener]
         self._on_lost: tuple[Callable[[], object], ...] = ()
@@ -150,8 +152,9 @@ class Course:
         match news:
             case Elected(_, note) | NoteSaved(_, note):
                 self.note = note
-            case Released():
+            case Released(acknowledged):
                 self.is_released = True
+                self.is_acknowledged = self.is_acknowledged or acknowledged
             case Lost():
                 for callback in self._on_lost:
                     self.engine.callbacks.call(callback)

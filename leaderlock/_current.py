@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from leaderlock._lease import Lease
@@ -27,9 +27,9 @@ enter: Final[Callable[[Lease], Token[Lease | None]]] = _current.set
 """For leaderlock's faces: from here on the code acts under this lease; the answer is for :func:`leave`."""
 
 
-def leave(token: Token[Lease | None]) -> None:
-    """Act again under what was current before."""
+def leave(token: Token[Any]) -> None:
+    """Act again under what was current before, whatever variable this is of."""
     try:
-        _current.reset(token)
+        token.var.reset(token)
     except ValueError:  # left in another context than it was entered in, as generators and some test runners do
-        _current.set(None if token.old_value is Token.MISSING else token.old_value)
+        token.var.set(None if token.old_value is Token.MISSING else token.old_value)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
+from leaderlock._checks import check_one_of
 from leaderlock._client import Client
 from leaderlock._connect import check_client, default_client, threads_client
 from leaderlock._current import enter, leave
@@ -112,15 +113,10 @@ def only_on_leader(
     if callable(name):
         raise TypeError("only_on_leader needs to know what to lead: write @only_on_leader('name')")
     check_name(name)
-    _check_option("otherwise", otherwise, ("skip", "raise", "wait"))
-    _check_option("on_loss", on_loss, ("finish", "cancel", "exit"))
+    check_one_of("otherwise", otherwise, "skip", "raise", "wait")
+    check_one_of("on_loss", on_loss, "finish", "cancel", "exit")
     check_client(client)
     return _Guard(name, client, otherwise, on_loss).around
-
-
-def _check_option(what: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} is one of {', '.join(map(repr, allowed))}, not {value!r}")
 
 
 class _Guard:
@@ -235,7 +231,7 @@ class _Guard:
                 with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                     loop.call_soon_threadsafe(changed.set)
 
-            stop = tenure.on_change(wake)
+            stop = tenure.changed.add(wake)
             try:
                 if tenure.lease is None:
                     tenure.refuse_if_over()

@@ -115,8 +115,7 @@ def _look(engine: Engine, findings: list[Finding]) -> Diagnosis:
     trip = RoundTrip(tuple(reads), tuple(_writes(engine, view, findings)))
     findings += _judged_speed(trip, timing.attempt)
     findings += _judged_floor(view.floor, engine.clock.now().wall)
-    seen = view.seen[SETTLED]
-    record = None if seen.value is None else read_settled(seen.value)
+    record = read_settled(view.seen[SETTLED].value)
     mine = SettledRecord(view.memory, timing.longest, backend.traits.durability)
     findings += _judged_terms(record, mine, backend.traits, rho=timing.rho)
     counted = take_census(engine)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
+from leaderlock._checks import check_timeout
 from leaderlock._current import current
 from leaderlock._lease import Lease
 from leaderlock._observe import Term
 from leaderlock._thread import apart, hand_over
-from leaderlock._timeouts import check_timeout
 from leaderlock.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:

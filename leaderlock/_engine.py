@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from leaderlock._attendance import Attendance
 from leaderlock._backoff import BackOff
-from leaderlock._bell import Bell
+from leaderlock._bell import Bell, Listeners
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import Calls
 from leaderlock._clock import Clock
@@ -34,18 +34,19 @@ from leaderlock._protocol.events import (
     Close,
     Event,
     Fired,
+    Kind,
     RenewNow,
     Unanswered,
     Viewed,
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
-from leaderlock._renewals import Renewals
+from leaderlock._protocol.memory import TimeTold
 from leaderlock._steps import Steps
 from leaderlock._terms import Terms
 from leaderlock._thread import apart, hand_over
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend, Stamp
+from leaderlock.backend import Backend
 from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Engine"]
@@ -83,7 +84,8 @@ class Engine:
             clock, locked=self.locked, look=self._look_at_wall, fire=self._fire, failed=self._failed
         )
         self._ended = Bell()
-        self._renewals = Renewals()
+        self._renewals = Listeners()
+        """Who waits for a renewal that is not due yet, and is called when one was answered, or will not be."""
         self._wall_offset = clock.now().wall - clock.now().boot
         attempt = terms.timing.attempt
         self._lanes = {
@@ -144,8 +146,11 @@ class Engine:
             if isinstance(event, Answered | Viewed):
                 self._journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
             self._steps.take(event, mine)
-        if isinstance(event, Answered | Unanswered):
-            self._renewals.answered(event.puts)
+        match event:
+            case Answered(puts) | Unanswered(puts) if self._renewals and any(put.kind is Kind.RENEW for put in puts):
+                self._renewals.tell()
+            case _:
+                pass
 
     def refuse(self) -> None:
         """Raise what the caller of a dead engine is owed."""
@@ -185,13 +190,9 @@ class Engine:
             with suppress(LeaderLockError):  # as above
                 self._steps.take(RenewNow(suspect=True), None)
 
-    def floor_seen(self) -> tuple[int, Instant] | None:
-        """The store's highest floor so far, and when the read that brought it was answered."""
-        return self._machine.floor_seen
-
-    def stamp_given(self) -> tuple[Stamp, Instant, Instant] | None:
-        """The stamp of this client's newest write, and when that was composed and answered."""
-        return self._machine.stamp_given
+    def time_told(self) -> TimeTold:
+        """What the store's answers say of its clock, if it has one."""
+        return self._machine.time_told
 
     def is_suspect(self) -> bool:
         """Whether this machine may have stood still since the last renewal; looks at the wall clock itself."""

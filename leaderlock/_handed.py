@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leaderlock._protocol.events import Ask, Kind, Lane, Put, Scan
+from leaderlock._protocol.events import Ask, Call, Kind, Lane, Put, Scan
 
 __all__ = ["EVERYTHING", "Handed"]
 
@@ -20,23 +20,23 @@ class Handed:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self.calls: list[Put | Ask | Scan] = []
+        self.calls: list[Call] = []
         self._begun = 0
 
-    def takes(self, call: Put | Ask | Scan) -> bool:
+    def takes(self, call: Call) -> bool:
         """Whether the caller makes this call himself; if so, it is his."""
         if not self._is_his(call):
             return False
         self.calls.append(call)
         return True
 
-    def next_calls(self) -> list[Put | Ask | Scan]:
+    def next_calls(self) -> list[Call]:
         """What has been handed to him since he last asked."""
         calls = self.calls[self._begun :]
         self._begun = len(self.calls)
         return calls
 
-    def _is_his(self, call: Put | Ask | Scan) -> bool:
+    def _is_his(self, call: Call) -> bool:
         if self._name == EVERYTHING:
             return True
         if isinstance(call, Scan) or call.lane is Lane.SESSION:

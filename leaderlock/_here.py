@@ -7,13 +7,12 @@ from contextlib import suppress
 from typing import Final
 
 from leaderlock._attendance import Attendance, Attending
-from leaderlock._bell import Bell
+from leaderlock._bell import Bell, Listeners
 from leaderlock._calls import INTERRUPTED, Calls, fail
 from leaderlock._clock import Clock
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._protocol.events import Event, Failure, RenewNow
 from leaderlock._protocol.records import name_key
-from leaderlock._renewals import Renewals
 from leaderlock._thread import apart, hand_over
 from leaderlock.errors import LeaderLockError, OutcomeUnknown
 
@@ -43,7 +42,7 @@ class Here:
         *,
         attempt: float,
         attendance: Attendance,
-        renewals: Renewals,
+        renewals: Listeners,
         is_over: Callable[[], bool],
     ) -> None:
         self._tell = tell
@@ -107,7 +106,9 @@ class Here:
     def renew(self, enough: Callable[[], bool], budget: float) -> bool:
         """Renew now and wait until ``enough()``, at most ``budget`` seconds; returns whether it came to that."""
         until = self._clock.boot() + budget
-        with self._renewals.heard() as bell:
+        bell = Bell()
+        stop = self._renewals.add(bell.ring)
+        try:
             while not enough():
                 left = until - self._clock.boot()
                 if left <= 0 or self._is_over():
@@ -117,6 +118,8 @@ class Here:
                 if not enough():
                     self._clock.wait(bell, min(left, PAUSE))
             return True
+        finally:
+            stop()
 
     def wait_for(self, bell: Bell, done: Callable[[], bool], until: float | None) -> bool:
         """Wait until ``done()``, looking whenever ``bell`` rings, or until that instant of the first clock."""

@@ -15,7 +15,7 @@ from typing import Final
 from leaderlock._callbacks import Callbacks
 from leaderlock._calls import INTERRUPTED
 from leaderlock._clock import Clock
-from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, Waiting, Why
+from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, State, Waiting, Why
 
 __all__ = ["Journal", "describe"]
 
@@ -83,8 +83,9 @@ class Journal:
             case Elected(token):
                 self._is_unsettled = False
                 self._record(logging.INFO, candidacy, "elected for %r with token %d", candidacy.name, token)
-            case Released() if candidacy.token:
-                self._record(logging.INFO, candidacy, "resigned %r, token %d", candidacy.name, candidacy.token)
+            case Released() if candidacy.state is State.RESIGNED:
+                what = "resigned %r, token %d" + ("" if news.acknowledged else "; the store has not acknowledged it")
+                self._record(logging.INFO, candidacy, what, candidacy.name, candidacy.token)
             case Lost(reason):
                 level, what = (logging.INFO, "ended") if reason in _MEANT else (logging.WARNING, "lost")
                 self._record(

@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from leaderlock._calls import Calls, fail
-from leaderlock._protocol.events import Ask, Event, Failure, Put, Scan, Woken
+from leaderlock._protocol.events import Call, Event, Failure, Woken
 from leaderlock._thread import OwnThread
 from leaderlock.errors import OutcomeUnknown
 
-__all__ = ["Errand", "Lane"]
+__all__ = ["Lane", "Load"]
 
-Errand: TypeAlias = Put | Ask | Scan | Woken
+Load: TypeAlias = Call | Woken
 
 
 class Lane:
@@ -34,18 +34,18 @@ class Lane:
         self._calls = calls
         self._timeout = timeout
         self._post = post
-        self._waiting: queue.SimpleQueue[tuple[Errand | None, ...]] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[tuple[Load | None, ...]] = queue.SimpleQueue()
         self._thread = OwnThread(name, self._run, failed)
         self._stopped = False
 
-    def push(self, *errands: Errand) -> None:
+    def push(self, *loads: Load) -> None:
         """Have these carried soon, none of them before the others are at hand. Never blocks; may be called from a
         driver's own threads. Raises ``RuntimeError`` where there can be no more threads: then none of them is."""
         if not self._stopped:
             self._thread.start()
-        self._waiting.put(errands)
+        self._waiting.put(loads)
 
-    def drop(self, calls: Iterable[Put | Ask | Scan], error: Exception) -> None:
+    def drop(self, calls: Iterable[Call], error: Exception) -> None:
         """Say of these, which were not pushed, that they never left."""
         fail(calls, Failure.NEVER_SENT, error, self._post)
 
@@ -59,16 +59,16 @@ class Lane:
 
     def _run(self) -> None:
         while not self._stopped:
-            calls: list[Put | Ask | Scan] = []
+            calls: list[Call] = []
             woken: dict[str, Woken] = {}
-            for errand in self._next():
-                match errand:
+            for load in self._next():
+                match load:
                     case None:
                         return
                     case Woken(key):
-                        woken[key] = woken[key].then(errand) if key in woken else errand
+                        woken[key] = woken[key].then(load) if key in woken else load
                     case _:
-                        calls.append(errand)
+                        calls.append(load)
             try:
                 for event in woken.values():
                     self._post(event)
@@ -76,11 +76,11 @@ class Lane:
             except BaseException as error:  # no Exception, but all the same a driver's: this thread must outlive it
                 fail(calls, Failure.UNKNOWN, OutcomeUnknown(f"the backend raised {error!r}"), self._post)
 
-    def _next(self) -> list[Errand | None]:
+    def _next(self) -> list[Load | None]:
         """Wait for something to carry, and take all of it."""
-        errands = [*self._waiting.get()]
+        loads = [*self._waiting.get()]
         try:
             while True:
-                errands.extend(self._waiting.get_nowait())
+                loads.extend(self._waiting.get_nowait())
         except queue.Empty:
-            return errands
+            return loads

@@ -7,7 +7,7 @@ from contextvars import Token
 from types import TracebackType
 from typing import NoReturn
 
-from leaderlock._callbacks import check_plain
+from leaderlock._checks import check_timeout
 from leaderlock._course import Course, tell_loss
 from leaderlock._current import enter, leave
 from leaderlock._protocol.candidacy import LossReason, State
@@ -15,7 +15,7 @@ from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
 from leaderlock._thread import apart, even_if_collected, hand_over
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 from leaderlock.errors import LeaseLost
 
 __all__ = ["BaseLease", "Lease", "course_of"]
@@ -158,9 +158,10 @@ class Lease(BaseLease):
     def resign(self, *, timeout: float | None = None, note: bytes | None = None) -> bool:
         """Stop leading, now, and free the name in the store; with ``note``, save that in the same write.
 
-        The claim ends before the store is told. Returns whether the store has acknowledged the release within
-        ``timeout`` seconds (default: a ttl); if not, it is told as soon as it answers, and the name is free at the
-        latest a ttl after this session's end. Resigning what is not held does nothing.
+        The claim ends before the store is told. Returns whether the store has acknowledged the release, and the note,
+        within ``timeout`` seconds (default: a ttl). If not, it is told as soon as it answers while the session lasts;
+        then the note is not saved, and the name is free at the latest a ttl after the session's end. Resigning what is
+        not held does nothing.
 
         Raises:
             UsageError: in a forked child, where the lease is its parent's.
@@ -170,12 +171,13 @@ class Lease(BaseLease):
         course, engine = self._course, self._course.engine
         farewell = course.farewell(note)
         if engine.is_closed:
-            return self.state == "resigned"
+            return course.is_acknowledged
         budget = engine.terms.timing.ttl if timeout is None else timeout
         until = engine.clock.boot() + budget
         try:
             engine.here.drive(farewell, self.name, budget)
-            return course.wait_for(lambda: course.is_released, until)
+            course.wait_for(lambda: course.is_released, until)
+            return course.is_acknowledged
         except BaseException:  # Ctrl-C before it came to that: a lease nobody holds any more
             try:
                 engine.post(farewell)

@@ -1,12 +1,14 @@
-"""Locks that nobody is left holding where a signal's handler raises: under Python 3.14 that takes some care."""
+"""Locks that nobody is left holding: by a signal's handler that raises, with which 3.14 needs help, or by a fork."""
 
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
 from typing import Any, Final, TypeVar, cast
 
-__all__ = ["SignalSafe", "signal_safe"]
+__all__ = ["LateLock", "SignalSafe", "signal_safe"]
 
 L = TypeVar("L")
 
@@ -47,3 +49,18 @@ def signal_safe(lock: L) -> L:
     block is entered by the lock. Not promised: anything about ``acquire`` and ``release`` that are called by hand.
     """
     return cast(L, SignalSafe(lock)) if HAS_GAP else lock
+
+
+class LateLock:
+    """A lock that each process makes when it first needs it.
+
+    One that was made before a fork may be held for ever, by a thread that did not come along. One that was made before
+    gevent's patches, which gunicorn's workers do after ``--preload``, stops all greenlets where one has to wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._by_process: dict[int, threading.Lock] = {}
+
+    def here(self) -> threading.Lock:
+        """This process's own."""
+        return self._by_process.setdefault(os.getpid(), signal_safe(threading.Lock()))

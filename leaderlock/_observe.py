@@ -12,6 +12,7 @@ from leaderlock._bell import Bell
 from leaderlock._engine import Engine
 from leaderlock._protocol.reading import read_name, read_session, read_settled
 from leaderlock._protocol.records import (
+    NAMES,
     SETTLED,
     Ending,
     Foreign,
@@ -136,7 +137,7 @@ class Status(NamedTuple):
 
 
 def _name_record(name: str, seen: Seen) -> NameRecord | None:
-    record = None if seen.value is None else read_name(seen.value)
+    record = read_name(seen.value)
     if isinstance(record, Foreign):
         raise BackendRefused(f"the register of {name!r} cannot be read: {record.why}")
     return record
@@ -153,7 +154,7 @@ def look(engine: Engine, name: str) -> Sighting:
     view = engine.backend.read([name_key(name), key, SETTLED], timeout=timeout)
     record = _name_record(name, view.seen[name_key(name)])
     shown = view.seen[key]
-    session = None if shown.value is None else read_session(shown.value)
+    session = read_session(shown.value)
     if isinstance(session, Foreign):
         raise BackendRefused(f"the register of {key!r} cannot be read: {session.why}")
     return Sighting(name, view, view.seen[name_key(name)], record, shown, session)
@@ -161,8 +162,7 @@ def look(engine: Engine, name: str) -> Sighting:
 
 def settled_in(view: View) -> SettledRecord | None:
     """What the namespace's ``settled`` register says, if it names the store's present memory."""
-    seen = view.seen[SETTLED]
-    record = None if seen.value is None else read_settled(seen.value)
+    record = read_settled(view.seen[SETTLED].value)
     return record if isinstance(record, SettledRecord) and record.memory == view.memory else None
 
 
@@ -186,11 +186,9 @@ def status(engine: Engine, name: str) -> Status:
     )
 
 
-def names_seen(engine: Engine) -> Iterator[str]:
-    """The names that have a register, in the store's order."""
-    prefix = name_key("")
-    for key, _ in engine.backend.scan(prefix, timeout=engine.terms.timing.attempt):
-        yield key[len(prefix) :]
+def names_seen(engine: Engine) -> list[str]:
+    """The names that have a register, sorted."""
+    return sorted(key[len(NAMES) :] for key, _ in engine.backend.scan(NAMES, timeout=engine.terms.timing.attempt))
 
 
 def looks(engine: Engine, name: str, timeout: float | None = None) -> Iterator[Sighting]:

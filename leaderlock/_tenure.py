@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from typing import Final
 
-from leaderlock._bell import Bell
+from leaderlock._bell import Bell, Listeners
 from leaderlock._client import Client, engine_of
 from leaderlock._course import Course
 from leaderlock._engine import Engine
@@ -53,10 +53,10 @@ class Tenure:
         self._candidacy: Candidacy | None = None
         self.trouble: Exception | None = None
         """Why this process cannot be elected now, other than that somebody else leads."""
-        self._bells: tuple[Bell, ...] = ()
         self._answered = False
         self._is_over = False
-        self._listeners: tuple[Callable[[], None], ...] = ()
+        self.changed = Listeners()
+        """Called at every change, with the engine's lock held."""
 
     @property
     def lease(self) -> Lease | None:
@@ -92,31 +92,18 @@ class Tenure:
 
     def _wait_until(self, done: Callable[[], bool]) -> None:
         bell = Bell()
-        with self._lock:
-            self._bells = (*self._bells, bell)
+        stop = self.changed.add(bell.ring)
         try:
             while not done():
                 self.refuse_if_over()
                 self._engine.clock.wait(bell, 1.0)
         finally:
-            with self._lock:
-                self._bells = tuple(other for other in self._bells if other is not bell)
+            stop()
 
     def refuse_if_over(self) -> None:
         """Raise ``UsageError`` if the client is closed: nothing is waited for any more."""
         if self._is_over or self._engine.is_closed:
             self._engine.refuse()
-
-    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called at every change to come, quickly and without blocking; returns what stops it."""
-        with self._lock:
-            self._listeners = (*self._listeners, callback)
-
-        def stop() -> None:
-            with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not callback)
-
-        return stop
 
     def _candidate(self) -> Course:
         course = Course(self._engine, self._name, patient=True)
@@ -149,10 +136,7 @@ class Tenure:
             case _:
                 return
         self._answered = True
-        for bell in self._bells:
-            bell.ring()
-        for listener in self._listeners:
-            listener()
+        self.changed.tell()
 
     def _warn_of_refusal(self, error: Exception) -> None:
         """Once for each reason: a wrong password is the same for every name, and for as long as it is wrong."""

@@ -39,7 +39,7 @@ class Terms(NamedTuple):
             holder=self.holder,
             durability=traits.durability,
             keeps_memory=traits.keeps_memory,
-            kernel=kernel_identity(),
+            kernel=kernel_identity() if traits.is_local else None,
             new_id=_new_ids(),
         )
 

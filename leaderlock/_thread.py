@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import os
 import queue
 import threading
 import time
@@ -11,9 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final, TypeAlias
 
-from leaderlock._locks import signal_safe
-
-__all__ = ["LateLock", "OwnThread", "apart", "even_if_collected", "hand_over"]
+__all__ = ["OwnThread", "apart", "even_if_collected", "hand_over"]
 
 _Outcome: TypeAlias = BaseException | None
 
@@ -58,21 +55,6 @@ def even_if_collected(error: BaseException | None, work: Callable[..., object], 
     with suppress(RuntimeError):
         hand_over(apart, (run,))
         done.wait(PATIENCE)
-
-
-class LateLock:
-    """A lock that each process makes when it first needs it.
-
-    One that was made before a fork may be held for ever, by a thread that did not come along. One that was made before
-    gevent's patches, which gunicorn's workers do after ``--preload``, stops all greenlets where one has to wait for it.
-    """
-
-    def __init__(self) -> None:
-        self._by_process: dict[int, threading.Lock] = {}
-
-    def here(self) -> threading.Lock:
-        """This process's own."""
-        return self._by_process.setdefault(os.getpid(), signal_safe(threading.Lock()))
 
 
 def _first(outcomes: queue.SimpleQueue[_Outcome]) -> _Outcome:

@@ -1,4 +1,4 @@
-"""What a call gives back without having run it: a coroutine, a generator."""
+"""What a call gives back without having run it: a coroutine, a generator; and functions whose calls do that."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ from collections.abc import Coroutine, Generator
 from types import AsyncGeneratorType, CoroutineType, GeneratorType
 from typing import Any, Final, NoReturn, cast
 
-__all__ = ["UNRUN", "is_coroutine_function", "refuse_unrun"]
+__all__ = ["UNRUN", "check_plain", "is_coroutine_function", "refuse_unrun"]
+
+ELSEWHERE: Final = (
+    "it is called on a thread that runs no event loop, so let a function hand it to yours "
+    "(asyncio.run_coroutine_threadsafe), or use leaderlock.aio"
+)
+
+CO_COROUTINE: Final = 0x80
+"""``inspect.CO_COROUTINE``: the code is an ``async def``'s."""
 
 UNRUN: Final[frozenset[type[Any]]] = frozenset((AsyncGeneratorType, CoroutineType, GeneratorType))
 """None of them can be subclassed, so one look at the type tells, which costs a guarded call next to nothing."""
@@ -18,6 +26,17 @@ def is_coroutine_function(function: object) -> bool:
 
     called: Any = function if inspect.isroutine(function) else type(function).__call__
     return inspect.iscoroutinefunction(called) or inspect.iscoroutinefunction(function)
+
+
+def check_plain(what: str, callback: object, *, instead: str = ELSEWHERE) -> None:
+    """Refuse what a call would not run: what is no function, or makes a coroutine that nobody awaits."""
+    if not callable(callback):
+        raise TypeError(f"{what} takes a function, not {type(callback).__name__}")
+    code = getattr(callback, "__code__", None)
+    if code is not None and not code.co_flags & CO_COROUTINE:
+        return
+    if is_coroutine_function(callback):
+        raise TypeError(f"{what} takes a plain function, not the coroutine function {callback!r}: {instead}")
 
 
 def refuse_unrun(result: object, function: object, *, instead: str) -> NoReturn:

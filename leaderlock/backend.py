@@ -128,6 +128,8 @@ class Traits(NamedTuple):
     """The greatest number of writes, or of keys to read, in one call."""
     max_value: int
     """The greatest value of one register, in bytes."""
+    is_local: bool = False
+    """Whether only processes under one kernel can reach this very store: they may compare readings of its clock."""
 
 
 class Backend(ABC):

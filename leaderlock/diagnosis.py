@@ -7,10 +7,10 @@ without it is as good a driver, only less talkative.
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
-__all__ = ["Diagnoses", "Finding", "Level", "Limit", "Promise"]
+__all__ = ["Diagnoses", "Finding", "Level", "Limit", "Promise", "judge_voters"]
 
 
 class Level(enum.IntEnum):
@@ -68,3 +68,28 @@ class Diagnoses(Protocol):
             BackendError: the server could not be asked.
         """
         ...
+
+
+def judge_voters(store: str, voters: int, *, named: int | None, word: str) -> Iterator[Finding]:
+    """What a group of servers that decides by majority lacks.
+
+    ``store`` is its name and version, ``word`` what one of it is called; ``named`` is how many of it the client knows.
+    """
+    if voters == 1:
+        yield Finding(
+            Level.WARNING,
+            "standalone",
+            f"{store}: one {word} alone; nobody is elected while it is away, and its disk is the only one",
+            f"run three or five {word}s",
+            (
+                Limit(Promise.PROGRESS, f"while that one {word} is away"),
+                Limit(Promise.ONE_AT_A_TIME, "if its disk is lost while leaders live"),
+            ),
+        )
+    if voters == 2:
+        limit = Limit(Promise.PROGRESS, f"while either of the two {word}s is away")
+        yield Finding(Level.WARNING, "no-spare", f"{store}: of two {word}s both are needed", "run three", (limit,))
+    if named == 1 < voters:
+        text = f"one of {voters} {word}s is named: this client goes down with it"
+        limit = Limit(Promise.PROGRESS, f"for this client, while the one {word} that it knows is away")
+        yield Finding(Level.WARNING, "few-named", text, "name all of them", (limit,))

@@ -46,6 +46,14 @@ __all__ = [
 class LeaderLockError(Exception):
     """The root of every error that leaderlock raises on its own account."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # To another process as it is: `__init__`, which Python would call there with the text alone, may ask for more.
+        return _made, (type(self), *self.args), self.__dict__
+
+
+def _made(kind: type[LeaderLockError], *args: object) -> LeaderLockError:
+    return kind.__new__(kind, *args)
+
 
 class NotLeader(LeaderLockError):
     """Somebody else leads, or nobody does; this caller does not, and must not act."""

@@ -29,11 +29,12 @@ from leaderlock.backend import (
     check_writes,
 )
 from leaderlock.errors import BackendError, MemoryGone, OutcomeUnknown
+from leaderlock.knowledge import Knowledge
 from leaderlock.watching import Watches
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Caller, Login
 from leaderlock_etcd._lines import Lines, Source
-from leaderlock_etcd._marks import Knowledge, Known, new_mark
+from leaderlock_etcd._marks import Known, new_mark
 from leaderlock_etcd._messages import RangeAnswer, TxnAnswer
 from leaderlock_etcd._space import Space
 from leaderlock_etcd._watch import Watcher
@@ -63,10 +64,9 @@ class EtcdBackend(Backend):
         self._shown = shown
         self._space = Space(prefix, namespace)
         self._lines = Lines(source, shown)
-        self._source = source
         self._login = login
         self._caller = Caller(self._lines, login, shown, messages.range_request(self._space.mark))
-        self._knowledge = Knowledge()
+        self._knowledge = Knowledge[Known]()
         # Kept until the end, since a stream costs gRPC two threads to open.
         self._watches = Watches("etcd-watch", self._watcher, check=self._lines.check, until_closed=True)
 
@@ -124,7 +124,7 @@ class EtcdBackend(Backend):
         from leaderlock_etcd._doctor import examine
 
         self._lines.check()
-        return examine(self._source, self._login, self._space.mark, timeout, shown=self._shown)
+        return examine(self._lines.source, self._login, self._space.mark, timeout, shown=self._shown)
 
     def close(self) -> None:
         if not self._lines.is_inherited:

@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 from leaderlock.errors import BackendUnavailable, OutcomeUnknown
 from leaderlock_etcd._errors import error_of, is_about_token, is_refusal
-from leaderlock_etcd._grpc import CallFailed, Metadata, request
+from leaderlock_etcd._grpc import CallFailed, Channel, Metadata, request
 from leaderlock_etcd._lines import EtcdClient, Line, Lines
 from leaderlock_etcd._messages import (
     AUTHENTICATE,
@@ -47,7 +47,7 @@ class Login:
         """Ask for another token next time."""
         self._metadata = None
 
-    def metadata(self, line: Line, deadline: float) -> Metadata:
+    def metadata(self, channel: Channel, deadline: float) -> Metadata:
         """The headers of the next call; asks for a token if there is none."""
         if self._client is not None:
             return tuple(self._client.metadata or ())
@@ -55,14 +55,14 @@ class Login:
             return ()
         known = self._metadata
         if known is None:
-            known = self._metadata = self._ask(line, self._request, deadline)
+            known = self._metadata = self._ask(channel, self._request, deadline)
         return known
 
     @staticmethod
-    def _ask(line: Line, message: bytes, deadline: float) -> Metadata:
+    def _ask(channel: Channel, message: bytes, deadline: float) -> Metadata:
         timeout = max(0.0, deadline - time.monotonic())
         try:
-            answer = request(line.channel, AUTHENTICATE, message, timeout=timeout, metadata=())
+            answer = request(channel, AUTHENTICATE, message, timeout=timeout, metadata=())
         except CallFailed as failed:
             # As etcd's own clients do: a password that nobody asks for does no harm.
             if _NO_LOGIN_NEEDED in failed.details:
@@ -99,9 +99,11 @@ class Caller:
         if deadline <= time.monotonic():
             self._lines.check()
             raise BackendUnavailable(f"{self._shown}: no time was left to send the request")
-        others = self._lines.servers - 1
+        others = len(self._lines.source.targets) - 1
         while True:
-            line = self._take(deadline)
+            # Half of what is left, as a server that is away should leave time for the next. More is of no use: after
+            # the two round trips of connecting come two more, for the probe and for what was asked.
+            line = self._lines.take(min(max(0.0, deadline - time.monotonic()) / 2, _LONGEST_CONNECTING))
             try:
                 return self._call_once(line, method, message, deadline, is_write=is_write)
             except CallFailed as failed:
@@ -109,24 +111,12 @@ class Caller:
                     raise error_of(failed, self._shown, is_write=is_write) from failed
                 others -= 1
 
-    def _take(self, deadline: float) -> Line:
-        # Half of what is left, as a server that is away should leave time for the next. More is of no use: after the
-        # two round trips of connecting come two more, for the probe and for what was asked.
-        patience = min(max(0.0, deadline - time.monotonic()) / 2, _LONGEST_CONNECTING)
-        try:
-            return self._lines.take(patience)
-        except OSError as error:
-            raise BackendUnavailable(f"{self._shown}: a certificate cannot be read ({error})") from error
-
     def _call_once(self, line: Line, method: str, message: bytes, deadline: float, *, is_write: bool) -> bytes:
         try:
             return self._call_on(line, method, message, deadline, is_write=is_write)
-        except CallFailed as failed:
-            if not is_refusal(failed):
+        except BaseException as error:
+            if not (isinstance(error, CallFailed) and is_refusal(error)):
                 self._lines.leave(line)
-            raise
-        except BaseException:
-            self._lines.leave(line)
             raise
         finally:
             self._lines.give_back(line)
@@ -154,7 +144,7 @@ class Caller:
 
     def _send_once(self, line: Line, method: str, message: bytes, deadline: float) -> bytes:
         try:
-            metadata = self._login.metadata(line, deadline)
+            metadata = self._login.metadata(line.channel, deadline)
         except CallFailed as failed:
             failed.was_sent = False
             raise

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple, TypeVar
 
-from leaderlock.diagnosis import Finding, Level, Limit, Promise
+from leaderlock.diagnosis import Finding, Level, Limit, Promise, judge_voters
 from leaderlock.errors import BackendRefused, BackendUnavailable
 from leaderlock_etcd import _messages as messages
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_refusal
 from leaderlock_etcd._grpc import CallFailed, Channel, request
-from leaderlock_etcd._lines import CONNECTING, Line, Own, Source
+from leaderlock_etcd._lines import CONNECTING, Source, Theirs
 from leaderlock_etcd._marks import birth_of
 from leaderlock_etcd._wire import fields, number
 
@@ -78,15 +78,15 @@ class _Asker:
 
     def __init__(self, target: str, channel: Channel, login: Login, deadline: float) -> None:
         self.target = target
-        self.line = Line(channel)
+        self._channel = channel
         self._login = login
         self.deadline = deadline
 
     def ask(self, method: str, message: bytes, *, anonymously: bool = False) -> bytes:
         deadline = min(self.deadline, time.monotonic() + _LONGEST)
-        metadata = () if anonymously else self._login.metadata(self.line, deadline)
+        metadata = () if anonymously else self._login.metadata(self._channel, deadline)
         timeout = max(0.001, deadline - time.monotonic())
-        return request(self.line.channel, method, message, timeout=timeout, metadata=metadata)
+        return request(self._channel, method, message, timeout=timeout, metadata=metadata)
 
     def told(self, method: str, message: bytes, decode: Callable[[bytes], T]) -> T | None:
         """The answer; ``None`` where the server will not say, or not to this user."""
@@ -108,7 +108,7 @@ class _Asker:
 def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown: str) -> Sequence[Finding]:
     """Ask the cluster about itself."""
     deadline = time.monotonic() + timeout
-    channels = source.each() if isinstance(source, Own) else [(shown, source.channel(0, CONNECTING))]
+    channels = [(target, source.channel(turn, CONNECTING)) for turn, target in enumerate(source.targets)]
     try:
         # Those that answer last have what the others left: a frozen one takes a second, not the whole time.
         share = timeout / (len(channels) + 1)
@@ -121,7 +121,7 @@ def examine(source: Source, login: Login, mark: bytes, timeout: float, *, shown:
         if first is None:
             raise BackendUnavailable(f"{shown}: no member answers")
         first.deadline = deadline
-        is_lent = not isinstance(source, Own)
+        is_lent = isinstance(source, Theirs)
         return list(judge(_facts(first, members, mark, uses_tls=shown.startswith("etcds:"), is_lent=is_lent)))
     except CallFailed as failed:
         raise BackendUnavailable(f"{shown}: {failed}") from failed
@@ -213,23 +213,11 @@ def _cluster(facts: Facts) -> Iterator[Finding]:
     shown = f"etcd {', '.join(versions)}".rstrip()
     if len(versions) > 1:
         yield Finding(Level.NOTE, "versions", f"the members are of several versions: {', '.join(versions)}")
-    if facts.voters == 1:
-        yield Finding(
-            Level.WARNING,
-            "standalone",
-            f"{shown}: one member alone; nobody is elected while it is away, and its disk is the only one",
-            "run three or five members",
-            (
-                Limit(Promise.PROGRESS, "while that one member is away"),
-                Limit(Promise.ONE_AT_A_TIME, "if its disk is lost while leaders live"),
-            ),
-        )
-    elif facts.voters == 2:
-        limit = Limit(Promise.PROGRESS, "while either of the two members is away")
-        yield Finding(Level.WARNING, "no-spare", f"{shown}: of two members both are needed", "run three", (limit,))
-    elif facts.voters is None:
+    if facts.voters is None:
         yield Finding(Level.NOTE, "members-hidden", f"{shown}; this user may not see how many members there are")
-    else:
+        return
+    yield from judge_voters(shown, facts.voters, named=None if facts.is_lent else len(facts.members), word="member")
+    if facts.voters > 2:
         text = f"{shown}: {facts.voters} voting members, of which {(facts.voters - 1) // 2} may be away"
         yield Finding(Level.OK, "members", text)
 
@@ -240,14 +228,6 @@ def _members(facts: Facts) -> Iterator[Finding]:
         limit = Limit(Promise.PROGRESS, "when one more member than the cluster can spare goes away")
         text = f"these members do not answer: {', '.join(away)}"
         yield Finding(Level.WARNING, "member-away", text, "bring them back, or mend the URL", (limit,))
-    if not facts.is_lent and len(facts.members) == 1 < (facts.voters or 0):
-        yield Finding(
-            Level.WARNING,
-            "few-named",
-            f"one of {facts.voters} members is named: this client goes down with it",
-            "name all of them",
-            (Limit(Promise.PROGRESS, "for this client, while the one member that it knows is away"),),
-        )
 
 
 def _space(facts: Facts) -> Iterator[Finding]:

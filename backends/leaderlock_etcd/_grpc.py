@@ -60,7 +60,7 @@ class CallFailed(Exception):
 def dial(target: str, tls: Tls | None, patience: float) -> Channel:
     """A new channel; it connects with its first call, within ``patience``.
 
-    Raises ``OSError`` where a certificate cannot be read, ``BackendUnavailable`` where descriptors have run out.
+    Raises ``BackendUnavailable`` where a certificate cannot be read, or descriptors have run out.
     """
     _make_room_for_greenlets()
     _check_descriptors()
@@ -68,8 +68,11 @@ def dial(target: str, tls: Tls | None, patience: float) -> Channel:
     options = (*_OPTIONS, ("grpc.min_reconnect_backoff_ms", int(patience * 1000)))
     if tls is None:
         return _grpc.insecure_channel(target, options=options)
-    # Read for each channel anew, so that renewed certificates come into use.
-    ca, cert, key = tls.load()
+    try:
+        # For each channel anew, so that renewed certificates come into use.
+        ca, cert, key = tls.load()
+    except OSError as error:
+        raise BackendUnavailable(f"a certificate cannot be read: {error}") from error
     credentials = _grpc.ssl_channel_credentials(root_certificates=ca, private_key=key, certificate_chain=cert)
     return _grpc.secure_channel(target, credentials, options=options)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 from leaderlock.backend import signal_safe
@@ -41,8 +42,8 @@ class Source(Protocol):
     """Where channels come from."""
 
     @property
-    def servers(self) -> int:
-        """How many servers there are to take turns."""
+    def targets(self) -> Sequence[str]:
+        """The servers that take turns."""
         ...
 
     def channel(self, turn: int, patience: float) -> Channel: ...
@@ -58,19 +59,11 @@ class Own:
     """Channels of ours, to each server in turn."""
 
     def __init__(self, targets: tuple[str, ...], tls: Tls | None) -> None:
-        self._targets = targets
+        self.targets = targets
         self._tls = tls
 
-    @property
-    def servers(self) -> int:
-        return len(self._targets)
-
     def channel(self, turn: int, patience: float) -> Channel:
-        return dial(self._targets[turn % len(self._targets)], self._tls, patience)
-
-    def each(self) -> list[tuple[str, Channel]]:
-        """A channel to each server, and its address; whoever asks closes them."""
-        return [(target, dial(target, self._tls, CONNECTING)) for target in self._targets]
+        return dial(self.targets[turn % len(self.targets)], self._tls, patience)
 
     def has_left(self, channel: Channel) -> bool:
         return False
@@ -82,12 +75,9 @@ class Own:
 class Theirs:
     """The channel of a client that was handed in, which may choose another one at any time. Never closed by us."""
 
-    def __init__(self, client: EtcdClient) -> None:
+    def __init__(self, client: EtcdClient, shown: str) -> None:
+        self.targets = (shown,)
         self._client = client
-
-    @property
-    def servers(self) -> int:
-        return 1
 
     def channel(self, turn: int = 0, patience: float = CONNECTING) -> Channel:
         try:
@@ -124,7 +114,7 @@ class Lines:
     """Lends the line of the moment."""
 
     def __init__(self, source: Source, shown: str) -> None:
-        self._source = source
+        self.source = source
         self._shown = shown
         self._lock = signal_safe(threading.Lock())
         self._line: Line | None = None
@@ -135,11 +125,6 @@ class Lines:
         self._is_closed = False
         self._pid = os.getpid()
         _all_lines.add(self)
-
-    @property
-    def servers(self) -> int:
-        """How many servers there are to take turns."""
-        return self._source.servers
 
     @property
     def is_inherited(self) -> bool:
@@ -162,8 +147,8 @@ class Lines:
         with self._lock:
             self.check()
             line = self._line
-            if line is None or self._source.has_left(line.channel):
-                left, line = line, Line(self._source.channel(self._turn, patience))
+            if line is None or self.source.has_left(line.channel):
+                left, line = line, Line(self.source.channel(self._turn, patience))
                 self._line = line
                 kept, self._kept = self._kept, None
             line.users += 1
@@ -207,7 +192,7 @@ class Lines:
 
     def _close_unused(self, line: Line) -> None:
         if line.is_left and not line.users and line is not self._kept:
-            self._source.close(line.channel)
+            self.source.close(line.channel)
 
 
 def _leak() -> None:

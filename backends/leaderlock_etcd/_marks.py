@@ -1,4 +1,4 @@
-"""Birth marks: what a namespace's memory is, and what this process knows of it.
+"""Birth marks: what a namespace's memory is.
 
 The mark is a key whose value is a random id and the wall clock in microseconds; that text is the memory. It is laid at
 the first use, and compared by value in every write, since a store that was wiped counts its revisions from 1 again.
@@ -12,21 +12,19 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 import time
 from typing import Final, NamedTuple
 
-from leaderlock.backend import signal_safe
 from leaderlock.errors import BackendRefused
 
-__all__ = ["Knowledge", "Known", "birth_of", "new_mark"]
+__all__ = ["Known", "birth_of", "new_mark"]
 
 _MARK: Final = re.compile(r"[0-9a-f]{32}@([0-9]{1,16})")
 _LATEST_CLOCK: Final = 1 << 52
 
 
 class Known(NamedTuple):
-    """The newest that this process has seen: the memory, and the store's revision under it."""
+    """What an answer has shown: the memory, and the store's revision under it."""
 
     memory: str
     revision: int
@@ -50,44 +48,3 @@ def birth_of(memory: str) -> int:
     if found is None:
         raise BackendRefused(f"the birth mark {memory[:60]!r} is none of ours; remove its key if nobody needs it")
     return int(found[1])
-
-
-class Knowledge:
-    """What the answers so far have shown; shared by all threads of a backend."""
-
-    def __init__(self) -> None:
-        self._lock = signal_safe(threading.Lock())
-        self._left: set[str] = set()
-        self.newest: Known | None = None
-
-    def stands(self, seen: Known, known: Known | None) -> bool:
-        """Whether the mark still says what the store remembers. ``known``: the newest before the request left.
-
-        Answers to requests that were under way together may come in any order; so only what was known before counts.
-        """
-        if seen.memory in self._left:
-            return False
-        return known is None or known.memory != seen.memory or known.revision <= seen.revision
-
-    def is_left(self, memory: str) -> bool:
-        """Whether that memory is known to be gone for good."""
-        return memory in self._left
-
-    def leave(self, memory: str) -> None:
-        """Never trust that memory again."""
-        with self._lock:
-            self._left.add(memory)
-
-    def note(self, seen: Known, known: Known | None) -> None:
-        """Remember what was seen by somebody who had known ``known`` before."""
-        with self._lock:
-            newest = self.newest
-            if newest is not None and newest.memory == seen.memory:
-                if newest.revision < seen.revision:
-                    self.newest = seen
-            elif newest is None or (known is not None and known.memory == newest.memory):
-                # Only who knew the old mark first and then met another has seen it go. A thread that was slow, and
-                # comes with the old one after another thread brought the new, has not.
-                if newest is not None:
-                    self._left.add(newest.memory)
-                self.newest = seen

@@ -47,7 +47,7 @@ def from_client(client: EtcdClient, *, namespace: str = "default", prefix: str =
 
     shown = f"etcd ({type(client).__module__}.{type(client).__qualname__})"
     login = Login(client=client)
-    return EtcdBackend(Theirs(client), login, prefix=check_prefix(prefix), namespace=namespace, shown=shown)
+    return EtcdBackend(Theirs(client, shown), login, prefix=check_prefix(prefix), namespace=namespace, shown=shown)
 
 
 def _has(client: object, name: str) -> bool:

@@ -14,12 +14,13 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from leaderlock.backend import ABSENT, Seen, View, signal_safe
+from leaderlock.knowledge import Knowledge
 from leaderlock.watching import Listener, Waker
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._errors import is_about_token
 from leaderlock_etcd._grpc import CallFailed, Stream, open_stream
 from leaderlock_etcd._lines import Line, Lines
-from leaderlock_etcd._marks import Knowledge, Known
+from leaderlock_etcd._marks import Known
 from leaderlock_etcd._messages import WATCH, Change, watch_answer, watch_request
 from leaderlock_etcd._space import Space
 
@@ -34,7 +35,7 @@ _WITH_LEADER: Final = (("hasleader", "true"),)
 class Watcher(Listener[bytes]):
     """Reads the stream, and opens another when it has ended."""
 
-    def __init__(self, lines: Lines, login: Login, space: Space, knowledge: Knowledge) -> None:
+    def __init__(self, lines: Lines, login: Login, space: Space, knowledge: Knowledge[Known]) -> None:
         self._lines = lines
         self._login = login
         self._space = space
@@ -70,7 +71,7 @@ class Watcher(Listener[bytes]):
         requests: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         try:
             requests.put(watch_request(*self._space.range("")))
-            metadata = (*self._login.metadata(line, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
+            metadata = (*self._login.metadata(line.channel, time.monotonic() + _LOGIN_TIMEOUT), *_WITH_LEADER)
             # Left open on our side: a proxy may take the end of our messages for the end of the watch.
             stream = open_stream(line.channel, WATCH, iter(requests.get, None), metadata=metadata)
             try:

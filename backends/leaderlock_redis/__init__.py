@@ -1,4 +1,4 @@
-"""leaderlock on Redis or Valkey: one master, over TCP, TLS or a Unix socket."""
+"""leaderlock on Redis or Valkey: one server, the master that Sentinel knows, or a cluster."""
 
 from leaderlock_redis._backend import RedisBackend, from_client, open_backend
 

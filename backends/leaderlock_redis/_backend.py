@@ -4,6 +4,12 @@
 register is a hash of ``stamp`` and ``value``, without an expiry. The same without a key is the namespace's mark, a hash
 of ``birth``, ``floor`` and ``replid``, and the channel on which each swap tells which registers it changed.
 
+**The index** is in the mark: a field for each register, named as its key is, so that ``scan`` walks what is ours, and
+past nobody else's keys. The command that raises the floor sets it, at each write; a deletion removes it. It cannot be
+lost alone: where the mark goes, the memory goes. ``scan`` shows what ``swap`` has written since the mark was laid. What
+is left from before (of a mark deleted by hand), or was made by hand, it shows once it is written again; a field without
+a register it does not show.
+
 **Stamps** are drawn from the mark, one for each call of ``swap``: the greatest so far plus one, or the server's clock
 in microseconds where that is more. So they are the floor, too. Whoever first reads on another memory raises it to the
 server's clock, since the mark may be older than what was granted, and above the highest floor he has seen himself.
@@ -61,8 +67,8 @@ __all__ = ["RedisBackend", "from_client", "open_backend"]
 _MAX_BATCH: Final = 100
 _MAX_VALUE: Final = 1 << 20
 _MOST_SHOWN: Final = 4096
-# Of others' keys, which are most, so many are passed over in one to two milliseconds; of ours alone, in ten.
-_PAGE: Final = b"2000"
+# So many are read for one to two.
+_PAGE: Final = b"500"
 _DAY: Final = 86_400 * 1_000_000
 _NOTHING: Final = Seen(None, ABSENT)
 
@@ -204,8 +210,7 @@ class RedisBackend(Backend):
             if cursor == start:
                 return
         raise BackendUnavailable(
-            f"{self._links.place}: {timeout:g} s did not do to look through all keys of the database for ours; wait"
-            " longer, or give leaderlock a database of its own"
+            f"{self._links.place}: {timeout:g} s did not do to look through the namespace's registers; wait longer"
         )
 
     def _read(self, wanted: Sequence[str], timeout: float, *, instead_of: str = "") -> View:

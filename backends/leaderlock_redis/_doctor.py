@@ -9,10 +9,11 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final
 
 from leaderlock.diagnosis import Finding, Level, Limit, Promise
 from leaderlock_redis._durability import facts_of
+from leaderlock_redis._links import Links
 from leaderlock_redis._wire import Reply, ServerError, pack
 
 __all__ = ["Facts", "examine", "judge"]
@@ -23,14 +24,6 @@ CLOCK: Final = 5.0
 """Seconds between the server's clock and this host's that are worth a word."""
 _SETTINGS: Final = ("appendfsync", "no-appendfsync-on-rewrite", "save", "requirepass")
 _FORGETS: Final = Limit(Promise.PROGRESS, "after each restart and failover, for one settling time: nobody is elected")
-
-
-class Links(Protocol):
-    """What is used of the driver's connections."""
-
-    place: str
-
-    def ask(self, requests: Sequence[bytes], timeout: float) -> list[Reply]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from leaderlock_redis._wire import ServerError
 __all__ = ["ACL", "connecting_failed", "refusal"]
 
 ACL: Final = (
-    "ACL SETUSER <user> ~leaderlock:* &leaderlock:* +eval +info +time +hset +hmget +del +publish +subscribe +scan"
-    " +wait +ping +select"
+    "ACL SETUSER <user> ~leaderlock:* &leaderlock:* +eval +info +time +hset +hmget +hscan +hdel +del +publish"
+    " +subscribe +wait +ping +select"
 )
 """The rights that the driver needs; ``durability="disk"`` needs ``+config|get +waitaof`` too."""
 
@@ -37,6 +37,9 @@ _REFUSALS: Final[Mapping[str, str]] = {
 _BUSY: Final = frozenset({"LOADING", "BUSY", "MASTERDOWN", "TRYAGAIN", "ASK", "CLUSTERDOWN", "MOVED"})
 """Codes of errors that say "not now", before anything is done."""
 
+_MOVED_ON: Final = "non local key"
+"""What a node of a cluster says, without a code, of a register that has moved on while the mark is still here."""
+
 _RIGHTLESS_SCRIPT: Final = ("user executing the script", "ACL failure in script")
 """What Redis 7.0 and 8.0 say of a right that is missing inside a script, where it has no code of its own."""
 
@@ -53,7 +56,7 @@ def refusal(error: ServerError, place: str, *, wrote: bool) -> BackendError:
     text = str(error)
     found = _CODE.search(text)
     code = found[1] if found else "NOPERM" if any(sign in text for sign in _RIGHTLESS_SCRIPT) else ""
-    if code in _BUSY:
+    if code in _BUSY or (_MOVED_ON in text and not wrote):
         return BackendUnavailable(f"{place}: the server cannot answer now ({text})")
     # A right that goes missing between two commands of a script leaves the first one done.
     if wrote and (not code or (code == "NOPERM" and "script" in text)):

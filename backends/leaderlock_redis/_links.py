@@ -7,6 +7,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack, suppress
 from typing import Any, Final
 
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown, UsageError
@@ -173,29 +174,24 @@ class Links:
         """``None`` where another server was named."""
         # Connecting and the first answer get half each: a server that is frozen accepts, and then is silent.
         patience = max(0.001, (deadline - time.monotonic()) / 2)
-        try:
-            connection = settings.connection(patience)
-        except Exception as error:
-            # The library reads files of its own for it, and finds no descriptor where they have run out.
-            raise connecting_failed(error, self._shown(settings)) from error
-        try:
-            connection.connect()
-            link = Link(connection, settings)
-            for reply in link.wire.ask(greeting(connection), deadline):
-                if isinstance(reply, ServerError):
-                    raise refusal(reply, self._shown(settings), wrote=False)
-            if self._examine(link, deadline):
-                return link
-            connection.disconnect()
-        except Exception as error:
-            connection.disconnect()
-            if isinstance(error, BackendError):
+        with ExitStack() as otherwise:
+            try:
+                connection = settings.connection(patience)
+                otherwise.callback(connection.disconnect)
+                connection.connect()
+                link = Link(connection, settings)
+                for reply in link.wire.ask(greeting(connection), deadline):
+                    if isinstance(reply, ServerError):
+                        raise refusal(reply, self._shown(settings), wrote=False)
+                if self._examine(link, deadline):
+                    otherwise.pop_all()
+                    return link
+            except BackendError:
                 raise
-            # Whatever the client library, a credential provider of the user's or the socket says: nothing was sent.
-            raise connecting_failed(error, self._shown(settings)) from error
-        except BaseException:
-            connection.disconnect()
-            raise
+            except Exception as error:
+                # Whatever the client library, a credential provider of the user's or the socket says: nothing was sent.
+                # The library reads files of its own, too, and finds no descriptor where they have run out.
+                raise connecting_failed(error, self._shown(settings)) from error
         return None
 
     def _shown(self, settings: Settings) -> str:
@@ -247,11 +243,9 @@ class Links:
         return True
 
     def _close_idle(self) -> None:
-        while self._idle:
-            try:
+        with suppress(IndexError):
+            while True:
                 self._idle.pop().close()
-            except IndexError:
-                return
 
     def after_fork_in_child(self) -> None:
         """Be of no use in the child. The library closes its copies of the sockets without ending the parent's."""

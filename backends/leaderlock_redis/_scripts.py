@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pkgutil import get_data
 from typing import Final
 
 __all__ = ["CHECK", "READ", "SCAN", "SWAP"]
@@ -11,9 +11,10 @@ __all__ = ["CHECK", "READ", "SCAN", "SWAP"]
 def _load(name: str) -> bytes:
     # Whole scripts are sent, not their hashes: that costs a few microseconds, but a server never forgets what it
     # was sent. Comments and indentation need not travel.
-    text = (Path(__file__).parent / f"{name}.lua").read_text(encoding="ascii")
+    text = get_data("leaderlock_redis", f"{name}.lua")  # also where this package lies in a zip file
+    assert text is not None
     lines = (line.strip() for line in text.splitlines())
-    return "\n".join(line for line in lines if line and not line.startswith("--")).encode()
+    return b"\n".join(line for line in lines if line and not line.startswith(b"--"))
 
 
 READ: Final = _load("read")

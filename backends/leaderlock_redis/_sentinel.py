@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any, Final
 
 from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable
@@ -138,21 +139,19 @@ class BySentinel(Master):
 def _asked(sentinel: Settings, name: str, timeout: float) -> tuple[int, Address] | None:
     """The epoch and the address that a Sentinel tells; ``None``: it knows no such master."""
     deadline = time.monotonic() + timeout
-    connection: Any = sentinel.connection(timeout)
-    try:
-        connection.connect()
-        requests = [
-            pack(b"SENTINEL", b"GET-MASTER-ADDR-BY-NAME", name.encode()),
-            pack(b"SENTINEL", b"MASTER", name.encode()),
-        ]
-        *greeted, address, facts = Wire(connection._sock).ask([*greeting(connection), *requests], deadline)
-    except (OSError, Garbled) as error:
-        raise BackendUnavailable(f"{sentinel.place}: {str(error) or type(error).__name__}") from error
-    except Exception as error:
-        # Whatever the client library says while it connects.
-        raise connecting_failed(error, sentinel.place) from error
-    finally:
-        connection.disconnect()
+    requests = [pack(b"SENTINEL", word, name.encode()) for word in (b"GET-MASTER-ADDR-BY-NAME", b"MASTER")]
+    with ExitStack() as afterwards:
+        try:
+            # In here, too: the library reads a file of its own for it.
+            connection: Any = sentinel.connection(timeout)
+            afterwards.callback(connection.disconnect)
+            connection.connect()
+            *greeted, address, facts = Wire(connection._sock).ask([*greeting(connection), *requests], deadline)
+        except (OSError, Garbled) as error:
+            raise BackendUnavailable(f"{sentinel.place}: {str(error) or type(error).__name__}") from error
+        except Exception as error:
+            # Whatever the client library says while it connects.
+            raise connecting_failed(error, sentinel.place) from error
     for reply in (*greeted, address, facts):
         if isinstance(reply, ServerError) and "No such master" not in str(reply):
             raise refusal(reply, sentinel.place, wrote=False)

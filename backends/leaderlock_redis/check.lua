@@ -4,6 +4,8 @@ redis.call('INFO', 'replication')
 redis.call('TIME')
 redis.call('HSET', KEYS[1], 'may', 'write')
 redis.call('HMGET', KEYS[1], 'may')
+redis.call('HSCAN', KEYS[1], '0')
+redis.call('HDEL', KEYS[1], 'may')
 redis.call('DEL', KEYS[1])
 redis.call('PUBLISH', ARGV[1], '')
 return 1

@@ -16,7 +16,9 @@ if not (mark[1] and mark[2] and mark[3] == replid) then
   local now = time[1] * 1000000 + time[2]
   mark[1] = mark[2] and mark[1] or ARGV[1]
   mark[2] = string.format('%.0f', math.max(now, (mark[2] or 0) + 1, ARGV[2] + 1))
-  call('HSET', KEYS[1], 'birth', mark[1], 'floor', mark[2], 'replid', replid)
+  -- Redis finds a field of a small hash by passing over all others, unless one is longer than 64 bytes.
+  call('HSET', KEYS[1], 'birth', mark[1], 'floor', mark[2], 'replid', replid,
+    'about', 'the mark of a namespace of leaderlock; its other fields are the keys of the registers')
 end
 local reply = {mark[1], mark[2], replid}
 for i = 2, #KEYS do

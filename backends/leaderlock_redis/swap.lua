@@ -23,14 +23,16 @@ for i = 2, #KEYS do
     if not stamp then
       local time = call('TIME')
       stamp = string.format('%.0f', math.max(time[1] * 1000000 + time[2], mark[2] + 1))
-      -- The first write. If memory is short or rights are missing it fails, and nothing is done.
-      call('HSET', KEYS[1], 'floor', stamp)
     end
+    -- The first write. If memory is short or rights are missing it fails, and nothing is done. The index gets what was
+    -- there before, too: so a register that was taken out of it by hand is in it again.
+    call('HSET', KEYS[1], 'floor', stamp, KEYS[i], '')
     if expected == there then
       call('HSET', KEYS[i], 'stamp', stamp, 'value', ARGV[2 * i])
       reply[i] = 1
     else
       call('DEL', KEYS[i])
+      call('HDEL', KEYS[1], KEYS[i])
       reply[i] = 0
     end
     changed[#changed + 1] = KEYS[i]

@@ -44,6 +44,7 @@ from leaderlock.backend import (
     signal_safe,
 )
 from leaderlock.errors import BackendRefused, MemoryGone, OutcomeUnknown
+from leaderlock.knowledge import Knowledge
 from leaderlock.watching import Watches
 from leaderlock_sqlite._bell import Bell, Changes, Watcher, has_inotify
 from leaderlock_sqlite._errors import error_at_commit, says_wait
@@ -105,9 +106,9 @@ class SqliteBackend(Backend):
         self._pool = Pool(path)
         self._bell = Bell(path)
         self._turn = threading.Lock()
-        self._lock = signal_safe(threading.Lock())
-        self._newest: Mark | None = None
-        self._left: set[str] = set()
+        self._knowledge = Knowledge[Mark]()
+        self._promising = signal_safe(threading.Lock())
+        self._promised = 0
         self._watches = Watches("sqlite-watch", self._watcher, check=self._pool.check)
         self._traits = Traits(
             store="sqlite",
@@ -116,6 +117,7 @@ class SqliteBackend(Backend):
             pushes=has_inotify(),
             max_batch=_MAX_BATCH,
             max_value=_MAX_VALUE,
+            is_local=True,
         )
 
     @property
@@ -128,19 +130,19 @@ class SqliteBackend(Backend):
         deadline = time.monotonic() + timeout
         with self._snapshot(deadline) as (connection, mark):
             found = registers(connection.raw, mark.space, wanted)
-            return View({key: found.get(key, _NOTHING) for key in wanted}, mark.stamp, mark.birth)
+            return View({key: found.get(key, _NOTHING) for key in wanted}, self._promise(mark), mark.memory)
 
     def swap(self, writes: Sequence[Write], memory: str, *, timeout: float) -> list[Answer]:
         check_writes(self._traits, writes)
         deadline = time.monotonic() + timeout
-        known = self._newest
+        known = self._knowledge.newest
         turn = self._wait_for_turn(deadline)
         try:
             with self._pool.use(deadline) as connection:
                 mark = self._begin(connection, _WRITING, deadline)
-                if mark is None or mark.birth != memory or not self._stands(mark, connection, known):
+                if mark is None or mark.memory != memory or not self._stands(mark, connection, known):
                     raise MemoryGone(f"{self._path}: the file no longer is, or holds, what it did; nothing was written")
-                mark = advanced(mark)
+                mark = advanced(mark, above=self._promised)
                 answers = [apply(connection.raw, mark, write) for write in writes]
                 if not any(isinstance(answer, Swapped) for answer in answers):
                     connection.raw.execute("ROLLBACK")
@@ -153,7 +155,7 @@ class SqliteBackend(Backend):
         finally:
             if turn is not None:
                 turn.release()
-        self._note(known, mark)
+        self._knowledge.note(mark, known)
         return answers
 
     def scan(self, prefix: str, *, timeout: float) -> Iterator[tuple[str, Seen]]:
@@ -175,7 +177,8 @@ class SqliteBackend(Backend):
 
     def _watcher(self) -> Watcher:
         # Everything that was answered before this moment has a stamp up to this one.
-        return Watcher(self._bell, self._changes_since, self._newest.stamp if self._newest else 0)
+        newest = self._knowledge.newest
+        return Watcher(self._bell, self._changes_since, newest.stamp if newest else 0)
 
     def _check_not_replaced(self, connection: Connection, memory: str) -> None:
         # After the commit, not before: a file that is in its place now was so when the commit was made.
@@ -183,9 +186,8 @@ class SqliteBackend(Backend):
         if is_there is None:
             raise OutcomeUnknown(f"{self._path}: whether the file that was written is still there cannot be told")
         if not is_there:
-            with self._lock:
-                # An id once left never comes back, also if the very file does.
-                self._left.add(memory)
+            # An id once left never comes back, also if the very file does.
+            self._knowledge.leave(memory)
             raise MemoryGone(f"{self._path}: the file was replaced or removed; what was written went with it")
 
     def _wait_for_turn(self, deadline: float) -> threading.Lock | None:
@@ -204,7 +206,7 @@ class SqliteBackend(Backend):
     @contextmanager
     def _snapshot(self, deadline: float) -> Generator[tuple[Connection, Mark]]:
         """A read transaction on a namespace whose birth mark stands; lays one where none does."""
-        known = self._newest
+        known = self._knowledge.newest
         with self._pool.use(deadline) as connection:
             mark = self._begin(connection, _READING, deadline)
             if mark is None or not self._stands(mark, connection, known):
@@ -213,7 +215,7 @@ class SqliteBackend(Backend):
                 self._begin(connection, _READING, deadline)
             yield connection, mark
             connection.raw.execute("COMMIT")
-        self._note(known, mark)
+        self._knowledge.note(mark, known)
 
     def _begin(self, connection: Connection, how: str, deadline: float) -> Mark | None:
         """Begin a transaction, and find the namespace's mark in it. Locks are waited for until ``deadline``."""
@@ -230,41 +232,35 @@ class SqliteBackend(Backend):
 
     def _stands(self, mark: Mark, connection: Connection, known: Mark | None) -> bool:
         """Whether the mark still says what the store remembers. ``known`` was noted before the transaction began."""
-        if mark.birth in self._left or not is_same_file(mark.file, connection.file):
-            return False
-        return known is None or known.birth != mark.birth or known.writes <= mark.writes
+        return is_same_file(mark.file, connection.file) and self._knowledge.stands(mark, known)
 
     def _lay_mark(self, connection: Connection, known: Mark | None, deadline: float) -> Mark:
         raw = connection.raw
         mark = self._begin(connection, _WRITING, deadline)
         # Another process may have been faster; whose comes first, stands.
         if mark is None or not self._stands(mark, connection, known):
-            floor = max(now(), known.stamp + 1 if known else 0)
-            put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, floor)
+            stamp = max(now(), self._promised + 1, known.stamp + 1 if known else 0)
+            put_mark(raw, self._namespace, os.urandom(16).hex(), connection.file, stamp)
             mark = find_mark(raw, self._namespace)
         assert mark is not None
         self._commit(connection)
         return mark
+
+    def _promise(self, mark: Mark) -> int:
+        """A floor: also above what was granted before an older copy of the file was put back, as long as the clock is.
+
+        A token may be as high. So no stamp of ours stays below it, also if the clock is set back now: the next one who
+        looks sees only that.
+        """
+        with self._promising:
+            self._promised = max(self._promised, mark.stamp, now())
+            return self._promised
 
     def _commit(self, connection: Connection) -> None:
         try:
             connection.raw.execute("COMMIT")
         except sqlite3.Error as error:
             raise error_at_commit(error, self._path) from error
-
-    def _note(self, known: Mark | None, mark: Mark) -> None:
-        """Remember what was seen by somebody who had known ``known`` before."""
-        with self._lock:
-            newest = self._newest
-            if newest is not None and newest.birth == mark.birth:
-                if newest.writes < mark.writes:
-                    self._newest = mark
-            elif newest is known:
-                # Only who knew the old mark first and then met another has seen it go. A thread that was slow, and
-                # comes with the old one after another thread brought the new, has not.
-                if newest is not None:
-                    self._left.add(newest.birth)
-                self._newest = mark
 
     def _pages(self, prefix: str, timeout: float) -> Iterator[tuple[str, Seen]]:
         after = None
@@ -278,7 +274,7 @@ class SqliteBackend(Backend):
             after = rows[-1][0]
 
     def _changes_since(self, stamp: int, memory: str, *, timeout: float) -> Changes:
-        known = self._newest
+        known = self._knowledge.newest
         deadline = time.monotonic() + timeout
         with self._pool.use(deadline) as connection:
             raw = connection.raw
@@ -286,15 +282,15 @@ class SqliteBackend(Backend):
             if mark is None or not self._stands(mark, connection, known):
                 # Said once: whoever is woken reads, and lays a new mark.
                 changes = Changes(stamp, "", None if memory else ())
-            elif mark.stamp == stamp and mark.birth == memory:
+            elif mark.stamp == stamp and mark.memory == memory:
                 changes = Changes(stamp, memory, ())
-            elif mark.pruned > stamp or (memory and mark.birth != memory):
-                changes = Changes(mark.stamp, mark.birth, None)
+            elif mark.pruned > stamp or (memory and mark.memory != memory):
+                changes = Changes(mark.stamp, mark.memory, None)
             else:
                 keys, seen = changed(raw, mark.space, stamp, most=_MOST_SHOWN)
-                shown = None if seen is None else View(seen, mark.stamp, mark.birth)
-                changes = Changes(mark.stamp, mark.birth, keys, shown)
+                shown = None if seen is None else View(seen, mark.stamp, mark.memory)
+                changes = Changes(mark.stamp, mark.memory, keys, shown)
             raw.execute("COMMIT")
         if mark is not None and changes.memory:
-            self._note(known, mark)
+            self._knowledge.note(mark, known)
         return changes

@@ -39,14 +39,10 @@ def _birth_time(path: Path) -> int:
         statx = ctypes.CDLL(None).statx
     except (OSError, AttributeError):
         return 0
-    answer = ctypes.create_string_buffer(_STATX_SIZE)
-    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, answer) != 0:
-        return 0
-    return _parse(answer.raw)
-
-
-def _parse(answer: bytes) -> int:
-    if not int.from_bytes(answer[_MASK], sys.byteorder) & _STATX_BTIME:
+    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    failed = statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_BTIME, buffer)
+    answer = buffer.raw
+    if failed or not int.from_bytes(answer[_MASK], sys.byteorder) & _STATX_BTIME:
         return 0
     seconds = int.from_bytes(answer[_SECONDS], sys.byteorder, signed=True)
     return seconds * 1_000_000_000 + int.from_bytes(answer[_NANOSECONDS], sys.byteorder)

@@ -32,7 +32,7 @@ def file_system(path: Path) -> str:
 def network_kind(mountinfo: str, path: str) -> str | None:
     """The kind of network file system, told from the text of ``mountinfo`` (see proc(5)), of a path without links."""
     kind = _kind(mountinfo, path)
-    return kind if _is_network(kind) else None
+    return kind if kind in _NETWORK or kind.removeprefix("fuse.") in _NETWORK_FUSE else None
 
 
 def _mountinfo() -> str:
@@ -53,10 +53,6 @@ def _kind(mountinfo: str, path: str) -> str:
         if len(point) >= len(best) and _is_under(path, point):
             best, best_kind = point, after.split(" ")[0]
     return best_kind
-
-
-def _is_network(kind: str) -> bool:
-    return kind in _NETWORK or kind.removeprefix("fuse.") in _NETWORK_FUSE
 
 
 def _is_under(path: str, point: str) -> bool:

@@ -72,13 +72,13 @@ _READ: Final = {size: f"{_ROWS} AND key IN (" + ", ".join("?" * size) + ")" for 
 
 
 class Mark(NamedTuple):
-    """A namespace's row."""
+    """A namespace's row, whose `birth` is the memory, and whose `writes` are its revision."""
 
     space: int
-    birth: str
+    memory: str
     file: str
     stamp: int
-    writes: int
+    revision: int
     pruned: int
 
 
@@ -95,7 +95,7 @@ def put_mark(raw: sqlite3.Connection, namespace: str, birth: str, file: str, sta
 
 def save_mark(raw: sqlite3.Connection, mark: Mark) -> None:
     """Let the namespace go on from ``mark``."""
-    raw.execute(_ADVANCE, (mark.stamp, mark.writes, mark.space))
+    raw.execute(_ADVANCE, (mark.stamp, mark.revision, mark.space))
 
 
 def page(raw: sqlite3.Connection, space: int, prefix: str, after: str | None) -> list[tuple[str, bytes, int]]:
@@ -123,10 +123,9 @@ def changed(
     return seen.keys(), seen
 
 
-def advanced(mark: Mark) -> Mark:
-    """The mark that the next swap leaves behind."""
-    space, birth, file, stamp, writes, pruned = mark
-    return Mark(space, birth, file, max(stamp + 1, now()), writes + 1, pruned)
+def advanced(mark: Mark, *, above: int) -> Mark:
+    """The mark that the next swap leaves behind, with a stamp above every one before and every floor told here."""
+    return mark._replace(stamp=max(mark.stamp + 1, above + 1, now()), revision=mark.revision + 1)
 
 
 def apply(raw: sqlite3.Connection, mark: Mark, write: Write) -> Answer:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from leaderlock.diagnosis import Finding, Level, Limit, Promise
+from leaderlock.diagnosis import Finding, Level, Limit, Promise, judge_voters
 from leaderlock.errors import BackendRefused
 from leaderlock_zookeeper._errors import looking
 from leaderlock_zookeeper._kazoo import exceptions
@@ -151,25 +151,13 @@ def _ensemble(facts: Facts) -> Iterator[Finding]:
         limit = Limit(Promise.PROGRESS, "until a majority of the servers is back")
         yield Finding(Level.ERROR, "no-quorum", text, "bring the other servers back", (limit,))
         return
-    voters = facts.participants or (1 if "standalone" in states else None)
-    if "standalone" in states or voters == 1:
-        yield Finding(
-            Level.WARNING,
-            "standalone",
-            f"{shown}: one server alone; nobody is elected while it is away, and its disk is the only one",
-            "run three or five servers",
-            (
-                Limit(Promise.PROGRESS, "while that one server is away"),
-                Limit(Promise.ONE_AT_A_TIME, "if its disk is lost while leaders live"),
-            ),
-        )
-    elif voters is None:
+    voters = 1 if "standalone" in states else facts.participants
+    if not voters:
         text = f"{shown}; how many servers there are is not told"
         yield Finding(Level.NOTE, "ensemble-hidden", text, f"allow this user to read {_CONFIG}")
-    elif voters == 2:
-        limit = Limit(Promise.PROGRESS, "while either of the two servers is away")
-        yield Finding(Level.WARNING, "no-spare", f"{shown}: of two servers both are needed", "run three", (limit,))
-    else:
+        return
+    yield from judge_voters(shown, voters, named=len(facts.servers), word="server")
+    if voters > 2:
         yield Finding(Level.OK, "ensemble", f"{shown}: {voters} servers, of which {(voters - 1) // 2} may be away")
 
 
@@ -179,14 +167,6 @@ def _members(facts: Facts) -> Iterator[Finding]:
         limit = Limit(Promise.PROGRESS, "when one more server than the ensemble can spare goes away")
         text = f"these servers do not serve: {', '.join(away)}"
         yield Finding(Level.WARNING, "server-away", text, "bring them back, or mend the URL", (limit,))
-    if len(facts.servers) < (facts.participants or 0) and len(facts.servers) == 1:
-        yield Finding(
-            Level.WARNING,
-            "few-named",
-            f"one of {facts.participants} servers is named: this client goes down with it",
-            "name all of them",
-            (Limit(Promise.PROGRESS, "for this client, while the one server that it knows is away"),),
-        )
 
 
 def _access(facts: Facts) -> Iterator[Finding]:

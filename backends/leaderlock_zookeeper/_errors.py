@@ -6,7 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
-from leaderlock.errors import BackendError, BackendRefused, BackendUnavailable, OutcomeUnknown
+from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown
 from leaderlock_zookeeper._kazoo import exceptions, timed_out
 
 __all__ = ["looking", "refusal_of", "writing"]
@@ -47,13 +47,8 @@ def writing(place: str) -> Generator[None]:
     # Also a connection that is said to be closed: kazoo says so when it cannot wake its own thread, after it has put
     # the request into its queue. And failed credentials: the last of a queue, part of which may have been sent.
     except (exceptions.KazooException, timed_out) as error:
-        raise _after_sending(error, place) from error
-
-
-def _after_sending(error: BaseException, place: str) -> BackendError:
-    return refusal_of(error, place) or OutcomeUnknown(
-        f"{place}: the answer to a write is missing ({_told(error)}); it may have been applied, or still be; read it"
-    )
+        words = f"the answer to a write is missing ({_told(error)}); it may have been applied, or still be; read it"
+        raise refusal_of(error, place) or OutcomeUnknown(f"{place}: {words}") from error
 
 
 def _told(error: BaseException) -> str:

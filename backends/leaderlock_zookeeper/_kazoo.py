@@ -22,7 +22,6 @@ __all__ = [
     "Event",
     "Request",
     "Result",
-    "Stat",
     "Transaction",
     "check_tls",
     "check_version",
@@ -65,15 +64,6 @@ check_version(_module("kazoo.version").__version__)
 exceptions: Final[Any] = _module("kazoo.exceptions")
 _OPEN: Final[Any] = _module("kazoo.security").OPEN_ACL_UNSAFE
 timed_out: Final[Any] = _module("kazoo.handlers.threading").KazooTimeoutError
-
-
-class Stat(Protocol):
-    """What ZooKeeper tells of a node beside its data."""
-
-    @property
-    def version(self) -> int: ...
-    @property
-    def mzxid(self) -> int: ...
 
 
 class Event(NamedTuple):

@@ -43,7 +43,7 @@ class Link:
         self._is_closed = False
         self._oldest: tuple[object | None, float] = None, 0.0
         self._pid = os.getpid()
-        self.on_connected: Callable[[], None] = _nothing
+        self.on_connected: Callable[[], None] = lambda: None
         """Called from kazoo's own thread at each new connection; must not block."""
 
     @property
@@ -212,7 +212,3 @@ class Link:
 def left(deadline: float) -> float:
     """Seconds until then; none less than zero."""
     return max(0.0, deadline - time.monotonic())
-
-
-def _nothing() -> None:
-    pass

@@ -38,6 +38,7 @@ from leaderlock_zookeeper._requests import Node
 __all__ = ["SPAN", "Mark", "Marks"]
 
 SPAN: Final = 1 << 18
+_LATEST_CLOCK: Final = 1 << 52
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ class Marks:
                 except exceptions.NoNodeError:
                     life, version = None, -1
                 else:
-                    life, version = self._named(data), stat.version
+                    life, version = self._named(data or b""), stat.version  # None: somebody made it without data
                 if life is not None and self._stands(client, life, deadline):
                     return life
                 self._lay(client, life, version, deadline, least)
@@ -103,7 +104,8 @@ class Marks:
 
     def _lay(self, client: Client, gone: str | None, version: int, deadline: float, least: int) -> None:
         life = os.urandom(16).hex()
-        base = max(time.time_ns() // 1000, least)
+        # Bounded, so that a clock set to a far century cannot push floors out of their range for good.
+        base = max(min(time.time_ns() // 1000, _LATEST_CLOCK), least)
         transaction = client.transaction()
         if gone is None:
             transaction.create(self._layout.pointer, life.encode())

@@ -88,10 +88,7 @@ class Swaps:
         try:
             for path, result in created:
                 self._confirm(path, result, deadline)
-            if not any(isinstance(outcome, Failed) for outcome in outcomes):
-                return [outcome for outcome in outcomes if not isinstance(outcome, Failed)]
-            if any(outcome is Failed.MISSING for outcome in outcomes):
-                outcomes = self._after_missing(writes, outcomes, memory, deadline)
+            self._tell_missing(writes, outcomes, memory, deadline)
             return self._answers(writes, outcomes, memory, deadline)
         except exceptions.KazooException as error:
             # Even a refusal is no plain no then.
@@ -104,7 +101,7 @@ class Swaps:
     def _outcomes(self, writes: Sequence[Write], memory: str, deadline: float) -> list[_Outcome]:
         session = self._link.now().client_id if len(writes) > _FEW else None
         outcomes = self._together(writes, memory, deadline)
-        if outcomes is None and len(writes) > _FEW:
+        if outcomes is None and session is not None:
             outcomes = self._sorted_out(writes, memory, deadline, session)
         return outcomes or self._singly(writes, memory, deadline)
 
@@ -131,7 +128,7 @@ class Swaps:
         nodes = self._reads.nodes([self._layout.register(memory, write.key) for write in writes], deadline)
         seen = [_outcome_by_look(write, node) for write, node in zip(writes, nodes, strict=True)]
         rest = [write for write, outcome in zip(writes, seen, strict=True) if outcome is None]
-        if len(rest) == len(writes) or session is None or self._link.now().client_id != session:
+        if len(rest) == len(writes) or self._link.now().client_id != session:
             return None
         applied = self._together(rest, memory, deadline) if rest else []
         again = iter(applied if applied is not None else self._singly(rest, memory, deadline))
@@ -149,9 +146,7 @@ class Swaps:
                 raise OutcomeUnknown(f"one of several writes failed ({type(error).__name__}); read them all") from error
         return outcomes
 
-    def _after_missing(
-        self, writes: Sequence[Write], outcomes: list[_Outcome], memory: str, deadline: float
-    ) -> list[_Outcome]:
+    def _tell_missing(self, writes: Sequence[Write], outcomes: list[_Outcome], memory: str, deadline: float) -> None:
         """Tell an absent register from a memory that is gone, and a directory that was removed from both."""
         for number, (write, outcome) in enumerate(zip(writes, outcomes, strict=True)):
             if outcome is Failed.MISSING:
@@ -160,7 +155,6 @@ class Swaps:
                 self._confirm(path, self._send_creations([path]), deadline)
                 if write.expected == ABSENT:
                     outcomes[number] = self._again(write, memory, deadline)
-        return outcomes
 
     def _again(self, write: Write, memory: str, deadline: float) -> _Outcome:
         if write.value is None:
@@ -173,6 +167,7 @@ class Swaps:
     def _answers(
         self, writes: Sequence[Write], outcomes: Sequence[_Outcome], memory: str, deadline: float
     ) -> list[Answer]:
+        """What became of each; of those that failed, with a look at what is there instead."""
         failed = [write.key for write, outcome in zip(writes, outcomes, strict=True) if isinstance(outcome, Failed)]
         nodes = self._reads.nodes([self._layout.register(memory, key) for key in failed], deadline)
         looks = dict(zip(failed, nodes, strict=True))

@@ -135,7 +135,7 @@ class Watches:
         # Where there is no pointer yet, the watch on it will tell.
         if result.exception is not None:
             return
-        life = result.get()[0].decode(errors="replace")
+        life = (result.get()[0] or b"").decode(errors="replace")
         with self._lock:
             if epoch != self._epoch or not is_life(life):
                 return

@@ -14,10 +14,10 @@ from leaderlock._aio.election import AsyncElection, OnLoss
 from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._aio.offloop import until_done
+from leaderlock._checks import check_one_of, check_timeout
 from leaderlock._naming import check_name, check_names
 from leaderlock._observe import Status
 from leaderlock._thread import even_if_collected
-from leaderlock._timeouts import check_timeout
 from leaderlock.backend import Traits
 from leaderlock.errors import UsageError
 
@@ -85,7 +85,8 @@ class AsyncClient:
         where the body is left.
         """
         checked = check_name(name)
-        timeout, on_loss = check_timeout(timeout), _check_on_loss(on_loss)
+        check_one_of("on_loss", on_loss, "finish", "cancel")
+        timeout = check_timeout(timeout)
         return AsyncElection(self, self._access, checked, timeout=timeout, wait=wait, on_loss=on_loss)
 
     async def campaign_all(
@@ -142,7 +143,8 @@ class AsyncClient:
             retries=retries,
         )
         plan = plan_of(schedule, name, zone=zone, policy=policy, back_off=back_off)
-        return AsyncTicking(self._access.engine, plan, at=at, by_hand=now, on_loss=_check_on_loss(on_loss))
+        check_one_of("on_loss", on_loss, "finish", "cancel")
+        return AsyncTicking(self._access.engine, plan, at=at, by_hand=now, on_loss=on_loss)
 
     async def job(self, name: str) -> Job | None:
         """What the store records of a job: its last runs, its next tick, who paused it; ``None``: it is no job's."""
@@ -173,7 +175,7 @@ class AsyncClient:
 
     async def names(self) -> list[str]:
         """The names that were ever led in this namespace (and not cleaned away since), sorted."""
-        return await self._access.ask(lambda engine: sorted(_observe.names_seen(engine)))
+        return await self._access.ask(_observe.names_seen)
 
     async def resign(self, name: str, *, now: bool = False, timeout: float | None = None) -> bool:
         """Ask whoever leads ``name``, anywhere, to yield it, and wait until that term is over: :meth:`Client.resign`.
@@ -193,6 +195,8 @@ class AsyncClient:
             while (sighting := await looking.next()) is not None:
                 if term.has_ended(sighting):
                     return True
+                if term.is_forgotten(sighting):
+                    await self._access.ask(term.ask_again, sighting)
         raise term.still_goes_on()
 
     async def init(self, *, force: bool = False) -> bool:
@@ -238,9 +242,3 @@ class AsyncClient:
 def access_of(client: AsyncClient) -> Access:
     """For leaderlock's own: the way to its engine."""
     return client._access  # pyright: ignore[reportPrivateUsage] - this is the one way in
-
-
-def _check_on_loss(on_loss: OnLoss) -> OnLoss:
-    if on_loss not in ("finish", "cancel"):
-        raise ValueError(f"on_loss is one of 'finish', 'cancel', not {on_loss!r}")
-    return on_loss

@@ -11,11 +11,11 @@ from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.lease import AsyncLease, current
 from leaderlock._aio.looking import AsyncLooking
-from leaderlock._callbacks import check_plain
 from leaderlock._campaign import Campaigning
+from leaderlock._checks import check_timeout
 from leaderlock._course import Course
 from leaderlock._observe import Term, Turns
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 
 if TYPE_CHECKING:
     from leaderlock._aio.access import Access

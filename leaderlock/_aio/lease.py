@@ -11,14 +11,14 @@ from typing import Final
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
 from leaderlock._aio.campaign import IN_LOOP, in_loop
-from leaderlock._callbacks import check_plain
+from leaderlock._checks import check_timeout
 from leaderlock._course import Course, tell_loss
 from leaderlock._lease import BaseLease, Lease, course_of
 from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.events import RenewNow
 from leaderlock._saving import Saving
 from leaderlock._thread import even_if_collected
-from leaderlock._timeouts import check_timeout
+from leaderlock._unrun import check_plain
 from leaderlock.errors import LeaseLost
 
 __all__ = ["AsyncLease", "current"]
@@ -102,10 +102,11 @@ class AsyncLease(BaseLease):
         course, engine = self._course, self._course.engine
         farewell = course.farewell(note)
         if engine.is_closed:
-            return self.state == "resigned"
+            return course.is_acknowledged
         engine.submit(farewell)
         budget = engine.terms.timing.ttl if timeout is None else timeout
-        return await await_news(course, lambda: course.is_released, engine.clock.boot() + budget)
+        await await_news(course, lambda: course.is_released, engine.clock.boot() + budget)
+        return course.is_acknowledged
 
     async def wait_lost(self, timeout: float | None = None) -> LossReason | None:
         """Wait until the lease is over, at most ``timeout`` seconds; return why it was lost.

@@ -5,30 +5,26 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from contextvars import Token
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Final, NamedTuple, ParamSpec, TypeVar
 
-from leaderlock import _current
 from leaderlock._aio.bell import LoopBell, await_news, weakly
 from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
 from leaderlock._aio.election import OnLoss
 from leaderlock._aio.lease import AsyncLease
-from leaderlock._callbacks import check_plain
 from leaderlock._course import tell_loss
 from leaderlock._engine import Engine
-from leaderlock._lease import Lease
 from leaderlock._thread import even_if_collected
 from leaderlock._ticks.claiming import Claiming, ending
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending
-from leaderlock._ticks.results import TOO_LONG, Ran, Skipped, Tick, enter_tick, leave_tick
+from leaderlock._ticks.results import TOO_LONG, Entered, Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import Due, SkipReason
 from leaderlock._ticks.slot import Slot, Turn
 from leaderlock._ticks.ticking import next_pause
-from leaderlock._unrun import is_coroutine_function
+from leaderlock._unrun import check_plain, is_coroutine_function
 from leaderlock.errors import CampaignTimeout, LeaseLost, NotLeader, TickSkipped
 
 __all__ = ["AsyncTicking"]
@@ -43,7 +39,7 @@ class _Run(NamedTuple):
     """A tick that runs in this task."""
 
     held: Held
-    tokens: tuple[Token[Lease | None], Token[Tick | None]]
+    entered: Entered
     cutting: Cutting | None
 
 
@@ -64,7 +60,6 @@ class AsyncTicking:
         on_loss: OnLoss = "finish",
     ) -> None:
         self._engine = engine
-        self._plan = plan
         self._claiming = Claiming(plan, at=at, by_hand=by_hand)
         self._on_loss = on_loss
         self._runs: list[_Run] = []
@@ -90,21 +85,19 @@ class AsyncTicking:
         engine = await self._engine()
         meant = self._claiming.meant(engine)
         if meant is None:
-            return self._claiming.skipped(SkipReason.NOT_DUE, "", None)
+            return self._claiming.skipped(SkipReason.NOT_DUE)
         while True:
             held = await self._claim(engine, meant)
             if isinstance(held, Skipped):
                 return held
-            result, attempt = await self._call(held, functools.partial(function, *args, **kwargs))
+            result = await self._call(held, functools.partial(function, *args, **kwargs))
             if held.run.by_hand or held.run.tick == meant.tick:
-                return Ran(held.tick.at, held.tick.token, attempt, result)
+                return Ran(held.tick.at, held.tick.token, held.tick.attempt, result)
 
     async def __aenter__(self) -> Tick:
         engine = await self._engine()
         meant = self._claiming.meant(engine)
-        held = (
-            self._claiming.skipped(SkipReason.NOT_DUE, "", None) if meant is None else await self._claim(engine, meant)
-        )
+        held = self._claiming.skipped(SkipReason.NOT_DUE) if meant is None else await self._claim(engine, meant)
         if isinstance(held, Skipped):
             raise TickSkipped(held)
         self._runs.append(self._enter(held))
@@ -113,19 +106,12 @@ class AsyncTicking:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        run = self._runs.pop(self._mine())
-        attempt = run.held.run.attempt
+        run = self._runs.pop()  # the only one: two calls of one process never run a job at a time
         how = ending(error)
         lost = self._leave(run, error)
-        again = self._claiming.again(how, attempt)
-        await self._finish(run.held, how, lost or error, attempt=attempt, again=again)
+        await self._finish(run.held, how, lost or error, again=self._claiming.again(run.held, how))
         if lost is not None:
             raise lost from error
-
-    def _mine(self) -> int:
-        """Which of the bodies that run is left: whoever acts under its lease leaves it."""
-        mine = _current.current()
-        return next((index for index, run in enumerate(self._runs) if run.held.tick.lease is mine), -1)
 
     # -- the claim
 
@@ -156,7 +142,7 @@ class AsyncTicking:
             return bool(answers)
 
         bell = LoopBell(engine)
-        stop = slot.on_change(weakly(bell.ring))
+        stop = slot.changed.add(weakly(bell.ring))
         try:
             if not await bell.wait_for(is_answered, None):
                 engine.refuse()
@@ -188,53 +174,52 @@ class AsyncTicking:
     def _enter(self, held: Held) -> _Run:
         # Nothing was awaited since the tick was claimed, so nobody was cancelled who would have to let it go.
         tick = held.tick
-        tokens = _current.enter(tick.lease), enter_tick(tick)
+        entered = enter_tick(tick)
         if self._on_loss == "finish":
-            return _Run(held, tokens, None)
+            return _Run(held, entered, None)
         course = held.course
         cutting = Cutting(course, why=lambda: course.loss().reason if tick.overran is None else TOO_LONG)
         held.on_cut = weakly(cutting.cut)
-        return _Run(held, tokens, cutting)
+        return _Run(held, entered, cutting)
 
     def _leave(self, run: _Run, error: BaseException | None) -> LeaseLost | None:
         """Act under it no more; returns what its loss has made of ``error``, if it did."""
-        leave_tick(run.tokens[1])
-        _current.leave(run.tokens[0])
+        leave_tick(run.entered)
         return None if run.cutting is None else run.cutting.end(error)
 
-    async def _call(self, held: Held, work: Callable[[], Coroutine[Any, Any, R]]) -> tuple[R, int]:
+    async def _call(self, held: Held, work: Callable[[], Coroutine[Any, Any, R]]) -> R:
         """Await the function until it returns, or its retries are used up, and say how it ended."""
         run = self._enter(held)
-        attempt = held.run.attempt
-        retries = self._plan.policy.retries
+        retries = held.plan.policy.retries
         try:
             while True:
                 try:
                     result = await work()
                     break
                 except Exception as error:
-                    pause = next_pause(self._plan, held, attempt, error) if retries > 0 else None
+                    pause = next_pause(held, error) if retries > 0 else None
                     if pause is None or not await _pause(held, pause):
                         raise
-                    retries, attempt = retries - 1, attempt + 1
+                    retries -= 1
+                    held.begin_again()
         except BaseException as error:
             how = ending(error)
             lost = self._leave(run, error)
-            await self._finish(held, how, lost or error, attempt=attempt, again=how is Ending.INTERRUPTED)
+            await self._finish(held, how, lost or error, again=how is Ending.INTERRUPTED)
             if lost is not None:
                 raise lost from error
             raise
         self._leave(run, None)
-        await self._finish(held, Ending.OK, None, attempt=attempt, again=False)
-        return result, attempt
+        await self._finish(held, Ending.OK, None, again=False)
+        return result
 
-    async def _finish(self, held: Held, how: Ending, error: BaseException | None, *, attempt: int, again: bool) -> None:
+    async def _finish(self, held: Held, how: Ending, error: BaseException | None, *, again: bool) -> None:
         """Say how it ended, and free the job's name, in one write; the asyncio twin of :meth:`Held.finish`."""
         course = held.course
         held.is_over = True
         try:
             held.tick.check()
-            farewell = held.farewell(how, attempt=attempt, again=again)
+            farewell = held.farewell(how, again=again)
             if error is not None and not isinstance(error, Exception):
                 # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
                 even_if_collected(error, course.engine.post, course.farewell(farewell))

@@ -215,7 +215,7 @@ class Candidacy:
                 self.reason = self.reason or reason
                 return Lost(self.reason)
             case State.RESIGNED:
-                return Released()
+                return Released(acknowledged=False)
             case _:
                 return Failed(error)
 
@@ -278,7 +278,10 @@ class Asked(NamedTuple):
 
 
 class Released(NamedTuple):
-    """The release was acknowledged, or there is nothing left to release."""
+    """There is nothing left to release. ``acknowledged``: the store has shown the term to be over, with the note that
+    the release carried; else the session ended first, and the name is free when the others have seen that."""
+
+    acknowledged: bool
 
 
 class NoteSaved(NamedTuple):

@@ -14,7 +14,7 @@ from leaderlock._protocol.clocks import Deadline, Instant
 from leaderlock._protocol.events import Arm, Kind, Put, Scan, Scanned
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.reading import read_name
-from leaderlock._protocol.records import Ending, NameRecord, name_key, session_key
+from leaderlock._protocol.records import NAMES, SESSIONS, Ending, NameRecord, session_key
 from leaderlock._protocol.rivals import Observation, burial, observe
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import DELETE, Seen, Write
@@ -28,9 +28,6 @@ WATCHED: Final = 20_000
 AT_ONCE: Final = 250
 """How many writes one slice makes at most: half of what it reads, so that a slice in which everything is over takes two
 visits, and a take that queues behind one waits for a few milliseconds."""
-
-_SESSION = session_key("")
-_NAME = name_key("")
 
 
 class _Over(NamedTuple):
@@ -59,7 +56,7 @@ class Cleaning:
         self._met: set[str] = set()
         """Those of them that the present pass has come upon. What a whole pass did not meet, others have removed: were
         it not forgotten, the sessions of jobs that come and go would fill the list, and nothing be cleaned again."""
-        self._prefixes: Sequence[str] = (_SESSION, _NAME)
+        self._prefixes: Sequence[str] = (SESSIONS, NAMES)
         self._behind = False
         """Whether the pass over the names has left some for the next: sessions that they may show stay until then."""
         self._started = False
@@ -95,7 +92,7 @@ class Cleaning:
         room = AT_ONCE
         for key, seen in event.items:
             if not room:
-                self._behind = self._behind or key.startswith(_NAME)
+                self._behind = self._behind or key.startswith(NAMES)
             elif self._look(key, seen, now):
                 room -= 1
             if key in self._sessions or key in self._over:
@@ -103,7 +100,7 @@ class Cleaning:
         if event.finished:
             self._forget_unmet(event.scan.prefix)
             self._prefixes = self._prefixes[::-1]
-            if self._prefixes[0] == _NAME:
+            if self._prefixes[0] == NAMES:
                 self._behind = False
 
     def _forget_unmet(self, prefix: str) -> None:
@@ -115,7 +112,7 @@ class Cleaning:
     def _look(self, key: str, seen: Seen, now: Instant) -> bool:
         if seen.value is None:
             return False
-        if key.startswith(_SESSION):
+        if key.startswith(SESSIONS):
             return self._look_at_session(key, seen, now)
         record = read_name(seen.value)
         if not isinstance(record, NameRecord):
@@ -156,14 +153,14 @@ class Cleaning:
             return False
         if not Deadline.after(known.since, DAY).has_passed(now):
             return False
-        if self._behind and key.startswith(_SESSION):
+        if self._behind and key.startswith(SESSIONS):
             return False
         del self._over[key]
         self._put(Write(key, seen.stamp, DELETE), now)
         return True
 
     def _put(self, write: Write, now: Instant) -> None:
-        self._setting.say(Put(Kind.CLEAN, write, write.key, self._memory.id, self._memory.epoch, now))
+        self._memory.put(Kind.CLEAN, write, write.key, now)
 
     def answered(self, put: Put) -> None:
         """Done or not, it was only cleaning: the next round looks again."""

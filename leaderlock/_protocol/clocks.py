@@ -65,28 +65,30 @@ PAST: Final = Deadline(-math.inf, -math.inf, -math.inf)
 FOREVER: Final = Deadline(math.inf, math.inf, math.inf)
 
 
+def _number(what: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{what} is a number of seconds, not {type(value).__name__}")
+    if not math.isfinite(value):
+        raise ValueError(f"{what} must be finite, not {value!r}")
+    return value
+
+
 class Timing:
     """The durations of a client, in seconds, validated together. Never changed."""
 
     __slots__ = ("longest", "renew_every", "rho", "ttl")
 
-    def __init__(self, *, ttl: float, rho: float, longest: float = 30.0, renew_every: float = 0.0) -> None:
-        self.ttl = ttl
-        self.rho = rho
+    def __init__(self, *, ttl: float, rho: float, longest: float = 30.0, renew_every: float | None = None) -> None:
+        self.ttl = _number("ttl", ttl)
+        self.rho = _number("rho", rho)
         """The bound on how far the clock rates of two hosts differ, as a fraction."""
-        self.longest = longest
+        self.longest = _number("longest", longest)
         """The longest ttl of any client of this namespace; all must agree."""
-        self.renew_every = renew_every
-        """How often the session is renewed; 0 stands for ttl/3."""
+        self.renew_every = ttl / 3 if renew_every is None else _number("renew_every", renew_every)
+        """How often the session is renewed."""
         self._validate()
 
     def _validate(self) -> None:
-        for label in ("ttl", "rho", "longest", "renew_every"):
-            value = getattr(self, label)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{label} is a number of seconds, not {type(value).__name__}")
-            if not math.isfinite(value):
-                raise ValueError(f"{label} must be finite, not {value!r}")
         if not MIN_TTL <= self.ttl <= MAX_TTL:
             raise ValueError(f"ttl ({self.ttl:g} s) must be between {MIN_TTL:g} s and {MAX_TTL:g} s; 15 s suits most")
         if self.ttl > self.longest:
@@ -98,12 +100,10 @@ class Timing:
             raise ValueError(f"longest ({self.longest:g} s) must be at most a day ({MAX_TTL:g} s)")
         if not 0 <= self.rho <= 0.2:
             raise ValueError(f"rho ({self.rho:g}) is a fraction between 0 and 0.2; 0.005 suits two steady clocks")
-        if self.renew_every == 0:
-            self.renew_every = self.ttl / 3
         if not 0 < self.renew_every <= self.ttl / 2:
             raise ValueError(
-                f"renew_every ({self.renew_every:g} s) leaves no room to retry before ttl ({self.ttl:g} s); "
-                f"use at most {self.ttl / 2:g} s"
+                f"renew_every ({self.renew_every:g} s) must be above zero, and leave room to retry before ttl "
+                f"({self.ttl:g} s); use at most {self.ttl / 2:g} s, or None for a third of it"
             )
 
     @property

@@ -15,6 +15,7 @@ __all__ = [
     "Answered",
     "Arm",
     "Ask",
+    "Call",
     "Campaign",
     "Close",
     "Closed",
@@ -91,8 +92,6 @@ class Put(NamedTuple):
     epoch: int
     sent: Instant
     """When it was composed, which is before it left: claims are counted from here (rule 2)."""
-    session: str = ""
-    """Of a take: the session that it names."""
     lane: Lane = Lane.NAMES
     record: NameRecord | None = None
     """The name's record that it writes, so that an acknowledgement need not be decoded."""
@@ -102,6 +101,11 @@ class Put(NamedTuple):
     floor: int = 0
     errand: Errand | None = None
     """Whose note it carries: nobody else is elected by it."""
+
+    @property
+    def session(self) -> str | None:
+        """Of a take: the session that it names."""
+        return None if self.record is None else self.record.session
 
     @property
     def mark(self) -> str | None:
@@ -176,7 +180,10 @@ class Closed(NamedTuple):
     """The session has ended in the store: nothing of this client is left to do."""
 
 
-Effect: TypeAlias = Put | Ask | Scan | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
+Call: TypeAlias = Put | Ask | Scan
+"""What is asked of the store."""
+
+Effect: TypeAlias = Call | Arm | Retry | Disarm | Watch | Unwatch | Tell | Warn | Closed
 
 
 class Campaign(NamedTuple):

@@ -8,10 +8,10 @@ from typing import Final
 
 from leaderlock._protocol.candidacy import Candidacy, Cause, Elected, LossReason, Lost, NoteLost, NoteSaved, State
 from leaderlock._protocol.clocks import Instant
-from leaderlock._protocol.events import Ask, Disarm, Kind, Put, SaveNote, Tell, Watch
+from leaderlock._protocol.events import Ask, Disarm, Kind, Tell, Watch
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
-from leaderlock._protocol.records import Foreign, NameRecord, Request
+from leaderlock._protocol.records import Foreign, NameRecord
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import Write
@@ -44,7 +44,7 @@ class Holding:
         if mine.failures:
             candidacy.move(Cause.TROUBLE)
         self.claimed[name.name] = name
-        self._setting.say(Disarm(("name", name.name)))
+        self._setting.say(Disarm(name.timer))
         self._setting.say(Tell(candidacy, Elected(record.token, record.note)))
 
     def lose(self, name: Name, reason: LossReason) -> None:
@@ -120,6 +120,12 @@ class Holding:
             return LossReason.REVOKED
         return None  # a lower token, or none, in a read of the same memory: it lags
 
+    def reassert(self, name: Name, now: Instant) -> None:
+        """Write what the name showed last once more, over the stamp it had: the answer tells whether it still does."""
+        record = name.record
+        assert isinstance(record, NameRecord)
+        self._put(name, Kind.TOUCH, record._replace(write=self._setting.new_id()), now)
+
     # -- the note (rule 12)
 
     def put_note(self, name: Name, now: Instant) -> None:
@@ -128,20 +134,12 @@ class Holding:
         mark, note = self._setting.new_id(), name.notes[0].note
         self._put(name, Kind.NOTE, record._replace(write=mark, note=note, at=now.wall), now)
 
-    def note_saved(self, name: Name) -> None:
-        saved, *rest = name.notes
+    def note_answered(self, name: Name, error: Exception | None = None) -> None:
+        """The first of its notes was saved, or refused with this error."""
+        first, *rest = name.notes
         name.notes = tuple(rest)
-        if name.candidacy is not None:
-            self._setting.say(Tell(name.candidacy, NoteSaved(saved.ticket, saved.note)))
-
-    def note_refused(self, name: Name, error: Exception) -> None:
-        refused, *rest = name.notes
-        name.notes = tuple(rest)
-        if name.candidacy is not None:
-            self._setting.say(Tell(name.candidacy, NoteLost(refused.ticket, error)))
-
-    def save(self, name: Name, event: SaveNote) -> None:
-        name.notes = (*name.notes, event)
+        news = NoteSaved(first.ticket, first.note) if error is None else NoteLost(first.ticket, error)
+        self._setting.say(Tell(first.candidacy, news))
 
     # -- the end (rules 11 and 13)
 
@@ -159,15 +157,15 @@ class Holding:
         mark = self._setting.new_id()
         self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall, note=note), now)
 
-    def asked_for(self, request: Request) -> Name | None:
-        """The name that a request means, if it is held by the very term that the request saw."""
-        name = self.claimed.get(request.name)
-        if name is None or name.candidacy is None or name.candidacy.token != request.token:
-            return None
-        return name
+    @staticmethod
+    def is_over(name: Name, leaving: Candidacy) -> bool:
+        """Whether the register shows the end of that term, and the note that it left."""
+        record, note = name.record, leaving.farewell
+        if not isinstance(record, NameRecord):
+            return note is None
+        ended = record.session is None or record.token != leaving.token
+        return ended and (note is None or record.note == note)
 
     def _put(self, name: Name, kind: Kind, record: NameRecord, now: Instant) -> None:
         write = Write(name.key, name.stamp, record.encode())
-        put = Put(kind, write, name.name, self._memory.id, self._memory.epoch, now, record=record)
-        name.flight = put
-        self._setting.say(put)
+        name.flight = self._memory.put(kind, write, name.name, now, record=record)

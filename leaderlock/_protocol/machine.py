@@ -6,10 +6,7 @@ a session that is valid or none, and then hands the event to the chapter that it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
-
-from leaderlock._protocol.candidacy import NOBODY, Candidacy, Standing
+from leaderlock._protocol.candidacy import NOBODY, Standing
 from leaderlock._protocol.cleaning import CLEAN, Cleaning
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import (
@@ -27,7 +24,6 @@ from leaderlock._protocol.events import (
     Refused,
     RenewNow,
     Resign,
-    Retry,
     SaveNote,
     Scanned,
     Unanswered,
@@ -37,21 +33,18 @@ from leaderlock._protocol.events import (
     Woken,
 )
 from leaderlock._protocol.holding import Holding
-from leaderlock._protocol.memory import SETTLE, Admission, Memory
+from leaderlock._protocol.memory import SETTLE, Admission, Memory, TimeTold
 from leaderlock._protocol.names import Names
 from leaderlock._protocol.ours import REOPEN, Ours
-from leaderlock._protocol.records import SETTLED, name_key, session_key
+from leaderlock._protocol.records import NAMES, SESSIONS, SETTLED
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import DEADLINE, RENEW, VERIFY, Sessions
 from leaderlock._protocol.setting import Setting
 from leaderlock._protocol.taking import Taking
-from leaderlock.backend import Answer, Conflict, Seen, Stamp, Swapped
+from leaderlock.backend import Answer, Conflict, Seen, Swapped
 from leaderlock.errors import OutcomeUnknown
 
 __all__ = ["Machine"]
-
-_SESSION: Final = session_key("")
-_NAME: Final = name_key("")
 
 
 class Machine:
@@ -96,7 +89,8 @@ class Machine:
             case Unread():
                 self._unread(event)
             case Scanned():
-                self._scanned(event, now)
+                self._sessions.scanned(event)
+                self._cleaning.scanned(event, now)
             case _:
                 self._asked(event, now)
         if self._ours.has_closed:
@@ -105,14 +99,16 @@ class Machine:
 
     def drain(self) -> list[Effect]:
         """The effects that have not been carried out yet: what is left when :meth:`handle` raised."""
-        effects = self._setting.effects[:]
-        self._setting.effects.clear()
+        effects, self._setting.effects = self._setting.effects, []
         return effects
 
     def _asked(self, event: Event, now: Instant) -> None:
         match event:
             case Campaign(candidacies):
-                self._campaign(candidacies, now)
+                if self._ours.is_closing:
+                    raise Refused("this client is closed: open another with connect()")
+                for candidacy in candidacies:
+                    self._names.campaign(candidacy, now)
             case Withdraw(candidacy):
                 self._names.withdraw(candidacy, now)
             case Resign(candidacy, note):
@@ -126,12 +122,6 @@ class Machine:
             case _:
                 raise TypeError(f"no such event: {event!r}")
 
-    def _campaign(self, candidacies: Sequence[Candidacy], now: Instant) -> None:
-        if self._ours.is_closing:
-            raise Refused("this client is closed: open another with connect()")
-        for candidacy in candidacies:
-            self._names.campaign(candidacy, now)
-
     # -- timers
 
     def _fired(self, event: Fired, now: Instant) -> None:
@@ -139,8 +129,7 @@ class Machine:
             case ("name", str(name)):
                 self._names.fired(name, now)
             case ("close", str(session)):
-                if session in self._sessions.retired:
-                    self._sessions.close_retired(session, now)
+                self._sessions.close_retired(session, now)
             case _ if event.timer == RENEW:
                 self._sessions.renew(now)
                 self._holding.look_at_own()
@@ -173,17 +162,17 @@ class Machine:
         names: dict[str, Seen] = {}
         sessions: dict[str, Seen] = {}
         for key, seen in view.seen.items():
-            if key.startswith(_NAME):
-                names[key[len(_NAME) :]] = seen
-            elif key.startswith(_SESSION):
-                sessions[key[len(_SESSION) :]] = seen
+            if key.startswith(NAMES):
+                names[key[len(NAMES) :]] = seen
+            elif key.startswith(SESSIONS):
+                sessions[key[len(SESSIONS) :]] = seen
             else:
                 self._memory.look(seen)
         # Everything is noted before anything is done about it: a name that was released is not taken by its old stamp.
         for session, seen in sessions.items():
             if self._taking.waiting_for(session):
                 self._rivals.saw(session, seen, now)
-        self._names.read(names, view.floor, now)
+        self._names.read(names, view.floor, now, sent=event.sent)
         for session, seen in sessions.items():
             self._session_seen(session, seen, now)
         self._ours.verify(view.seen, now)
@@ -207,23 +196,19 @@ class Machine:
         if SETTLED in event.keys and not self._memory.settled:
             self._ours.reopen()
         for key in event.keys:
-            if key.startswith(_NAME):
-                self._names.unread(key[len(_NAME) :], event.failure, event.error)
+            if key.startswith(NAMES):
+                self._names.unread(key[len(NAMES) :], event.failure, event.error)
 
     def _woken(self, event: Woken, now: Instant) -> None:
         key, shown = event.key, event.shown
-        if not key.startswith(_NAME):
+        if not key.startswith(NAMES):
             self._say(Ask((key,)))
         elif shown is not None and self._memory.epoch and shown.memory == self._memory.id:
             # Rule 8: what was seen on another memory is forgotten, and this may have come late. So it is taken for what
             # a lagging read of this very memory shows, or else for a hint.
-            self._names.shown(key[len(_NAME) :], shown.seen[key], now)
+            self._names.woken(key[len(NAMES) :], shown.seen[key], now)
         else:
-            self._names.woken(key[len(_NAME) :])
-
-    def _scanned(self, event: Scanned, now: Instant) -> None:
-        self._sessions.scanned(event)
-        self._cleaning.scanned(event, now)
+            self._names.woken(key[len(NAMES) :], None, now)
 
     # -- swaps
 
@@ -274,8 +259,7 @@ class Machine:
             case Kind.BURY:
                 self._rivals.unanswered(put)
                 for name in self._taking.waiting_for(put.owner):
-                    name.failures += 1
-                    self._say(Retry(("name", name.name), name.failures))
+                    self._names.try_again(name, None)
             case Kind.SETTLE:
                 if put.epoch == self._memory.epoch:
                     self._memory.unanswered()
@@ -304,14 +288,9 @@ class Machine:
         return self._memory.id, self._memory.epoch
 
     @property
-    def floor_seen(self) -> tuple[int, Instant] | None:
-        """The store's highest floor, and when the read that brought it was answered: for looking at clocks."""
-        return self._memory.floor_seen
-
-    @property
-    def stamp_given(self) -> tuple[Stamp, Instant, Instant] | None:
-        """The stamp of this client's newest write, and when that was composed and answered: for looking at clocks."""
-        return self._memory.stamp_given
+    def time_told(self) -> TimeTold:
+        """What the store's answers say of its clock, if it has one."""
+        return self._memory.floor_seen, self._memory.stamp_given
 
     @property
     def is_suspect(self) -> bool:

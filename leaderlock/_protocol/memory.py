@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from enum import Enum, auto
-from typing import Final
+from typing import Final, TypeAlias
 
+from leaderlock._protocol.candidacy import Errand
 from leaderlock._protocol.clocks import FOREVER, Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put, Unwatch, Watch
+from leaderlock._protocol.events import Arm, Ask, Kind, Lane, Put, Unwatch, Watch
 from leaderlock._protocol.reading import read_settled
-from leaderlock._protocol.records import SETTLED, Foreign, SettledRecord
+from leaderlock._protocol.records import SETTLED, Foreign, NameRecord, SettledRecord
 from leaderlock._protocol.setting import Setting
 from leaderlock.backend import ABSENT, Answer, Conflict, Seen, Stamp, View, Write
 from leaderlock.errors import BackendRefused
 
-__all__ = ["SETTLE", "Admission", "Memory"]
+__all__ = ["SETTLE", "Admission", "Memory", "TimeTold"]
 
 SETTLE: Final = ("settle",)
 """The timer that ends the wait of rule 16."""
@@ -21,6 +22,11 @@ SETTLE: Final = ("settle",)
 RETURNS: Final = 0.1
 """The share of a ttl for which a memory that was left is not taken up again: of two replicas, one of them behind, each
 would else be asked because of what the other said, without end."""
+
+
+TimeTold: TypeAlias = tuple[tuple[int, Instant] | None, tuple[Stamp, Instant, Instant] | None]
+"""The store's highest floor, and when the read that brought it was answered; the stamp of this client's newest write,
+and when that was composed and answered."""
 
 
 class Admission(Enum):
@@ -56,6 +62,25 @@ class Memory:
         self._left: set[str] = set()
         """The memories that were seen before."""
 
+    def put(
+        self,
+        kind: Kind,
+        write: Write,
+        owner: str,
+        now: Instant,
+        *,
+        lane: Lane = Lane.NAMES,
+        record: NameRecord | None = None,
+        base: NameRecord | None = None,
+        floor: int = 0,
+        errand: Errand | None = None,
+    ) -> Put:
+        """Send this write, and return it with all that must be known when its answer comes."""
+        # Rule 18: every write stands on a memory. Without that the rest is void.
+        put = Put(kind, write, owner, self.id, self.epoch, now, lane, record, base, floor, errand)
+        self._setting.say(put)
+        return put
+
     def admit(self, view: View, sent: Instant, now: Instant) -> Admission:
         """Take note of the memory and the floor that an answer came with."""
         if view.floor > self.floor:
@@ -81,7 +106,7 @@ class Memory:
     def look(self, seen: Seen) -> None:
         """What the register ``settled`` shows, on this memory."""
         self._seen = seen
-        record = None if seen.value is None else read_settled(seen.value)
+        record = read_settled(seen.value)
         if isinstance(record, Foreign):
             self.refusal = BackendRefused(f"the namespace's settled register cannot be read: {record.why}")
             return
@@ -131,7 +156,7 @@ class Memory:
         record = SettledRecord(self.id, timing.longest, self._setting.durability)
         write = Write(SETTLED, seen.stamp, record.encode())
         self._flight = True
-        self._setting.say(Put(Kind.SETTLE, write, SETTLED, self.id, self.epoch, now))
+        self.put(Kind.SETTLE, write, SETTLED, now)
 
     def answered(self, put: Put, answer: Answer) -> None:
         """The answer to a ``SETTLE`` of this epoch."""

@@ -5,11 +5,10 @@ from __future__ import annotations
 from leaderlock._protocol.candidacy import Candidacy, State
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put, SaveNote
-from leaderlock._protocol.reading import read_name
 from leaderlock._protocol.records import Foreign, NameRecord, name_key
-from leaderlock.backend import ABSENT, Seen, Stamp
+from leaderlock.backend import ABSENT, Stamp
 
-__all__ = ["Name", "decode"]
+__all__ = ["Name"]
 
 
 class Name:
@@ -18,6 +17,7 @@ class Name:
     __slots__ = (
         "asking",
         "candidacy",
+        "contradicted",
         "doubts",
         "epoch",
         "failures",
@@ -34,12 +34,15 @@ class Name:
         "seen_at",
         "seen_since",
         "stamp",
+        "timer",
         "watched",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.key = name_key(name)
+        self.timer = ("name", name)
+        """A back-off, the end of an observation, or simply time to look again."""
         self.record: NameRecord | Foreign | None = None
         """What the register holds; ``None``: absent (if ``epoch`` is the present one)."""
         self.stamp: Stamp = ABSENT
@@ -56,6 +59,8 @@ class Name:
         """Who campaigns here, or leads."""
         self.leaving: Candidacy | None = None
         """Whose claim has ended, while the store has not been told yet."""
+        self.contradicted = False
+        """Whether a read denies a claim, though it left after that was last seen to stand: a swap finds out."""
         self.flight: Put | None = None
         self.doubts: tuple[Put, ...] = ()
         """Takes and notes of the present session, on the present memory, whose outcome is unknown."""
@@ -103,7 +108,3 @@ class Name:
     def resolve(self, stamp: Stamp) -> None:
         """A swap's answer showed ``stamp``: what expects another can never be applied any more."""
         self.doubts = tuple(put for put in self.doubts if put.write.expected == stamp)
-
-
-def decode(seen: Seen) -> NameRecord | Foreign | None:
-    return None if seen.value is None else read_name(seen.value)

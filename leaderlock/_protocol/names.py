@@ -15,7 +15,6 @@ from leaderlock._protocol.candidacy import (
     Candidacy,
     Cause,
     LossReason,
-    Lost,
     NoteLost,
     Released,
     Waiting,
@@ -76,16 +75,14 @@ class Names:
             self.resign(candidacy, now)
         elif candidacy.campaigns:
             name = self._busy[candidacy.name]
-            candidacy.move(Cause.WITHDRAW)
-            name.candidacy = None
-            self._setting.say(Tell(candidacy, Withdrawn()))
+            self._taking.end(name, Cause.WITHDRAW, Withdrawn())
             self.advance(name, now)
 
     def resign(self, candidacy: Candidacy, now: Instant, *, note: bytes | None = None) -> None:
         name = self._busy.get(candidacy.name)
         if not candidacy.leads or name is None:
             if name is None or name.leaving is not candidacy:  # else it is told when the store has acknowledged it
-                self._setting.say(Tell(candidacy, Released()))
+                self._setting.say(Tell(candidacy, Released(acknowledged=False)))
             return
         candidacy.farewell = note
         name.leaving = self._holding.end(name, Cause.RESIGN)
@@ -96,33 +93,33 @@ class Names:
             self._setting.say(Tell(event.candidacy, NoteLost(event.ticket)))
             return
         name = self._busy[event.candidacy.name]
-        self._holding.save(name, event)
+        name.notes = (*name.notes, event)
         self.advance(name, now)
 
     def requested(self, request: Request, now: Instant) -> None:
-        """Rule 13: somebody asks this client to yield a name."""
-        name = self._holding.asked_for(request)
-        if name is not None and name.candidacy is not None:
-            candidacy = name.candidacy
-            candidacy.asked = True
-            if not candidacy.yields:
-                self._setting.say(Tell(candidacy, Asked()))
-                return
-            candidacy.reason = LossReason.YIELDED
-            name.leaving = self._holding.end(name, Cause.LOSE)
-            self._setting.say(Tell(candidacy, Lost(LossReason.YIELDED)))
+        """Rule 13: somebody asks this client to yield a name, as held by the very term that the request saw."""
+        name = self._holding.claimed.get(request.name)
+        candidacy = None if name is None else name.candidacy
+        if name is None or candidacy is None or candidacy.token != request.token:
+            return
+        again, candidacy.asked = candidacy.asked, True
+        if candidacy.yields:
+            self._holding.lose(name, LossReason.YIELDED)
+            name.leaving = candidacy
             self.advance(name, now)
+        elif not again:
+            self._setting.say(Tell(candidacy, Asked()))
 
     # -- what the store says
 
-    def read(self, keys: dict[str, Seen], floor: int, now: Instant) -> None:
+    def read(self, keys: dict[str, Seen], floor: int, now: Instant, *, sent: Instant) -> None:
         """Names that a read on the present memory showed."""
         for key, seen in keys.items():
             name = self._get(key)
             name.asking, name.looked_at = False, now
             if not name.is_stranded:
                 name.failures = 0
-            self._showing.saw(name, seen, floor if seen.value is None else 0, now, decided=False)
+            self._showing.saw(name, seen, floor if seen.value is None else 0, now, sent=sent)
         for key in keys:
             self.advance(self._get(key), now)
 
@@ -133,7 +130,7 @@ class Names:
         name.asking = False
         if failure is Failure.REFUSED and name.is_wanted:
             self._taking.fail(name, error)
-        self._again(name, error)
+        self.try_again(name, error)
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """A swap of a name was answered."""
@@ -142,6 +139,7 @@ class Names:
             return
         name.flight = None
         name.failures = 0
+        name.contradicted = False
         # Rule 9: an answer counts only while no newer memory has been seen; that one is looked at first.
         if put.epoch == self._memory.epoch:
             if isinstance(answer, Conflict):
@@ -167,19 +165,16 @@ class Names:
             elif put.kind is Kind.NOTE and name.notes:
                 # An earlier attempt that is in doubt may have saved it, or may yet: only then "lost" would be a lie.
                 if not name.doubts:
-                    self._holding.note_refused(name, error)
+                    self._holding.note_answered(name, error)
             else:
                 self._setting.say(Warn(f"the store refused a write about {name.name!r}: {error}"))
-        if failure is Failure.MEMORY_GONE:
-            name.is_stranded = True
-            self._again(name, None)
-        else:
-            self._again(name, error)
+        name.is_stranded = failure is Failure.MEMORY_GONE
+        self.try_again(name, None if name.is_stranded else error)
 
-    def _again(self, name: Name, error: Exception | None) -> None:
+    def try_again(self, name: Name, error: Exception | None) -> None:
         """Try again after a pause. ``error``: why there was no answer; ``None``: there was one."""
         name.failures += 1
-        self._setting.say(Retry(("name", name.name), name.failures))
+        self._setting.say(Retry(name.timer, name.failures))
         if error is not None:
             self._taking.tell_waiting(name, Waiting(Why.UNREACHABLE, str(error)))
 
@@ -193,6 +188,8 @@ class Names:
         if name.is_claimed:
             if name.notes and known:
                 self._holding.put_note(name, now)
+            elif name.contradicted and known:
+                self._holding.reassert(name, now)
         elif known and self._sessions.is_mine(name.shown_session):
             # Rules 11 and 13: it shows our session and nobody here claims it: released, whatever brought that about.
             self._holding.release(name, now)
@@ -212,7 +209,7 @@ class Names:
         # On a memory that was not looked at yet nothing is known to be released, unless the session is gone with all.
         if known or self._sessions.current is None:
             name.leaving = None
-            self._setting.say(Tell(leaving, Released()))
+            self._setting.say(Tell(leaving, Released(known and self._holding.is_over(name, leaving))))
         elif not name.asking:
             self._taking.ask(name)
 
@@ -227,23 +224,21 @@ class Names:
             self.advance(name, now)
 
     def fired(self, key: str, now: Instant) -> None:
-        """The name's timer: a back-off, the end of an observation, or simply time to look again."""
+        """The name's timer."""
         name = self._busy.get(key)
         if name is not None:
             name.is_stranded = False
             self.advance(name, now, look=True)
 
-    def woken(self, key: str) -> None:
-        """Something may have happened to the name: look."""
+    def woken(self, key: str, seen: Seen | None, now: Instant) -> None:
+        """Something may have happened to the name: look, or take a free one by what was ``seen`` of it already."""
         name = self._busy.get(key)
-        if name is not None and (name.is_wanted or name.is_claimed):
+        if name is None or not (name.is_wanted or name.is_claimed):
+            return
+        if seen is None:
             self._taking.ask(name)
-
-    def shown(self, key: str, seen: Seen, now: Instant) -> None:
-        """A watch told what happened to the name, so it need not be read: a free one is taken by this stamp."""
-        name = self._busy.get(key)
-        if name is not None and (name.is_wanted or name.is_claimed):
-            self._showing.saw(name, seen, 0, now, decided=False)
+        else:
+            self._showing.saw(name, seen, 0, now)
             self.advance(name, now)
 
     # -- the session, the memory, the end
@@ -296,12 +291,12 @@ class Names:
     def _rest(self, name: Name) -> None:
         """Drop what a name needs only while somebody here wants or holds it."""
         self._taking.leave(name)
-        if name.is_claimed or name.flight is not None or name.doubts or name.leaving is not None:
+        if name.doubts or name.leaving is not None:
             return
         if name.watched:
             name.watched = False
             self._setting.say(Unwatch(name.key))
-        self._setting.say(Disarm(("name", name.name)))
+        self._setting.say(Disarm(name.timer))
         self._busy.pop(name.name, None)
         self._idle[name.name] = name
         if len(self._idle) > REMEMBERED:

@@ -68,7 +68,7 @@ class Ours:
         """The session is over, and all leases with it."""
         mine = self._sessions.current
         self._sessions.give_up(known_ended=reason is LossReason.REVOKED, is_lost=True)
-        if mine is not None and mine.id in self._sessions.retired:
+        if mine is not None:
             self._sessions.close_retired(mine.id, now)
         self._names.session_lost(reason, now)
         self._names.advance_wanted(now)
@@ -115,8 +115,7 @@ class Ours:
         self._sessions.unanswered(put, failure, error)
         if self._sessions.current is not mine:
             # An open was abandoned: another id after a pause, and this one is closed as soon as the store answers.
-            if put.owner in self._sessions.retired:
-                self._sessions.close_retired(put.owner, now)
+            self._sessions.close_retired(put.owner, now)
             self._names.session_abandoned(now)
             self.reopen()
         elif mine is not None and mine.opened:

@@ -1,4 +1,4 @@
-"""Reading what a register holds: every value is a record of ours, or :class:`Foreign` with the reason.
+"""Reading what a register holds: a record of ours, or :class:`Foreign` with the reason; ``None`` where it is absent.
 
 Nothing is taken for granted, since anybody may write into a store by hand.
 """
@@ -26,7 +26,9 @@ _ENDLESS: Final = 1e300
 """JSON knows whole numbers that no float can hold: adding one to a clock's reading would raise."""
 
 
-def _fields(value: bytes) -> dict[str, Any] | Foreign:
+def _fields(value: bytes | None) -> dict[str, Any] | Foreign | None:
+    if value is None:
+        return None
     try:
         fields: Any = json.loads(value)
         if fields["v"] < 1:
@@ -60,9 +62,9 @@ def _damaged(what: str) -> Foreign:
     return Foreign(f"it is a damaged {what} record: somebody else wrote this register")
 
 
-def read_session(value: bytes) -> SessionRecord | Foreign:
+def read_session(value: bytes | None) -> SessionRecord | Foreign | None:
     fields = _fields(value)
-    if isinstance(fields, Foreign):
+    if not isinstance(fields, dict):
         return fields
     try:
         host, pid, program, label = fields.pop("holder")
@@ -81,10 +83,10 @@ def read_session(value: bytes) -> SessionRecord | Foreign:
         return _damaged("session")
 
 
-def read_name(value: bytes) -> NameRecord | Foreign:
-    head, _, note = value.partition(b"\n")
+def read_name(value: bytes | None) -> NameRecord | Foreign | None:
+    head, _, note = (None, b"", b"") if value is None else value.partition(b"\n")
     fields = _fields(head)
-    if isinstance(fields, Foreign):
+    if not isinstance(fields, dict):
         return fields
     try:
         return NameRecord(
@@ -100,9 +102,9 @@ def read_name(value: bytes) -> NameRecord | Foreign:
         return _damaged("name")
 
 
-def read_settled(value: bytes) -> SettledRecord | Foreign:
+def read_settled(value: bytes | None) -> SettledRecord | Foreign | None:
     fields = _fields(value)
-    if isinstance(fields, Foreign):
+    if not isinstance(fields, dict):
         return fields
     try:
         return SettledRecord(

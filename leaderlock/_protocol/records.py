@@ -18,6 +18,8 @@ __all__ = [
     "MAX_NOTE",
     "MAX_REQUESTS",
     "MAX_TOKEN",
+    "NAMES",
+    "SESSIONS",
     "SETTLED",
     "Boot",
     "Ending",
@@ -36,7 +38,7 @@ FORMAT: Final = 1
 MAX_TOKEN: Final = 2**53 - 1
 """Tokens pass through JSON, Lua and JavaScript, which count exactly up to here."""
 MAX_NOTE: Final = 64 * 1024
-MAX_REQUESTS: Final = 16
+MAX_REQUESTS: Final = 256
 HISTORY: Final = 8
 """How many terms a name's record remembers."""
 
@@ -45,16 +47,17 @@ _LEADS: Final = "leads"
 """How a term that has not ended goes, in the history."""
 NOTHING: Final[Mapping[str, Any]] = {}
 """No fields that this reader does not know. Never written to."""
-_SESSION: Final = "session/"
-_NAME: Final = "name/"
+SESSIONS: Final = "session/"
+NAMES: Final = "name/"
+"""How the keys of these registers begin."""
 
 
 def session_key(session: str) -> str:
-    return _SESSION + session
+    return SESSIONS + session
 
 
 def name_key(name: str) -> str:
-    return _NAME + name
+    return NAMES + name
 
 
 class Ending(Enum):
@@ -157,27 +160,23 @@ class SessionRecord(NamedTuple):
         return self.at or None
 
     def encode(self) -> bytes:
-        holder = self.holder
-        fields = {
-            "v": FORMAT,
-            "r": FORMAT,
-            **self.extra,
-            "write": self.write,
-            "ttl": self.ttl,
-            "ended": self.ended.value,
-            "holder": [holder.host, holder.pid, holder.program, holder.label],
-            "at": round(self.at, 3),
-            "boot": self.boot,
-            "requests": self.requests,
-        }
-        return _dumps(fields)
+        return _dumps(
+            self.extra,
+            write=self.write,
+            ttl=self.ttl,
+            ended=self.ended.value,
+            holder=self.holder,
+            at=round(self.at, 3),
+            boot=self.boot,
+            requests=self.requests,
+        )
 
     def asking(self, request: Request) -> SessionRecord:
-        """The same session with one more request; one per requester, the oldest go (rule 13).
+        """The same session with one more request; one per requester and name, the oldest go (rule 13).
 
         It keeps its ``write``, so that whoever observes it goes on counting (rule 6).
         """
-        others = [old for old in self.requests if old.by != request.by]
+        others = [old for old in self.requests if (old.by, old.name) != (request.by, request.name)]
         return self._replace(requests=(*others, request)[-MAX_REQUESTS:])
 
 
@@ -259,21 +258,13 @@ class SettledRecord(NamedTuple):
     extra: Mapping[str, Any] = NOTHING
 
     def encode(self) -> bytes:
-        fields = {
-            "v": FORMAT,
-            "r": FORMAT,
-            **self.extra,
-            "memory": self.memory,
-            "longest": self.longest,
-            "durability": self.durability,
-        }
-        return _dumps(fields)
+        return _dumps(self.extra, memory=self.memory, longest=self.longest, durability=self.durability)
 
 
 _quoted: Final[Callable[[str], str]] = json.encoder.encode_basestring
 _dumps_text: Final[Callable[[Any], str]] = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 
 
-def _dumps(fields: Mapping[str, Any]) -> bytes:
+def _dumps(extra: Mapping[str, Any], /, **fields: Any) -> bytes:
     # A surrogate that slipped into a host's or program's name must not stop a renewal.
-    return _dumps_text(fields).encode("utf-8", "surrogatepass")
+    return _dumps_text({"v": FORMAT, "r": FORMAT, **extra, **fields}).encode("utf-8", "surrogatepass")

@@ -84,7 +84,7 @@ class Observation:
 
 def observe(old: Observation | None, seen: Seen, now: Instant) -> Observation:
     """Rule 6: another ``write`` starts the wait anew, a changed stamp with the same one (a request) does not."""
-    record = None if seen.value is None else read_session(seen.value)
+    record = read_session(seen.value)
     fresh = Observation(seen, record, now)
     if old is None:
         return fresh
@@ -161,7 +161,7 @@ class Rivals:
         known = self._known[session]
         record = burial(known, self._setting.new_id())
         write = Write(session_key(session), known.seen.stamp, record.encode())
-        self._setting.say(Put(Kind.BURY, write, session, self._memory.id, self._memory.epoch, now))
+        self._memory.put(Kind.BURY, write, session, now)
 
     def answered(self, put: Put, answer: Answer, now: Instant) -> None:
         """The answer to a ``BURY`` of this epoch: it is dead now, or it moved."""

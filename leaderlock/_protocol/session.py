@@ -79,7 +79,7 @@ class Sessions:
 
     # -- what the names ask
 
-    def stands(self, session: str, epoch: int, now: Instant) -> bool:
+    def stands(self, session: str | None, epoch: int, now: Instant) -> bool:
         """Whether that session is this client's, valid now, and stands on that memory (rule 8)."""
         mine = self.current
         return (
@@ -105,12 +105,10 @@ class Sessions:
 
     def _open(self, now: Instant) -> OwnSession:
         mine = self.current = OwnSession(self._setting.new_id(), self._memory.epoch)
-        put = self._alive(Kind.OPEN, mine, ABSENT, now)
-        mine.renewing = put
-        self._setting.say(put)
+        mine.renewing = self._say_alive(Kind.OPEN, mine, ABSENT, now)
         return mine
 
-    def _alive(self, kind: Kind, mine: OwnSession, expected: Stamp, now: Instant) -> Put:
+    def _say_alive(self, kind: Kind, mine: OwnSession, expected: Stamp, now: Instant) -> Put:
         record = SessionRecord(
             write=self._setting.new_id(),
             ttl=self._setting.timing.ttl,
@@ -120,15 +118,14 @@ class Sessions:
         )
         write = Write(session_key(mine.id), expected, record.encode())
         lane = Lane.NAMES if kind is Kind.OPEN else Lane.SESSION
-        return Put(kind, write, mine.id, self._memory.id, self._memory.epoch, now, lane=lane)
+        return self._memory.put(kind, write, mine.id, now, lane=lane)
 
     def renew(self, now: Instant) -> None:
         """Rule 2. Never on a memory on which the names were not looked at (rules 17 and 18)."""
         mine = self.current
         if mine is None or not mine.opened or mine.renewing or mine.stands_on != self._memory.epoch:
             return
-        mine.renewing = self._alive(Kind.RENEW, mine, mine.stamp, now)
-        self._setting.say(mine.renewing)
+        mine.renewing = self._say_alive(Kind.RENEW, mine, mine.stamp, now)
 
     def _valid_from(self, mine: OwnSession, put: Put) -> None:
         timing = self._setting.timing
@@ -163,7 +160,7 @@ class Sessions:
 
     def _contradicted(self, mine: OwnSession, seen: Seen, now: Instant) -> LossReason | None:
         """Rule 3: ended or absent is a loss, now; alive under another stamp is ours to go on with."""
-        record = None if seen.value is None else read_session(seen.value)
+        record = read_session(seen.value)
         if not mine.opened or not isinstance(record, SessionRecord) or record.ended is not Ending.NO:
             return LossReason.REVOKED
         mine.stamp = seen.stamp
@@ -172,7 +169,7 @@ class Sessions:
 
     def requests_in(self, seen: Seen) -> tuple[Request, ...]:
         """What others ask of this client's session, as it was shown."""
-        record = None if seen.value is None else read_session(seen.value)
+        record = read_session(seen.value)
         return record.requests if isinstance(record, SessionRecord) else ()
 
     def unanswered(self, put: Put, failure: Failure, error: Exception) -> None:
@@ -208,18 +205,19 @@ class Sessions:
 
     def close_retired(self, session: str, now: Instant) -> None:
         """Rule 5: swap it to closed (one that was lost to expired), or, where nothing can still name it, away."""
-        gone = self.retired[session]
-        setting = self._setting
+        gone, setting = self.retired.get(session), self._setting
+        if gone is None:
+            return
         how, at = (Ending.CLOSED, now.wall) if gone.lost_at is None else (Ending.EXPIRED, gone.lost_at)
         record = SessionRecord(setting.new_id(), setting.timing.ttl, how, setting.holder, at)
         write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
-        setting.say(Put(Kind.CLOSE, write, session, self._memory.id, self._memory.epoch, now, lane=Lane.SESSION))
+        self._memory.put(Kind.CLOSE, write, session, now, lane=Lane.SESSION)
 
     def closed(self, put: Put, answer: Answer, now: Instant) -> None:
         gone = self.retired.get(put.owner)
         if gone is None:
             return
-        if isinstance(answer, Conflict) and answer.seen.value is not None:
+        if isinstance(answer, Conflict):
             record = read_session(answer.seen.value)
             if isinstance(record, SessionRecord) and record.ended is Ending.NO:
                 gone.stamp = answer.seen.stamp
@@ -269,7 +267,7 @@ class Sessions:
         if mine is None or SCAN not in mine.to_verify or event.scan.run != self._memory.epoch:
             return
         for key, seen in event.items:
-            record = None if seen.value is None else read_name(seen.value)
+            record = read_name(seen.value)
             if isinstance(record, NameRecord) and record.session == mine.id:
                 mine.to_verify.add(key)
         if not event.finished:
@@ -285,7 +283,7 @@ class Sessions:
         mine = self.current
         assert mine is not None
         if seen is not None:
-            record = None if seen.value is None else read_session(seen.value)
+            record = read_session(seen.value)
             if not isinstance(record, SessionRecord) or record.ended is not Ending.NO:
                 return LossReason.STORE_FORGOT
             mine.stamp = seen.stamp

@@ -10,7 +10,8 @@ from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Kind, Put
 from leaderlock._protocol.holding import Holding
 from leaderlock._protocol.memory import Memory
-from leaderlock._protocol.name import Name, decode
+from leaderlock._protocol.name import Name
+from leaderlock._protocol.reading import read_name
 from leaderlock._protocol.records import Foreign, NameRecord
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
@@ -30,9 +31,12 @@ class Showing:
         self._taking = taking
         self._holding = holding
 
-    def saw(self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool) -> None:
-        """A register's content: of a read, or (``decided``) of a swap's answer, which cannot lag."""
-        record = decode(seen)
+    def saw(
+        self, name: Name, seen: Seen, floor: int, now: Instant, *, decided: bool = False, sent: Instant | None = None
+    ) -> None:
+        """A register's content: of a read that left at ``sent``, of a watch, or (``decided``) of a swap's answer, which
+        cannot lag."""
+        record = read_name(seen.value)
         if self._believe_take(name, record, now):
             assert isinstance(record, NameRecord)
             assert name.candidacy is not None
@@ -41,21 +45,29 @@ class Showing:
             self._elect(name, name.candidacy, record)
             return
         if not decided and self._lags(name, record, now):
+            self._doubt(name, sent)
             return
         if name.is_claimed and name.candidacy is not None:
             if self._holding.shows_ours(name.candidacy, record):
                 # While the note is being tried again, its answer says whether it is saved: once, not twice.
                 if name.notes and name.flight is None and name.recognise(record, Kind.NOTE):
-                    self._holding.note_saved(name)
+                    self._holding.note_answered(name)
                     name.doubts = ()
             else:
                 verdict = self._holding.verdict(name, record, decided=decided)
                 if verdict is None:
+                    self._doubt(name, sent)
                     return
                 self._holding.lose(name, verdict)
         name.show(record, seen.stamp, now, floor=floor, epoch=self._memory.epoch)
         if decided:
             name.resolve(seen.stamp)
+
+    @staticmethod
+    def _doubt(name: Name, sent: Instant | None) -> None:
+        """A read is not believed. It may lag, or what it denies was taken away without a word (rule 9)."""
+        if name.is_claimed and sent is not None and name.seen_at is not None and sent.boot > name.seen_at.boot:
+            name.contradicted = True
 
     def _lags(self, name: Name, record: NameRecord | Foreign | None, now: Instant) -> bool:
         """Whether a read shows less than is known: on one memory tokens only rise, and no name that shows a session of
@@ -94,7 +106,7 @@ class Showing:
                     assert put.record is not None
                     self._elect(name, name.candidacy, put.record)
             case Kind.NOTE if name.notes and name.is_claimed:
-                self._holding.note_saved(name)
+                self._holding.note_answered(name)
             case _:
                 pass
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Errand, Failed, Waiting, Why, Wish
+from leaderlock._protocol.candidacy import Candidacy, Cause, Denied, Failed, News, Waiting, Why, Wish
 from leaderlock._protocol.clocks import Deadline, Instant
-from leaderlock._protocol.events import Arm, Ask, Kind, Put, Tell, Unwatch, Warn, Watch
+from leaderlock._protocol.events import Arm, Ask, Kind, Tell, Unwatch, Warn, Watch
 from leaderlock._protocol.memory import Memory
 from leaderlock._protocol.name import Name
 from leaderlock._protocol.records import MAX_TOKEN, SETTLED, Foreign, NameRecord, session_key
 from leaderlock._protocol.rivals import Rivals
 from leaderlock._protocol.session import Sessions
 from leaderlock._protocol.setting import Setting
-from leaderlock.backend import Stamp, Write
+from leaderlock.backend import Write
 from leaderlock.errors import BackendRefused
 
 __all__ = ["Taking"]
@@ -69,7 +69,7 @@ class Taking:
                 self._watch(name, name.shown_session)
                 hopeless = not candidacy.patient and self._rivals.looks_alive(name.shown_session, now)
                 if hopeless and candidacy.errand is None:
-                    self._deny(name, candidacy, name.shown_session)  # rule 14: at once here, too
+                    self._deny(name, name.shown_session)  # rule 14: at once here, too
                     return
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
@@ -102,7 +102,7 @@ class Taking:
         if candidacy.errand is not None:
             wish = candidacy.errand.wish(record.note, now)
             if wish is Wish.LEAVE:
-                self._leave_it(name, candidacy, rival, now)
+                self._leave_it(name, rival, now)
                 return
             candidacy.patient = wish is Wish.WAIT
         self._watch(name, rival)
@@ -115,16 +115,16 @@ class Taking:
             self._rivals.bury(rival, now)
         elif not candidacy.patient and self._rivals.looks_alive(rival, now):
             # Rule 14: who will not wait for a live leader is told so at once. One that shows no life is observed.
-            self._deny(name, candidacy, rival)
+            self._deny(name, rival)
         elif isinstance(known.record, Foreign):
             self._cannot_read(name, candidacy, f"the session of who leads {name.name!r}", known.record.why, now)
         else:
             self._wait(name, now, Waiting(Why.HELD, self._who(rival), rival, known.decides_at(self._setting)))
 
-    def _leave_it(self, name: Name, candidacy: Candidacy, rival: str, now: Instant) -> None:
+    def _leave_it(self, name: Name, rival: str, now: Instant) -> None:
         """The note says that there is nothing to do; if it was seen before that was asked, look again."""
         if name.seen_since:
-            self._deny(name, candidacy, rival)
+            self._deny(name, rival)
         elif name.looked_at is None:
             self._look(name)
         else:
@@ -139,10 +139,8 @@ class Taking:
         else:
             self.fail(name, BackendRefused(detail))
 
-    def _deny(self, name: Name, candidacy: Candidacy, rival: str) -> None:
-        candidacy.move(Cause.DENIED)
-        self._setting.say(Tell(candidacy, Denied(rival, self._who(rival))))
-        name.candidacy = None
+    def _deny(self, name: Name, rival: str) -> None:
+        self.end(name, Cause.DENIED, Denied(rival, self._who(rival)))
 
     def _who(self, rival: str) -> str:
         """Who leads, for people to read."""
@@ -159,7 +157,7 @@ class Taking:
         look = Deadline.after(now, ttl * LOOK_EVERY)
         patiently = waiting.until is not None and waiting.until.to_wait(now) < look.to_wait(now)
         until = waiting.until if patiently and waiting.until is not None else look
-        self._setting.say(Arm(("name", name.name), until, patiently=patiently))
+        self._setting.say(Arm(name.timer, until, patiently=patiently))
         self.tell_waiting(name, waiting)
 
     def tell_waiting(self, name: Name, waiting: Waiting) -> None:
@@ -229,15 +227,14 @@ class Taking:
             # Rule 12: made from the note under the very stamp that the take expects, so nobody's note is overwritten.
             note = candidacy.errand.compose(base.note if base is not None else b"", token, now)
             if note is None:
-                self._leave_it(name, candidacy, base.session or "" if base is not None else "", now)
+                self._leave_it(name, base.session or "" if base is not None else "", now)
                 return
         mine = self._sessions.for_take(now)
         if mine is None:
             return  # its open or its verification is under way, and ends in another step of every campaign
-        mark = self._setting.new_id()
         before, until = self._rivals.ending(name.shown_session or "")
         record = (base or NameRecord("", None, 0)).taken(
-            write=mark,
+            write=self._setting.new_id(),
             session=mine.id,
             token=token,
             holder=self._setting.holder_line,
@@ -247,16 +244,9 @@ class Taking:
             note=note,
         )
         mine.try_name(name.name)
-        self._put(
-            Kind.TAKE,
-            name,
-            name.stamp,
-            record,
-            now,
-            session=mine.id,
-            base=base,
-            floor=name.floor,
-            errand=candidacy.errand,
+        write = Write(name.key, name.stamp, record.encode())
+        name.flight = self._memory.put(
+            Kind.TAKE, write, name.name, now, record=record, base=base, floor=name.floor, errand=candidacy.errand
         )
 
     def touch(self, name: Name, now: Instant) -> None:
@@ -271,40 +261,15 @@ class Taking:
             record = NameRecord(mark, None, take.floor, at=now.wall)
         else:
             record = take.base._replace(write=mark)
-        self._put(Kind.TOUCH, name, take.write.expected, record, now)
-
-    def _put(
-        self,
-        kind: Kind,
-        name: Name,
-        expected: Stamp,
-        record: NameRecord,
-        now: Instant,
-        *,
-        session: str = "",
-        base: NameRecord | None = None,
-        floor: int = 0,
-        errand: Errand | None = None,
-    ) -> None:
-        write = Write(name.key, expected, record.encode())
-        put = Put(
-            kind,
-            write,
-            name.name,
-            self._memory.id,
-            self._memory.epoch,
-            now,
-            session,
-            record=record,
-            base=base,
-            floor=floor,
-            errand=errand,
-        )
-        name.flight = put
-        self._setting.say(put)
+        write = Write(name.key, take.write.expected, record.encode())
+        name.flight = self._memory.put(Kind.TOUCH, write, name.name, now, record=record)
 
     def fail(self, name: Name, error: Exception) -> None:
+        self.end(name, Cause.FAILED, Failed(error))
+
+    def end(self, name: Name, cause: Cause, news: News) -> None:
+        """The campaign is over, and has not been won."""
         candidacy, name.candidacy = name.candidacy, None
-        if candidacy is not None and candidacy.campaigns:
-            candidacy.move(Cause.FAILED)
-            self._setting.say(Tell(candidacy, Failed(error)))
+        assert candidacy is not None
+        candidacy.move(cause)
+        self._setting.say(Tell(candidacy, news))

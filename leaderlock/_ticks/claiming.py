@@ -113,7 +113,7 @@ class Claiming:
                 "%r: the tick of %s was begun by %s, which never said how it ended: it died, or lost its lease",
                 course.name, moment(claim.died.tick).isoformat(), claim.died.host,
             )  # fmt: skip
-        held = Held(Tick(Lease(course), run), course, record, run, slot, self.plan.policy)
+        held = Held(Tick(Lease(course), run), course, record, slot, self.plan)
         slot.runs(run.tick)
         if self.plan.policy.max_run is not None:
             engine.later(self.plan.policy.max_run, held.cut)
@@ -138,12 +138,12 @@ class Claiming:
         left = claim.left or Leave(SkipReason.RUNNING if same else SkipReason.OVERLAP, by)
         return self.skipped(left.reason, left.by, meant)
 
-    def skipped(self, reason: SkipReason, by: str, meant: Due | None) -> Skipped:
+    def skipped(self, reason: SkipReason, by: str = "", meant: Due | None = None) -> Skipped:
         return Skipped(self.plan.name, reason, by, None if meant is None else moment(meant.tick))
 
-    def again(self, how: Ending, attempt: int) -> bool:
+    def again(self, held: Held, how: Ending) -> bool:
         """Whether a body that ended so is left to whoever stands by, or calls next: it cannot be repeated from here."""
-        return how is Ending.INTERRUPTED or (how is Ending.FAILED and attempt <= self.plan.policy.retries)
+        return how is Ending.INTERRUPTED or (how is Ending.FAILED and held.run.attempt <= self.plan.policy.retries)
 
 
 def ending(error: BaseException | None) -> Ending:

@@ -16,12 +16,13 @@ from typing import Final, NamedTuple
 
 from cronsim import CronSim, CronSimError
 
-__all__ = ["CronLine"]
+__all__ = ["CronLine", "moment"]
 
 FAR: Final = 50 * 366
 """How many days are searched: the 29th of February may be a Monday once in 28 years, or in 40."""
 
 _DAY: Final = timedelta(days=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class _Day(NamedTuple):
@@ -65,7 +66,7 @@ class CronLine:
         Raises:
             ValueError: there is none in fifty years.
         """
-        today = datetime.fromtimestamp(now, self._zone).date()
+        today = moment(now).astimezone(self._zone).date()
         before, after = -math.inf, math.inf
         for day in self._days_near(today):
             here = bisect_right(day.times, now - day.start)
@@ -113,7 +114,7 @@ class CronLine:
         """A day on which the clocks change, minute by real minute."""
         start = midnight.timestamp() - 3 * 3600
         for minute in range(30 * 60):
-            local = datetime.fromtimestamp(start + 60 * minute, self._zone)
+            local = moment(start + 60 * minute).astimezone(self._zone)
             is_meant = local.hour in self._line.hours and local.minute in self._line.minutes
             if is_meant and local.date() == midnight.date():
                 yield start + 60 * minute
@@ -125,6 +126,12 @@ class CronLine:
             while local != local.astimezone(UTC).astimezone(self._zone):  # there is no such time on that day
                 local += timedelta(minutes=1)
             yield local.timestamp()
+
+
+def moment(instant: float) -> datetime:
+    """That many seconds since 1970, in UTC."""
+    # Not datetime.fromtimestamp, which ends in 2038 where C has 32 bits for the time.
+    return _EPOCH + timedelta(seconds=instant)
 
 
 def _bad(expression: str, why: str) -> str:

@@ -25,7 +25,7 @@ def look_at_clocks(engine: Engine, slot: Slot, plan: Plan, claim: Claim) -> None
     now = engine.clock.now().wall
     before, after = schedule.around(now)
     tolerance = (after - before) / 2 if plan.policy.tolerance is None else plan.policy.tolerance
-    ahead = ahead_of_store(engine.backend.traits.store, engine.floor_seen(), engine.stamp_given())
+    ahead = ahead_of_store(engine.backend.traits.store, engine.time_told())
     if abs(ahead) > tolerance:
         way = "ahead of" if ahead > 0 else "behind"
         _warn_once(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from leaderlock._backoff import WaitStrategy
+from leaderlock._backoff import WaitStrategy, pause_after
 from leaderlock._bell import Bell
 from leaderlock._course import Course
 from leaderlock._protocol.events import Resign
@@ -41,20 +41,30 @@ class Held:
     course: Course
     """What stands behind its lease."""
     record: JobRecord
-    """The job's, as the take wrote it."""
-    run: Run
+    """The job's, as the take wrote it, and with the attempt that runs now."""
     slot: Slot
-    policy: Policy
+    plan: Plan
     is_over: bool = False
     on_cut: Callable[[], object] | None = None
     """Called when it runs for too long, with the engine's lock held."""
 
-    def farewell(self, how: Ending, *, attempt: int, again: bool = False) -> bytes:
+    @property
+    def run(self) -> Run:
+        run = self.record.running
+        assert run is not None
+        return run
+
+    def begin_again(self) -> None:
+        """From here on it is the next attempt that runs."""
+        run = self.run._replace(attempt=self.run.attempt + 1)
+        self.record, self.tick.run = replace(self.record, running=run), run
+
+    def farewell(self, how: Ending, *, again: bool = False) -> bytes:
         """The note that the release carries."""
         now = self.course.engine.clock.now().wall
-        return finish(self.record, how, now, self.policy, attempt=attempt, again=again).encode()
+        return finish(self.record, how, now, self.plan.policy, again=again).encode()
 
-    def finish(self, how: Ending, *, attempt: int, again: bool = False, left_by: BaseException | None = None) -> None:
+    def finish(self, how: Ending, *, again: bool = False, left_by: BaseException | None = None) -> None:
         """Say how it ended, and free the job's name, in one write; ``left_by``: what ended it, if it is known.
 
         Raises:
@@ -63,7 +73,7 @@ class Held:
         self.is_over = True
         try:
             self.tick.check()
-            farewell = self.farewell(how, attempt=attempt, again=again)
+            farewell = self.farewell(how, again=again)
             if isinstance(left_by, GeneratorExit):
                 even_if_collected(left_by, self.course.engine.post, self.course.farewell(farewell))
             elif not self.tick.lease.resign(note=farewell):
@@ -73,6 +83,11 @@ class Held:
             raise
         finally:
             self.slot.leave()
+
+    def next_pause(self) -> float | None:
+        """Seconds to wait before the next attempt; ``None``: there is none inside the window."""
+        pause = max(0.0, pause_after(self.run.attempt, self.plan.back_off, first=1.0, longest=60.0))
+        return None if self.course.engine.clock.now().wall + pause > self.run.until else pause
 
     def pause(self, seconds: float) -> bool:
         """Wait for so long, under the lease; returns whether it is still held then."""
@@ -86,8 +101,8 @@ class Held:
     def cut(self) -> None:
         """It runs for too long: give its lease up. With the engine's lock held."""
         if not self.is_over and self.tick.is_held:
-            self.tick.overran = self.policy.max_run
-            farewell = self.farewell(Ending.TOO_LONG, attempt=self.run.attempt)
+            self.tick.overran = self.plan.policy.max_run
+            farewell = self.farewell(Ending.TOO_LONG)
             self.course.engine.post(Resign(self.course.candidacy, farewell))
             if self.on_cut is not None:
                 self.on_cut()

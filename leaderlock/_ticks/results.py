@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, TypeAlias, TypeVar
 
+from leaderlock._current import enter, leave
 from leaderlock._lease import Lease
 from leaderlock._ticks.record import Run
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._ticks.schedule import moment
 from leaderlock.errors import LeaseLost
 
-__all__ = ["TOO_LONG", "Ran", "Skipped", "Tick", "current_tick", "enter_tick", "leave_tick"]
+__all__ = ["TOO_LONG", "Entered", "Ran", "Skipped", "Tick", "current_tick", "enter_tick", "leave_tick"]
 
 TOO_LONG: Final = "too long"
 """The reason of a loss by one's own ``max_run``."""
@@ -29,11 +29,11 @@ class Tick:
     :attr:`token` to the resource.
     """
 
-    __slots__ = ("_lease", "_run", "overran")
+    __slots__ = ("_lease", "overran", "run")
 
     def __init__(self, lease: Lease, run: Run) -> None:
         self._lease = lease
-        self._run = run
+        self.run = run
         self.overran: float | None = None
         """After how many seconds its lease was given up because it ran for too long; ``None``: it was not."""
 
@@ -48,7 +48,7 @@ class Tick:
     @property
     def at(self) -> datetime:
         """The instant for which it was scheduled, in UTC; of a run by hand, when that was asked for."""
-        return moment(self._run.tick)
+        return moment(self.run.tick)
 
     @property
     def token(self) -> int:
@@ -57,13 +57,13 @@ class Tick:
 
     @property
     def attempt(self) -> int:
-        """How many times this tick was begun, on any host, this run included."""
-        return self._run.attempt
+        """How many times this tick was begun, on any host, this attempt included."""
+        return self.run.attempt
 
     @property
     def by_hand(self) -> bool:
         """Whether somebody ran the job now, whatever its schedule says."""
-        return self._run.by_hand
+        return self.run.by_hand
 
     @property
     def lease(self) -> Lease:
@@ -131,12 +131,15 @@ def current_tick() -> Tick | None:
     return _current.get()
 
 
-enter_tick: Final[Callable[[Tick], Token[Tick | None]]] = _current.set
+Entered: TypeAlias = tuple[Token[Lease | None], Token[Tick | None]]
 
 
-def leave_tick(token: Token[Tick | None]) -> None:
+def enter_tick(tick: Tick) -> Entered:
+    """From here on the code runs this tick, under its lease; the answer is for :func:`leave_tick`."""
+    return enter(tick.lease), _current.set(tick)
+
+
+def leave_tick(entered: Entered) -> None:
     """Run again what ran before."""
-    try:
-        _current.reset(token)
-    except ValueError:  # left in another context than it was entered in
-        _current.set(token.old_value if isinstance(token.old_value, Tick) else None)
+    leave(entered[1])
+    leave(entered[0])

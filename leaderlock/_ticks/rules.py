@@ -6,11 +6,11 @@ can write, by swap; so whoever may take that name, and finds a run in the record
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, Literal, TypeAlias
 
+from leaderlock._checks import check_one_of, check_seconds
 from leaderlock._protocol.candidacy import Wish
 from leaderlock._ticks.record import Ending, JobRecord, Owed, Pause, Run
 from leaderlock._ticks.schedule import Schedule
@@ -42,7 +42,6 @@ Misfire: TypeAlias = Literal["skip", "run"]
 WIDEST: Final = 300.0
 """The tolerance, in seconds, that nobody need ask for: a call that is further from its tick was meant for another, or
 for none, and must not use up the tick of tonight."""
-
 
 SHORTEST_RUN: Final = 0.001
 
@@ -91,13 +90,17 @@ class Policy:
     retries: int = 0
 
     def __post_init__(self) -> None:
-        _one_of("runs", self.runs, ("at-most-once", "at-least-once"))
-        _one_of("overlap", self.overlap, ("skip", "queue", None))
-        _one_of("misfire", self.misfire, ("skip", "run"))
-        _seconds("tolerance", self.tolerance)
-        _seconds("window", self.window)
-        _seconds("hold_for", self.hold_for)
-        _seconds("max_run", self.max_run, least=SHORTEST_RUN)
+        check_one_of("runs", self.runs, "at-most-once", "at-least-once")
+        if self.overlap is not None:
+            check_one_of("overlap", self.overlap, "skip", "queue")
+        check_one_of("misfire", self.misfire, "skip", "run")
+        if self.tolerance is not None:
+            check_seconds("tolerance", self.tolerance)
+        if self.window is not None:
+            check_seconds("window", self.window)
+        check_seconds("hold_for", self.hold_for)
+        if self.max_run is not None:
+            check_seconds("max_run", self.max_run, least=SHORTEST_RUN)
         if isinstance(self.retries, bool) or not isinstance(self.retries, int):
             raise TypeError(f"retries is a whole number, not {self.retries!r}")
         if self.retries < 0:
@@ -116,21 +119,6 @@ class Policy:
     def queues(self) -> bool:
         """Whether a tick waits for an earlier one that still runs. By default, where every tick is promised a run."""
         return self.again if self.overlap is None else self.overlap == "queue"
-
-
-def _one_of(what: str, value: object, allowed: tuple[object, ...]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{what} is one of {', '.join(repr(one) for one in allowed if one)}, not {value!r}")
-
-
-def _seconds(what: str, value: object, least: float = 0.0) -> None:
-    wanted = f"{what} is a number of seconds, at least {least:g}, not {value!r}"
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise TypeError(wanted)
-    if not least <= value < math.inf:
-        raise ValueError(wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +224,7 @@ def when_free(record: JobRecord, want: Want, now: float, token: int) -> Leave | 
             return Leave(SkipReason.LATE)
         if want.tick > record.newest and record.held > now:
             return Leave(SkipReason.HELD)
-    record = _bury(record, want.policy, now)
+    record = _over_with(record.ended(Ending.DIED, None), died, want.policy, now)
     if want.by_hand:
         run = Run(want.tick, token, want.host, now, 1, want.until, by_hand=True)
         return Take(replace(record, running=run), died)
@@ -277,26 +265,20 @@ def _over(record: JobRecord, want: Want) -> Leave | None:
             return Leave(SkipReason.FAILED, outcome.host)
 
 
-def _bury(record: JobRecord, policy: Policy, now: float) -> JobRecord:
-    """What a record becomes when its run is found dead, and what is owed when its time is over."""
-    run = record.running
-    owed = [one for one in record.owed if one.until >= now]
-    if run is not None and policy.again and not run.by_hand and run.until >= now:
-        owed.append(Owed(run.tick, run.until, run.attempt))
-    return replace(record.ended(Ending.DIED, None), owed=tuple(sorted(owed)))
-
-
-def finish(record: JobRecord, how: Ending, now: float, policy: Policy, *, attempt: int, again: bool) -> JobRecord:
+def finish(record: JobRecord, how: Ending, now: float, policy: Policy, *, again: bool) -> JobRecord:
     """The record that a release carries. ``again``: where that is promised, the tick is still to be run to its end."""
     run = record.running
-    if run is None:
-        return record
-    ended = replace(record, running=run._replace(attempt=attempt)).ended(how, now)
+    held = record.held if run is None or run.by_hand else max(record.held, run.started + policy.hold_for)
+    return replace(_over_with(record.ended(how, now), run if again else None, policy, now), held=held)
+
+
+def _over_with(ended: JobRecord, again: Run | None, policy: Policy, now: float) -> JobRecord:
+    """The record of a run that has ended, with what is owed and not too late by now; that very run too, if ``again``
+    is promised."""
     owed = [one for one in ended.owed if one.until >= now]
-    if again and policy.again and not run.by_hand and run.until >= now:
-        owed.append(Owed(run.tick, run.until, attempt))
-    held = record.held if run.by_hand else max(record.held, run.started + policy.hold_for)
-    return replace(ended, owed=tuple(sorted(owed)), held=held)
+    if again is not None and policy.again and not again.by_hand and again.until >= now:
+        owed.append(Owed(again.tick, again.until, again.attempt))
+    return replace(ended, owed=tuple(sorted(owed)))
 
 
 def pause(record: JobRecord, by: str, now: float) -> JobRecord:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
-from leaderlock._ticks.cronline import CronLine
+from leaderlock._ticks.cronline import CronLine, moment
 
 __all__ = ["Schedule", "When", "instant", "moment"]
 
@@ -118,7 +118,9 @@ class Schedule:
         if self._line is not None:
             return self._line.around(now)
         number = math.floor(now / self._every)
-        ticks = [round(one * self._every, 3) for one in range(number - 1, number + 3)]
+        # In whole numbers: the last bit of a product of floats is another on 32-bit x86, and rounds half a millisecond.
+        above, below = self._every.as_integer_ratio()
+        ticks = [round((2000 * one * above // below + 1) // 2 / 1000, 3) for one in range(number - 1, number + 3)]
         here = bisect_right(ticks, now)
         return ticks[here - 1], ticks[here]
 
@@ -203,8 +205,3 @@ def instant(moment: datetime) -> float:
     if moment.utcoffset() is None:
         raise ValueError(f"{moment.isoformat()} has no time zone, so it is no instant: datetime.now(UTC) has one")
     return moment.timestamp()
-
-
-def moment(instant: float) -> datetime:
-    """The same the other way about, in UTC."""
-    return datetime.fromtimestamp(instant, UTC)

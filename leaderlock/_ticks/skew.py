@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leaderlock._protocol.clocks import Instant
+from leaderlock._protocol.memory import TimeTold
 
 __all__ = ["ahead_of_store"]
 
@@ -12,12 +12,11 @@ TELL_THE_TIME: Final = {"redis", "valkey"}
 """The stores whose stamps, and so the floor, are their clock at a write, in microseconds. The others' count writes."""
 
 
-def ahead_of_store(
-    store: str, floor_seen: tuple[int, Instant] | None, stamp_given: tuple[object, Instant, Instant] | None
-) -> float:
+def ahead_of_store(store: str, told: TimeTold) -> float:
     """By how many seconds this host's clock is surely ahead of the store's (below zero: behind); 0.0: by none."""
     if store not in TELL_THE_TIME:
         return 0.0
+    floor_seen, stamp_given = told
     ahead = behind = 0.0
     if stamp_given is not None:
         stamp, sent, received = stamp_given

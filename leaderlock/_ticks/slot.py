@@ -7,6 +7,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
+from leaderlock._bell import Listeners
 from leaderlock._engine import Engine
 from leaderlock._locks import signal_safe
 from leaderlock._ticks.rules import SkipReason
@@ -15,7 +16,7 @@ from leaderlock.errors import UsageError
 
 __all__ = ["Slot", "Turn", "slot_of"]
 
-LOOK_EVERY = 1.0
+LOOK_EVERY: Final = 1.0
 """Seconds after which who waits here looks at the clock again."""
 
 KEPT: Final = 1000
@@ -38,16 +39,16 @@ class Slot:
         """What was said once already."""
         # Taken by ``with``, and not through the Condition, where a signal's handler could raise with the lock held.
         self._lock = signal_safe(threading.RLock())
-        self._changed = threading.Condition(self._lock)
+        self._left = threading.Condition(self._lock)
         self._is_busy = False
         self._running: float | None = None
-        self._listeners: tuple[Callable[[], None], ...] = ()
+        self.changed = Listeners()
 
     def enter(self, turn: Callable[[], Turn | SkipReason]) -> SkipReason | None:
         """Wait until it is one's ``turn``; ``None``: it is, and :meth:`leave` ends it. Else why there is none."""
         with self._lock:
             while (answer := turn()) is Turn.NOT_YET:
-                self._changed.wait(LOOK_EVERY)
+                self._left.wait(LOOK_EVERY)
         return None if isinstance(answer, Turn) else answer
 
     def try_enter(self, tick: float, *, queues: bool, too_late: Callable[[], SkipReason | None]) -> Turn | SkipReason:
@@ -62,17 +63,6 @@ class Slot:
                 return SkipReason.OVERLAP
             return too_late() or Turn.NOT_YET
 
-    def on_change(self, callback: Callable[[], None]) -> Callable[[], None]:
-        """Have ``callback`` called at every change to come, quickly and without blocking; returns what stops it."""
-        with self._lock:
-            self._listeners = (*self._listeners, callback)
-
-        def stop() -> None:
-            with self._lock:
-                self._listeners = tuple(other for other in self._listeners if other is not callback)
-
-        return stop
-
     def runs(self, tick: float) -> None:
         """From here on this tick runs; before, it was only sought."""
         with self._lock:
@@ -85,9 +75,8 @@ class Slot:
             self._tell()
 
     def _tell(self) -> None:
-        self._changed.notify_all()
-        for listener in self._listeners:
-            listener()
+        self._left.notify_all()
+        self.changed.tell()
 
 
 def slot_of(engine: Engine, name: str, schedule: Schedule | None) -> Slot:

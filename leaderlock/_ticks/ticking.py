@@ -5,26 +5,22 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable
-from contextvars import Token
 from datetime import datetime
 from types import TracebackType
 from typing import Final, ParamSpec, TypeVar
 
-from leaderlock._backoff import WaitStrategy, pause_after
 from leaderlock._course import tell_loss
-from leaderlock._current import enter, leave
 from leaderlock._engine import Engine
-from leaderlock._lease import Lease
 from leaderlock._ticks.calling import Calling
 from leaderlock._ticks.claiming import Claiming, ending
 from leaderlock._ticks.held import Held, Plan
 from leaderlock._ticks.record import Ending
-from leaderlock._ticks.results import Ran, Skipped, Tick, enter_tick, leave_tick
+from leaderlock._ticks.results import Entered, Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import SkipReason
 from leaderlock._unrun import UNRUN, refuse_unrun
 from leaderlock.errors import BackendUnavailable, LeaseLost, TickSkipped, UsageError
 
-__all__ = ["Ticking", "back_off", "calling_of", "next_pause"]
+__all__ = ["Ticking", "calling_of", "next_pause"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -44,10 +40,9 @@ class Ticking:
     def __init__(
         self, engine: Callable[[], Engine], plan: Plan, *, at: datetime | None = None, by_hand: bool = False
     ) -> None:
-        self._plan = plan
         self._claiming = Claiming(plan, at=at, by_hand=by_hand)
         self._calling = Calling(engine, self._claiming)
-        self._entered: list[tuple[Held, Token[Lease | None], Token[Tick | None]]] = []
+        self._entered: list[tuple[Held, Entered]] = []
 
     @property
     def on_waiting(self) -> Callable[[str], object] | None:
@@ -70,24 +65,24 @@ class Ticking:
         """
         meant = self._calling.meant()
         if meant is None:
-            return self._claiming.skipped(SkipReason.NOT_DUE, "", None)
+            return self._claiming.skipped(SkipReason.NOT_DUE)
         while True:
             held = self._calling.claim(meant)
             if isinstance(held, Skipped):
                 return held
-            result, attempt = self._call(held, functools.partial(function, *args, **kwargs))
+            result = self._call(held, functools.partial(function, *args, **kwargs))
             if held.run.by_hand or held.run.tick == meant.tick:
-                return Ran(held.tick.at, held.tick.token, attempt, result)
+                return Ran(held.tick.at, held.tick.token, held.tick.attempt, result)
 
     def __enter__(self) -> Tick:
         meant = self._calling.meant()
-        held = self._claiming.skipped(SkipReason.NOT_DUE, "", None) if meant is None else self._calling.claim(meant)
+        held = self._claiming.skipped(SkipReason.NOT_DUE) if meant is None else self._calling.claim(meant)
         if isinstance(held, Skipped):
             raise TickSkipped(held)
         try:
-            self._entered.append((held, enter(held.tick.lease), enter_tick(held.tick)))
+            self._entered.append((held, enter_tick(held.tick)))
         except BaseException:
-            held.finish(Ending.INTERRUPTED, attempt=held.run.attempt, again=True)
+            held.finish(Ending.INTERRUPTED, again=True)
             raise
         return held.tick
 
@@ -95,44 +90,41 @@ class Ticking:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if not self._entered:
-            raise UsageError(f"the tick of {self._plan.name!r} was left more often than entered: use `with`")
-        held, lease_token, tick_token = self._entered.pop()
-        leave_tick(tick_token)
-        leave(lease_token)
+            raise UsageError(f"the tick of {self._claiming.plan.name!r} was left more often than entered: use `with`")
+        held, entered = self._entered.pop()
+        leave_tick(entered)
         how = ending(error)
-        attempt = held.run.attempt
-        self._finish(held, how, error, attempt=attempt, again=self._claiming.again(how, attempt))
+        self._finish(held, how, error, again=self._claiming.again(held, how))
 
-    def _call(self, held: Held, work: functools.partial[R]) -> tuple[R, int]:
+    def _call(self, held: Held, work: functools.partial[R]) -> R:
         """Call the function until it returns, or its retries are used up, and say how it ended."""
-        entered = enter(held.tick.lease), enter_tick(held.tick)
-        attempt = held.run.attempt
-        retries = self._plan.policy.retries
+        entered = enter_tick(held.tick)
+        retries = held.plan.policy.retries
         try:
             while True:
                 try:
                     result = work()
                     break
                 except Exception as error:
-                    pause = next_pause(self._plan, held, attempt, error) if retries > 0 else None
+                    pause = next_pause(held, error) if retries > 0 else None
                     if pause is None or not held.pause(pause):
                         raise
-                    retries, attempt = retries - 1, attempt + 1
+                    retries -= 1
+                    held.begin_again()
             if type(result) in UNRUN:
                 refuse_unrun(result, work.func, instead=INSTEAD)
         except BaseException as error:
             how = ending(error)
-            self._finish(held, how, error, attempt=attempt, again=how is Ending.INTERRUPTED)
+            self._finish(held, how, error, again=how is Ending.INTERRUPTED)
             raise
         finally:
-            leave_tick(entered[1])
-            leave(entered[0])
-        self._finish(held, Ending.OK, None, attempt=attempt, again=False)
-        return result, attempt
+            leave_tick(entered)
+        self._finish(held, Ending.OK, None, again=False)
+        return result
 
-    def _finish(self, held: Held, how: Ending, error: BaseException | None, *, attempt: int, again: bool) -> None:
+    def _finish(self, held: Held, how: Ending, error: BaseException | None, *, again: bool) -> None:
         try:
-            held.finish(how, attempt=attempt, again=again, left_by=error)
+            held.finish(how, again=again, left_by=error)
         except (LeaseLost, BackendUnavailable) as lost:
             tell_loss(lost, error)
 
@@ -142,15 +134,9 @@ def calling_of(ticking: Ticking) -> Calling:
     return ticking._calling  # pyright: ignore[reportPrivateUsage] - this is the one way in
 
 
-def next_pause(plan: Plan, held: Held, attempt: int, error: Exception) -> float | None:
+def next_pause(held: Held, error: Exception) -> float | None:
     """Seconds to wait before the next attempt; ``None``: there is none inside the window, or the lease is lost."""
-    pause = back_off(plan.back_off, attempt)
-    if isinstance(error, LeaseLost) or held.course.engine.clock.now().wall + pause > held.run.until:
-        return None
-    _log.warning("%r failed and is run again in %.1f s: %r", plan.name, pause, error)
+    pause = None if isinstance(error, LeaseLost) else held.next_pause()
+    if pause is not None:
+        _log.warning("%r failed and is run again in %.1f s: %r", held.tick.name, pause, error)
     return pause
-
-
-def back_off(strategy: WaitStrategy | None, attempt: int) -> float:
-    """How many seconds to wait after so many failed attempts."""
-    return max(0.0, pause_after(attempt, strategy, first=1.0, longest=60.0))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -77,6 +78,8 @@ class Stage:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            # From where it was imported here: perhaps from a zip file, or from a folder that only this process knows.
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             start_new_session=True,  # Ctrl-C is for the demo, which ends them
         )
         self._workers[name] = Worker(name, process)

@@ -6,7 +6,7 @@ import argparse
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from leaderlock._naming import check_name
 from leaderlock.cli._talk import Talk, Usage
@@ -80,6 +80,9 @@ class _Layout(argparse.RawDescriptionHelpFormatter):
 class Parser(argparse.ArgumentParser):
     """Wrong usage is exit code 64, so that 2 stays the command's own."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(formatter_class=_Layout, allow_abbrev=False, **settings)
+
     def error(self, message: str) -> NoReturn:
         raise Usage(message, form=self.format_usage())
 
@@ -142,27 +145,14 @@ def _late_schedule(options: Options, strangers: list[str], chosen: Parser) -> li
 def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
     common = _common()
     about = "Leader leases with fencing tokens: many copies run, exactly one acts."
-    parser = Parser(
-        prog="leaderlock",
-        description=about,
-        epilog=EPILOG,
-        parents=[common],
-        formatter_class=_Layout,
-        allow_abbrev=False,
-    )
+    parser = Parser(prog="leaderlock", description=about, epilog=EPILOG, parents=[common])
     parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", dest="chosen", required=True)
     for name, about in COMMANDS.items():
         # Only what may have been asked for is imported: a crontab line should not pay for the rest.
         module = importlib.import_module(f"leaderlock.cli.{name}") if name in words else None
-        command = commands.add_parser(
-            name,
-            help=about,
-            description=module.__doc__ if module is not None else about,
-            parents=[common],
-            formatter_class=_Layout,
-            allow_abbrev=False,
-        )
+        description = module.__doc__ if module is not None else about
+        command = commands.add_parser(name, help=about, description=description, parents=[common])
         if module is not None:
             module.add_arguments(command)
             command.set_defaults(command=module.command)
@@ -170,7 +160,7 @@ def _parser(words: set[str]) -> tuple[Parser, Mapping[str, Parser]]:
 
 
 def _common() -> Parser:
-    common = Parser(add_help=False, argument_default=argparse.SUPPRESS, formatter_class=_Layout, allow_abbrev=False)
+    common = Parser(add_help=False, argument_default=argparse.SUPPRESS)
     group = common.add_argument_group("options of all commands")
     group.add_argument("--url", type=filled, help="the store; else $LEADERLOCK_URL")
     group.add_argument(

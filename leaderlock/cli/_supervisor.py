@@ -6,22 +6,23 @@ import argparse
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from leaderlock._lease import course_of
 from leaderlock._protocol.candidacy import Asked, Lost, News
+from leaderlock.cli import guardian
 from leaderlock.cli._options import Options, seconds
-from leaderlock.cli._signals import Signals
-from leaderlock.cli._store import ttl_of
-from leaderlock.cli._talk import Exit, Usage
+from leaderlock.cli._signals import Signals, Withdrawn
+from leaderlock.cli._store import label_of, open_client, ttl_of
+from leaderlock.cli._talk import Exit, Talk, Usage
 from leaderlock.cli.guardian import Guardian, Outcome, Why
 from leaderlock.errors import LeaseLost
 
 if TYPE_CHECKING:
     from leaderlock import Client, Deadline, Lease
 
-__all__ = ["Ended", "Supervisor", "add_grace", "grace_of"]
+__all__ = ["Ended", "Supervisor", "add_grace", "guarded"]
 
 
 def _inherited() -> dict[str, str]:
@@ -63,6 +64,25 @@ def grace_of(options: Options) -> float:
     return float(grace)
 
 
+def guarded(options: Options, talk: Talk, act: Callable[[Supervisor], int]) -> int:
+    """Have ``act`` run the command, which is gone whatever becomes of this process; returns the exit code."""
+    grace = grace_of(options)
+    # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
+    try:
+        with (
+            # First of all, while there is one thread: the guardian is forked from it.
+            guardian.start() as keeper,
+            Signals(keeper) as signals,
+            # The guardian ends before the client does: no name is freed while the command may live.
+            open_client(options, label=label_of(options)) as client,
+            keeper,
+        ):
+            return act(Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals))
+    except Withdrawn as signal:
+        talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
+        return 128 + signal.number
+
+
 class Ended(NamedTuple):
     """How one run of the command ended."""
 
@@ -73,6 +93,21 @@ class Ended(NamedTuple):
     """For people; nothing, where the exit code says it all."""
     reason: str | None = None
     """Why the lease was lost."""
+
+    def tell(self, talk: Talk, lease: Lease, *, waited: float, ran: float, **facts: object) -> None:
+        """Say so; ``waited`` and ``ran`` are seconds, before the election and since."""
+        talk.tell(
+            "ended",
+            self.text,
+            name=lease.name,
+            token=lease.token,
+            **facts,
+            how=self.how,
+            reason=self.reason,
+            exit_code=self.code,
+            waited=round(waited, 3),
+            ran=round(ran, 3),
+        )
 
 
 class Supervisor(NamedTuple):

@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from leaderlock._ticks.held import Held
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Skipped
 from leaderlock._ticks.rules import SkipReason
-from leaderlock._ticks.ticking import Ticking, back_off, calling_of
-from leaderlock.cli._options import Options
-from leaderlock.cli._signals import Signals
+from leaderlock._ticks.ticking import Ticking, calling_of
 from leaderlock.cli._supervisor import Ended, Supervisor
 from leaderlock.cli._talk import Exit, Talk, Usage
 from leaderlock.cli._zone import local_zone
-from leaderlock.cli.guardian import Guardian
 from leaderlock.errors import LeaseLost
-
-if TYPE_CHECKING:
-    from leaderlock import Client
 
 __all__ = ["Ticker"]
 
 EVERY_MINUTE = "* * * * *"
 
 
-@dataclass(slots=True, kw_only=True)
 class Ticker:
     """One ``leaderlock cron``, between the start of its guardian and its exit code."""
 
-    options: Options
-    grace: float
-    talk: Talk
-    client: Client
-    keeper: Guardian
-    signals: Signals
+    def __init__(self, supervisor: Supervisor, talk: Talk) -> None:
+        self.supervisor = supervisor._replace(max_run=supervisor.options.max_run)
+        self.options = supervisor.options
+        self.client = supervisor.client
+        self.signals = supervisor.signals
+        self.talk = talk
 
     def run(self) -> int:
         ticking = self._ticking()
@@ -111,55 +102,34 @@ class Ticker:
         lease = held.tick.lease
         # Somebody who asks for the name gets it when the command has ended, and not before.
         held.course.candidacy.yields = False
-        tick, attempt, began = held.tick.at.isoformat(), held.run.attempt, time.monotonic()
-        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=attempt)
+        tick, began = held.tick.at.isoformat(), time.monotonic()
+        self.talk.tell("elected", "", name=lease.name, token=lease.token, tick=tick, attempt=held.tick.attempt)
         retries = self.options.retries
         while True:
-            ended = self._supervisor(held, attempt).run(lease)
-            if not self._fails(ended) or retries <= 0 or not self._pause(held, ended, attempt):
+            environment = {"LEADERLOCK_TICK": tick, "LEADERLOCK_ATTEMPT": str(held.tick.attempt)}
+            ended = self.supervisor._replace(environment=environment).run(lease)
+            if not self._fails(ended) or retries <= 0 or not self._pause(held, ended):
                 break
-            retries, attempt = retries - 1, attempt + 1
-        self.talk.tell(
-            "ended",
-            ended.text,
-            name=lease.name,
-            token=lease.token,
-            tick=tick,
-            attempt=attempt,
-            how=ended.how,
-            reason=ended.reason,
-            exit_code=ended.code,
-            waited=round(waited, 3),
-            ran=round(time.monotonic() - began, 3),
-        )
+            retries -= 1
+            held.begin_again()
+        ran = time.monotonic() - began
+        ended.tell(self.talk, lease, waited=waited, ran=ran, tick=tick, attempt=held.tick.attempt)
         how = self._ending(ended)
         try:
-            held.finish(how, attempt=attempt, again=how is Ending.INTERRUPTED)
+            held.finish(how, again=how is Ending.INTERRUPTED)
         except LeaseLost as lost:
             if ended.how != "lost":
                 self.talk.say(f"{lost}; another host may run it too")
                 return Ended(Exit.LOST, "lost", reason=lost.reason)
         return ended
 
-    def _supervisor(self, held: Held, attempt: int) -> Supervisor:
-        return Supervisor(
-            options=self.options,
-            grace=self.grace,
-            client=self.client,
-            keeper=self.keeper,
-            signals=self.signals,
-            max_run=self.options.max_run,
-            environment={"LEADERLOCK_TICK": held.tick.at.isoformat(), "LEADERLOCK_ATTEMPT": str(attempt)},
-        )
-
     def _fails(self, ended: Ended) -> bool:
         return ended.how == "exited" and ended.code != 0 and not self.signals.was_told_to_end
 
-    def _pause(self, held: Held, ended: Ended, attempt: int) -> bool:
+    def _pause(self, held: Held, ended: Ended) -> bool:
         """Wait before the command is run again; returns whether it is."""
-        pause = back_off(None, attempt)
-        clock = held.course.engine.clock
-        if clock.now().wall + pause > held.run.until:
+        pause = held.next_pause()
+        if pause is None:
             return False
         self.talk.tell(
             "retrying",

@@ -44,18 +44,7 @@ class Wrapper:
         lease = self._campaign()
         elected = time.monotonic()
         ending = self.supervisor.run(lease)
-        ended = time.monotonic()
-        self.talk.tell(
-            "ended",
-            ending.text,
-            name=lease.name,
-            token=lease.token,
-            how=ending.how,
-            reason=ending.reason,
-            exit_code=ending.code,
-            waited=round(elected - began, 3),
-            ran=round(ended - elected, 3),
-        )
+        ending.tell(self.talk, lease, waited=elected - began, ran=time.monotonic() - elected)
         # Only now, as the command and all that it started are gone, may somebody else lead.
         if lease.is_held and not lease.resign(timeout=min(RELEASE_WITHIN, self.client.ttl / 2)):
             self.talk.say(f"the store does not answer: {lease.name!r} is free in {self.client.ttl:g} s")

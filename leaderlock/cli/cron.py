@@ -25,11 +25,8 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from leaderlock.cli import guardian
 from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
-from leaderlock.cli._signals import Signals, Withdrawn
-from leaderlock.cli._store import label_of, open_client
-from leaderlock.cli._supervisor import add_grace, grace_of
+from leaderlock.cli._supervisor import Supervisor, add_grace, guarded
 from leaderlock.cli._talk import Talk, Usage
 
 __all__ = ["add_arguments", "command"]
@@ -85,20 +82,10 @@ def command(options: Options, talk: Talk) -> int:
     check_argv(options, FORM)
     if options.retries and not options.at_least_once:
         raise Usage("--retries runs a tick again, which at most once excludes: say --at-least-once too")
-    grace = grace_of(options)
-    # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
-    try:
-        with (
-            # First of all, while there is one thread: the guardian is forked from it.
-            guardian.start() as keeper,
-            Signals(keeper) as signals,
-            open_client(options, label=label_of(options)) as client,
-            keeper,
-        ):
-            from leaderlock.cli._ticker import Ticker  # as late as can be: it loads the engine
 
-            ticker = Ticker(options=options, grace=grace, talk=talk, client=client, keeper=keeper, signals=signals)
-            return ticker.run()
-    except Withdrawn as signal:
-        talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
-        return 128 + signal.number
+    def act(supervisor: Supervisor) -> int:
+        from leaderlock.cli._ticker import Ticker  # as late as can be: it loads cronsim and the time zones
+
+        return Ticker(supervisor, talk).run()
+
+    return guarded(options, talk, act)

@@ -18,11 +18,8 @@ from __future__ import annotations
 import argparse
 from typing import Final
 
-from leaderlock.cli import guardian
 from leaderlock.cli._options import Options, add_name, check_argv, filled, seconds
-from leaderlock.cli._signals import Signals, Withdrawn
-from leaderlock.cli._store import label_of, open_client
-from leaderlock.cli._supervisor import Supervisor, add_grace, grace_of
+from leaderlock.cli._supervisor import add_grace, guarded
 from leaderlock.cli._talk import Talk
 from leaderlock.cli._wrapper import Wrapper
 
@@ -51,20 +48,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def command(options: Options, talk: Talk) -> int:
     check_argv(options, FORM)
-    grace = grace_of(options)
     talk.is_quiet = options.quiet
-    # Around all that may be interrupted: a signal may come as soon as its handler stands, amid the imports.
-    try:
-        with (
-            # First of all, while there is one thread: the guardian is forked from it.
-            guardian.start() as keeper,
-            Signals(keeper) as signals,
-            # The guardian ends before the client does: no name is freed while the command may live.
-            open_client(options, label=label_of(options)) as client,
-            keeper,
-        ):
-            supervisor = Supervisor(options=options, grace=grace, client=client, keeper=keeper, signals=signals)
-            return Wrapper(supervisor, talk).run()
-    except Withdrawn as signal:
-        talk.tell("withdrawn", f"withdrawn from {options.name!r} by {signal.name}", signal=signal.name)
-        return 128 + signal.number
+    return guarded(options, talk, lambda supervisor: Wrapper(supervisor, talk).run())

@@ -16,6 +16,7 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from leaderlock.cli._leaders import leader_as_json
 from leaderlock.cli._options import Options, add_name
 from leaderlock.cli._store import no_store_yet, open_client
 from leaderlock.cli._talk import BOLD, Exit, Talk, ago, in_iso, paint, plain
@@ -185,10 +186,7 @@ def _as_json(status: Status, job: Job | None) -> dict[str, Any]:
     if term is not None:
         session = term.session
         leader = {
-            **term.holder._asdict(),
-            "token": term.token,
-            "since": term.since,
-            "since_iso": in_iso(term.since),
+            **leader_as_json(term),
             "session": session.id,
             "ttl": session.ttl,
             "renewed_at": session.renewed_at,

@@ -14,9 +14,10 @@ import select
 import threading
 from typing import TYPE_CHECKING
 
+from leaderlock.cli._leaders import leader_as_json
 from leaderlock.cli._options import Options, add_name
 from leaderlock.cli._store import open_client
-from leaderlock.cli._talk import Talk, in_iso, plain
+from leaderlock.cli._talk import Talk, plain
 
 if TYPE_CHECKING:
     from leaderlock import Client
@@ -33,17 +34,7 @@ def command(options: Options, talk: Talk) -> int:
         threading.Thread(target=_close_with_reader, args=(client,), name="watch-reader", daemon=True).start()
         for term in client.election(options.name).observe():
             if talk.as_json:
-                leader = (
-                    None
-                    if term is None
-                    else {
-                        **term.holder._asdict(),
-                        "token": term.token,
-                        "since": term.since,
-                        "since_iso": in_iso(term.since),
-                    }
-                )
-                talk.data_json({"name": options.name, "leader": leader})
+                talk.data_json({"name": options.name, "leader": None if term is None else leader_as_json(term)})
             else:
                 talk.data("nobody leads" if term is None else f"{plain(term.holder)}, token {term.token}")
             talk.flush()

@@ -8,23 +8,21 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
 from leaderlock.errors import StaleToken
-from leaderlock.fences._token import MAX_TOKEN, FenceBusy, WatermarkLost
+from leaderlock.fences._token import MAX_TOKEN, FenceBusy, WatermarkLost, token_in
 
-__all__ = ["HIGHEST", "REFUSALS", "SAFE", "TOKEN", "Problem", "checked_methods", "problem_of", "token_in", "token_of"]
+__all__ = ["HIGHEST", "REFUSALS", "SAFE", "TOKEN", "Problem", "checked_methods", "problem_of", "token_of"]
 
 TOKEN: Final = "Fencing-Token"
 HIGHEST: Final = "Fencing-Highest"
 SAFE: Final = ("GET", "HEAD", "OPTIONS")
 REFUSALS: Final = (StaleToken, FenceBusy, WatermarkLost)
 
-_DECIMAL: Final = re.compile(r"[1-9][0-9]{0,15}")
 _log: Final = logging.getLogger("leaderlock")
 
 
@@ -49,13 +47,6 @@ class Problem:
             "Cache-Control": "no-store",
         }
         return [*own.items(), *self.headers.items()], b"" if method == "HEAD" else body
-
-
-def token_in(value: str) -> int | None:
-    """The token that a header names; None if that is not a plain decimal of one."""
-    if _DECIMAL.fullmatch(value) is None or int(value) > MAX_TOKEN:
-        return None
-    return int(value)
 
 
 def token_of(method: str, values: Sequence[str], *, without_token: Collection[str]) -> int | Problem | None:

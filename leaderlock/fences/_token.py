@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from leaderlock.errors import LeaderLockError, StaleToken
 
-__all__ = ["MAX_TOKEN", "FenceBusy", "WatermarkLost", "admit", "check_token", "refused"]
+__all__ = ["MAX_TOKEN", "FenceBusy", "WatermarkLost", "admit", "check_token", "refused", "token_in"]
 
 MAX_TOKEN: Final = 2**53 - 1
 """The greatest token: they pass through JSON, Lua and JavaScript, which count in doubles."""
+
+
+_DECIMAL: Final = re.compile(r"[1-9][0-9]{0,15}")
 
 
 class WatermarkLost(LeaderLockError):
@@ -31,6 +35,11 @@ def check_token(token: object) -> int:
     if not 1 <= token <= MAX_TOKEN:
         raise ValueError(f"a token is between 1 and 2**53 - 1, not {token}")
     return token
+
+
+def token_in(text: str) -> int | None:
+    """The token that is written so; None if that is not a plain decimal of one."""
+    return int(text) if _DECIMAL.fullmatch(text) and int(text) <= MAX_TOKEN else None
 
 
 def admit(token: int, *, highest: int, resource: str) -> int:

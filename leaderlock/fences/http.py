@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from leaderlock.errors import StaleToken
 from leaderlock.fences._asgi import AsgiFence
-from leaderlock.fences._http import HIGHEST, TOKEN, problem_of, token_in
-from leaderlock.fences._token import MAX_TOKEN, check_token, refused
+from leaderlock.fences._http import HIGHEST, TOKEN, problem_of
+from leaderlock.fences._token import MAX_TOKEN, check_token, refused, token_in
 from leaderlock.fences._wsgi import WsgiFence
 
 __all__ = ["AsgiFence", "WsgiFence", "fencing_headers", "fencing_token", "raise_for_stale", "stale_response"]

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from pathlib import Path
+from pkgutil import get_data
 from typing import Any, Final, Protocol
 
 from leaderlock.fences._lost import damaged, missing
@@ -26,7 +26,9 @@ __all__ = ["AsyncRedisFence", "RedisFence"]
 
 # Sent whole, not by its hash: that costs a few microseconds, and a server never forgets what it was sent. Comments and
 # indentation need not travel.
-_LINES: Final = [line.strip() for line in Path(__file__).with_suffix(".lua").read_text(encoding="ascii").splitlines()]
+_LUA: Final = get_data("leaderlock.fences", "redis.lua")  # also where this package lies in a zip file
+assert _LUA is not None
+_LINES: Final = [line.strip() for line in _LUA.decode("ascii").splitlines()]
 _SCRIPT: Final = "\n".join(line for line in _LINES if line and not line.startswith("--"))
 
 _Word = str | bytes | int | float

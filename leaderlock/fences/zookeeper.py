@@ -12,13 +12,12 @@ The client is the user's own ``KazooClient``: it is used, and never started, sto
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any, Final, NamedTuple
 
 from leaderlock.fences._lost import damaged, missing
-from leaderlock.fences._token import MAX_TOKEN, FenceBusy, admit, check_token
+from leaderlock.fences._token import FenceBusy, admit, check_token, token_in
 
 try:
     _errors: Final[Any] = import_module("kazoo.exceptions")
@@ -31,7 +30,6 @@ __all__ = ["ZooKeeperFence"]
 
 _CHECK: Final = 13  # the number of ZooKeeper's operation that compares a version
 _ATTEMPTS: Final = 10  # each that fails means that another leader has come meanwhile
-_WATERMARK: Final = re.compile(rb"[1-9][0-9]{0,15}")
 
 
 class _Mark(NamedTuple):
@@ -172,8 +170,8 @@ class ZooKeeperFence:
             value, stat = self._answer(self._client.get_async(self.path))
         except _errors.NoNodeError:
             return None
-        is_watermark = _WATERMARK.fullmatch(value) is not None and int(value) <= MAX_TOKEN
-        return _Mark(int(value) if is_watermark else None, stat.version)
+        # None: somebody made the node without data.
+        return _Mark(token_in((value or b"").decode("latin-1")), stat.version)
 
     def _lay(self, token: int) -> bool:
         """Whether the watermark was made; not so if somebody else was quicker."""

@@ -166,6 +166,7 @@ class MemoryBackend(Backend):
             pushes=True,
             max_batch=_MAX_BATCH,
             max_value=_MAX_VALUE,
+            is_local=True,
         )
         self._watches: list[_Watch] = []
         self._is_closed = False

@@ -17,9 +17,8 @@ from collections import deque
 from pathlib import Path
 from typing import Protocol
 
-import leaderlock._terms
 import leaderlock_redis._sentinel
-from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, connect
+from leaderlock import CampaignTimeout, LeaderLockError, Lease, StaleToken, _engine, connect
 from leaderlock._calls import Calls
 from leaderlock._protocol.events import Answered, Event, Put, Viewed
 from leaderlock.backend import Conflict, Stamp
@@ -148,7 +147,7 @@ class Elections:
     """leaderlock, as a program uses it."""
 
     def __init__(self, url: str, ttl: float, journal: Journal) -> None:
-        leaderlock._engine.Calls = telling(journal)  # type: ignore[misc]
+        _engine.Calls = telling(journal)  # type: ignore[misc]
         self._client = connect(url, ttl=ttl, longest=ttl)
         self._journal = journal
 
@@ -254,9 +253,6 @@ def main(kind: str, url: str, place: str, slot: str, ttl: str, seed: str) -> Non
     logging.basicConfig(level=logging.INFO, handlers=[lines])
     lock: Lock
     if kind == "ours":
-        if not url.startswith("sqlite:"):
-            # Each as on a host of its own, so that nobody's wait is cut short by the boot clock they share.
-            leaderlock._terms.kernel_identity = lambda: (f"host {slot}", "")
         if url.startswith("redis+sentinel:"):
             # Sentinels say where the servers find each other. The ways of this worker have the same ports there.
             defaults = leaderlock_redis._sentinel.BySentinel.__init__.__kwdefaults__

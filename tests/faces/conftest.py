@@ -18,7 +18,9 @@ from pathlib import Path
 
 import pytest
 
-from leaderlock import Backend, Client, Lease, aio, connect
+from leaderlock import Backend, Client, Lease, Swapped, Write, aio, connect
+from leaderlock._protocol.reading import read_session
+from leaderlock._protocol.records import SessionRecord
 from leaderlock.testing import FaultyBackend, ManualClock, MemoryStore
 
 ROOT = Path(__file__).parents[2]
@@ -153,6 +155,22 @@ def pass_time(clock, backend, eventually) -> Callable[..., None]:
             eventually(lambda: not lease.is_held or lease.remaining > 10)
 
     return go
+
+
+@pytest.fixture
+def forget_requests(store) -> Callable[[], bool]:
+    """Take back what others ask of the sessions, as if it was never written; returns whether there was anything."""
+
+    def forget() -> bool:
+        backend, writes = store.backend(), []
+        view = backend.read([key for key, _ in backend.scan("session/", timeout=1)], timeout=1)
+        for key, seen in view.seen.items():
+            session = read_session(seen.value)
+            if isinstance(session, SessionRecord) and session.requests:
+                writes.append(Write(key, seen.stamp, session._replace(requests=()).encode()))
+        return bool(writes) and all(isinstance(a, Swapped) for a in backend.swap(writes, view.memory, timeout=1))
+
+    return forget
 
 
 @pytest.fixture

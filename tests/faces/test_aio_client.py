@@ -248,6 +248,19 @@ def test_a_job_is_paused_and_goes_on(in_loop, aio_client, rival):
     in_loop(main)
 
 
+def test_a_request_that_was_lost_is_made_again(in_loop, aio_client, rival, clock, soon, forget_requests):
+    async def main():
+        async with aio_client:
+            lease = rival.election("a").campaign()
+            asking = asyncio.create_task(aio_client.resign("a"))
+            await soon(forget_requests)
+            await soon(asking.done, clock)
+            assert await asking is True
+            assert lease.lost_reason is LossReason.YIELDED
+
+    in_loop(main)
+
+
 def test_a_note_is_kept_and_goes_with_the_resignation(in_loop, aio_client, rival):
     async def main():
         async with aio_client, aio_client.election("a") as lease:
@@ -260,6 +273,20 @@ def test_a_note_is_kept_and_goes_with_the_resignation(in_loop, aio_client, rival
             with pytest.raises(LeaseLost, match="resigned"):
                 await lease.save_note(b"three")
         assert rival.election("a").campaign().note == b"two"
+
+    in_loop(main)
+
+
+def test_a_release_that_the_store_never_heard_of_is_not_acknowledged(in_loop, aio_client, backend, clock, soon):
+    async def main():
+        async with aio_client:
+            lease = await aio_client.election("a").campaign()
+            with backend.inject(Fault.NEVER_SENT, op="any", times=None):
+                resigning = asyncio.ensure_future(lease.resign(timeout=600, note=b"two"))
+                await soon(lambda: lease.state == "resigned")
+                clock.advance(60)
+                assert not await resigning
+        assert not await lease.resign()
 
     in_loop(main)
 

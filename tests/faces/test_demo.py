@@ -63,6 +63,22 @@ def test_a_demo_that_is_interrupted_ends_its_workers(cli, tmp_path, eventually, 
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
+def test_the_demo_s_workers_import_from_where_a_bundled_demo_was_imported(tmp_path):
+    program = "import sys; sys.path.append('only/here'); from leaderlock.cli import main; sys.exit(main(['demo']))"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, env=environment) as demo:
+        assert demo.stdout is not None
+        while " leads with token" not in (line := demo.stdout.readline()):
+            assert line
+
+        paths = [Path(f"/proc/{worker}/environ").read_bytes() for worker in workers(tmp_path)]
+        demo.terminate()
+
+    assert len(paths) == 3
+    assert all(b":only/here" in path for path in paths)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks into /proc")
 def test_a_demo_that_is_killed_takes_its_workers_along(cli, tmp_path, eventually):
     demo = cli.start("demo", TMPDIR=str(tmp_path))
     while " leads with token" not in demo.stdout.readline():

@@ -214,8 +214,27 @@ def test_resigning_twice_and_what_is_lost_does_nothing(client, clock, eventually
     clock.advance(60)
     eventually(lambda: lost.state == "lost")
 
-    assert lost.resign()
+    assert not lost.resign()
     assert lost.lost_reason is LossReason.EXPIRED
+
+
+def test_a_release_that_the_store_never_heard_of_is_not_acknowledged_when_its_session_ends(
+    client, backend, rival, clock, in_background, eventually, caplog
+):
+    lease = client.election("a").campaign()
+    lease.save_note(b"one")
+    with (
+        backend.inject(Fault.NEVER_SENT, op="any", times=None),
+        caplog.at_level(logging.INFO, "leaderlock"),
+    ):
+        resigned = in_background(lambda: lease.resign(timeout=600, note=b"two"))
+        eventually(lambda: lease.state == "resigned")
+        clock.advance(60)
+        eventually(lambda: resigned == [False])
+        eventually(lambda: "the store has not acknowledged it" in caplog.text)
+    assert not lease.resign()
+
+    assert rival.election("a").campaign().note == b"one"
 
 
 # -- the news

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from leaderlock import DELETE, LeaseLost, LossReason, Write
+from leaderlock import DELETE, CampaignTimeout, LeaseLost, LossReason, Write
 from leaderlock._client import engine_of
 from leaderlock._protocol.records import name_key
 from leaderlock.testing import Fault, ManualClock, MemoryStore
@@ -176,6 +176,28 @@ def test_a_forced_resignation_is_a_loss_when_the_name_or_the_request_is_read(lea
 
 def test_a_request_to_yield_is_met_at_the_next_renewal(lease, rival, clock, in_background, eventually):
     asking = in_background(lambda: rival.resign("a"))
+    eventually(lambda: clock.advance(0.1) or asking)
+
+    assert asking == [True]
+    assert_lost(lease, LossReason.YIELDED, eventually, clock)
+
+
+def test_who_asks_for_several_names_of_one_leader_is_heard_for_each(client, rival, clock, eventually):
+    leases = [client.election(name).campaign() for name in ("a", "b", "c")]
+    for lease in leases:
+        with pytest.raises(CampaignTimeout):
+            rival.resign(lease.name, timeout=0)
+
+    clock.advance(5)
+
+    for lease in leases:
+        assert_lost(lease, LossReason.YIELDED, eventually, clock)
+
+
+def test_a_request_that_was_lost_is_made_again(lease, rival, clock, in_background, eventually, forget_requests):
+    asking = in_background(lambda: rival.resign("a"))
+    eventually(forget_requests)
+
     eventually(lambda: clock.advance(0.1) or asking)
 
     assert asking == [True]

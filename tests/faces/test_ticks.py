@@ -512,6 +512,37 @@ def test_what_fails_is_called_again_inside_the_window(client, clock, in_backgrou
     assert client.job("job").history[-1].attempt == 3
 
 
+def test_what_is_tried_again_is_told_which_attempt_that_is(client):
+    told = []
+
+    def fails_once() -> None:
+        told.append(current_tick().attempt)
+        if len(told) < 2:
+            raise OSError("not yet")
+
+    client.tick(MINUTE, name="job", runs="at-least-once", retries=1, back_off=lambda state: 0.0).run(fails_once)
+
+    assert told == [1, 2]
+
+
+def test_an_attempt_that_runs_for_too_long_is_recorded_as_the_one_that_it_is(client, clock, eventually):
+    told = []
+
+    def fails_then_hangs() -> None:
+        told.append(current_tick())
+        if len(told) < 2:
+            raise OSError("not yet")
+        clock.advance(3)
+        eventually(lambda: not current_tick().is_held)
+
+    options = {"runs": "at-least-once", "retries": 1, "max_run": 2, "back_off": lambda state: 0.0}
+    with pytest.raises(LeaseLost):
+        client.tick(MINUTE, name="job", **options).run(fails_then_hangs)
+
+    eventually(lambda: client.job("job").history)
+    assert (client.job("job").history[-1].how, client.job("job").history[-1].attempt) == (Ending.TOO_LONG, 2)
+
+
 def test_what_fails_with_all_its_retries_is_over_for_everybody(client, rival):
     with pytest.raises(OSError, match="never"):
         client.tick(MINUTE, name="job", runs="at-least-once", retries=3, back_off=lambda state: 0.0).run(fails)

@@ -13,7 +13,8 @@ from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
 from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
 from leaderlock._client import engine_of
-from leaderlock.testing import Fault, FaultyBackend, ManualClock, MemoryStore
+from leaderlock._clock import kernel_identity
+from leaderlock.testing import Fault, FaultyBackend, ManualClock, MemoryBackend, MemoryStore
 
 
 def about_names(keys):
@@ -511,3 +512,33 @@ def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
     eventually(said)  # on the callbacks' thread
     assert isinstance(waiting[0], CampaignTimeout)
     assert len(said()) == 1
+
+
+class Everywhere(MemoryBackend):
+    """A store that other hosts can reach."""
+
+    @property
+    def traits(self):
+        return super().traits._replace(is_local=False)
+
+
+def test_a_clone_of_the_leader_s_machine_does_not_compare_their_clocks(open_client, eventually):
+    """Both have one boot id; the candidate's was started a while earlier, so its clock is past the leader's claim."""
+    store, slow, fast = MemoryStore(), ManualClock(start=1_000.0), ManualClock(start=2_000.0)
+    lease = open_client(Everywhere(store), clock=slow).election("a").campaign()
+    other = open_client(Everywhere(store), clock=fast)
+
+    with pytest.raises(NotLeader):
+        other.election("a").campaign(wait=False)
+    with pytest.raises(CampaignTimeout):
+        other.election("a").campaign(timeout=0)
+
+    assert lease.is_held
+
+
+@pytest.mark.skipif(kernel_identity() is None, reason="the kernel does not say which it is")
+def test_whoever_comes_after_a_dead_leader_of_this_host_does_not_wait_where_the_store_is_local(store, open_client):
+    leader = open_client(store.backend(), clock=ManualClock(start=1_000.0))
+    leader.election("a").campaign()
+
+    assert open_client(store.backend(), clock=ManualClock(start=2_000.0)).election("a").campaign(timeout=5).is_held

@@ -62,6 +62,16 @@ def test_every_entry_point_leads_to_something(wheel):
     assert all(importlib.util.find_spec(module) for module in modules)
 
 
+def test_a_wheel_works_as_the_zip_file_that_it_is(built):
+    (path,) = built.glob("*.whl")
+    program = (
+        f"import sys; sys.path[:0] = [{str(path)!r}]; import leaderlock_redis, leaderlock.fences.redis as fence; "
+        "assert '.whl' in leaderlock_redis.__file__ and '.whl' in fence.__file__"
+    )
+
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=30)
+
+
 def test_the_sdist_has_what_it_takes_to_test_it(built):
     (path,) = built.glob("*.tar.gz")
 

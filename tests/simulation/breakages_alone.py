@@ -111,9 +111,9 @@ WITHOUT_LOSSES: Final = (
     broken(
         "the renewal is not on the memory",
         Change(
-            "session.py",
-            "return Put(kind, write, mine.id, self._memory.id,",
-            f"return Put(kind, write, mine.id, {FORCE!r},",
+            "memory.py",
+            "write, owner, self.id,",
+            f"write, owner, {FORCE!r} if kind in (Kind.OPEN, Kind.RENEW) else self.id,",
         ),
         profiles="outdated",
         budget=60,
@@ -223,7 +223,7 @@ WITHOUT_LOSSES: Final = (
     ),
     broken(
         "a touch by force",
-        Change("taking.py", "name, take.write.expected, record", f"name, {FORCE!r}, record"),
+        Change("taking.py", "name.key, take.write.expected, record", f"name.key, {FORCE!r}, record"),
         profiles="rough",
         budget=60,
         seen_by="overlap tokens",

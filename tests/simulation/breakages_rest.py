@@ -37,9 +37,9 @@ OF_MEMORY_AND_PROGRESS: Final = (
     broken(
         "releases and notes not on the memory",
         Change(
-            "holding.py",
-            "put = Put(kind, write, name.name, self._memory.id,",
-            f"put = Put(kind, write, name.name, {FORCE!r},",
+            "memory.py",
+            "write, owner, self.id,",
+            f"write, owner, {FORCE!r} if kind in (Kind.RELEASE, Kind.NOTE) else self.id,",
         ),
         profiles="repeating",
         budget=150,
@@ -48,7 +48,11 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "takes not on the memory",
-        Change("taking.py", "            self._memory.id,\n", f"            {FORCE!r},\n"),
+        Change(
+            "memory.py",
+            "write, owner, self.id,",
+            f"write, owner, {FORCE!r} if kind in (Kind.TAKE, Kind.TOUCH) else self.id,",
+        ),
         profiles="repeating",
         budget=200,
         seen_by="overlap tokens",
@@ -112,7 +116,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
     ),
     broken(
         "a touch on any stamp",
-        Change("taking.py", "name, take.write.expected, record", "name, name.stamp, record"),
+        Change("taking.py", "name.key, take.write.expected, record", "name.key, name.stamp, record"),
         profiles="rough",
         budget=100,
         seen_by="liveness overlap tokens busy",

@@ -93,6 +93,8 @@ class Checks:
             case "Released":
                 self._require(not (candidacy.leads or fate.released), "released what is held", process, candidacy)
                 fate.released = True
+                if news.acknowledged and candidacy.farewell is not None:
+                    self._note_saved(candidacy.name, candidacy.farewell)
             case "Denied" | "Failed" | "Withdrawn":
                 self._require(not fate.answered, "answered twice", process, candidacy)
                 fate.answered = fate.ended = True

@@ -226,7 +226,7 @@ def test_the_highest_floor_is_kept_with_the_moment_at_which_it_was_received(clie
     client.do(Viewed(seen._replace(floor=highest), START), at=1.0)
     client.do(Viewed(seen, START), at=2.0)
 
-    assert client.machine.floor_seen == (highest, START.plus(1.0))
+    assert client.machine.time_told[0] == (highest, START.plus(1.0))
 
 
 def test_the_newest_stamp_is_kept_with_the_moments_of_its_write_and_its_answer(store, client):
@@ -238,4 +238,4 @@ def test_the_newest_stamp_is_kept_with_the_moments_of_its_write_and_its_answer(s
     client.do(Close())
 
     assert client.machine.has_closed, "by a deletion, which is given no stamp"
-    assert client.machine.stamp_given == (stamp, START.plus(5.0), START.plus(6.0))
+    assert client.machine.time_told[1] == (stamp, START.plus(5.0), START.plus(6.0))

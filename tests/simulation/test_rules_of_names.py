@@ -17,6 +17,7 @@ from leaderlock._protocol.candidacy import (
     Lost,
     NoteLost,
     NoteSaved,
+    Released,
     State,
 )
 from leaderlock._protocol.cleaning import CLEAN
@@ -41,7 +42,7 @@ from leaderlock._protocol.events import (
 from leaderlock._protocol.reading import read_name, read_session
 from leaderlock._protocol.records import MAX_TOKEN, Ending, NameRecord, Request, SessionRecord
 from leaderlock._protocol.session import RENEW
-from leaderlock.backend import DELETE
+from leaderlock.backend import ABSENT, DELETE, Seen
 
 from .by_hand import RHO, TTL, Client, name_in, overwrite, own_session, put_raw, register, session_of
 
@@ -240,6 +241,50 @@ def test_rule_9_a_higher_token_supersedes_and_a_lower_one_is_ignored(store, clie
     assert held.reason is reason
 
 
+@pytest.mark.parametrize("taken", [0, 3, None], ids=["same token", "lower token", "deleted"])
+def test_rule_9_a_read_that_denies_the_claim_is_put_to_the_test_by_a_swap(store, client, taken):
+    """Where stamps come back, as on ZooKeeper, an old write may replace ours under the very stamp that it expects."""
+    held = client.campaign()
+    token = name_in(store).token
+    if taken is None:
+        put_raw(store, "name/n", DELETE)
+    else:
+        overwrite(store, "name/n", NameRecord("w", "somebody", token - taken))
+    client.now = client.now.plus(1.0)
+
+    client.look("name/n")
+
+    assert held.reason is LossReason.REVOKED
+
+
+def test_rule_9_a_read_that_lagged_costs_one_swap_and_no_claim(store, client):
+    held = client.campaign()
+    behind = client.backend.read(["name/n"], timeout=1)._replace(seen={"name/n": Seen(None, ABSENT)})
+
+    for _ in range(2):
+        client.now = client.now.plus(1.0)
+        client.do(Viewed(behind, client.now))
+    client.do(Viewed(client.backend.read(["name/n"], timeout=1), client.now))
+
+    assert held.leads
+    assert client.sent[-2:] == [(Kind.TOUCH,), (Kind.TOUCH,)]
+    client.do(Resign(held))
+    assert client.told(Released) == [Released(acknowledged=True)]
+
+
+def test_rule_9_a_read_that_left_before_the_take_was_answered_denies_nothing(client):
+    before = client.now
+    view = client.backend.read(["name/n"], timeout=1)
+    client.now = client.now.plus(1.0)
+    held = client.campaign()
+    sent = len(client.sent)
+
+    client.do(Viewed(view, before))
+
+    assert held.leads
+    assert len(client.sent) == sent
+
+
 @pytest.mark.parametrize(("above", "reason"), [(0, None), (1, LossReason.SUPERSEDED)])
 def test_rule_9_under_another_stamp_it_is_ours_by_session_and_token_together(store, client, above, reason):
     held = client.campaign()
@@ -299,6 +344,34 @@ def test_rule_11_the_claim_ends_before_the_release_and_the_release_is_repeated_u
     assert (name_in(store).session, name_in(store).token) == (None, held.token)
 
 
+@pytest.mark.parametrize("note", [None, b"farewell"])
+@pytest.mark.parametrize("loses", ["request", "reply"])
+def test_rule_12_a_release_is_acknowledged_only_if_its_end_was_seen(client, loses, note):
+    held = client.campaign()
+    client.loses = {Kind.RELEASE: loses}
+    client.do(Resign(held, note))
+    client.loses = {}
+
+    if loses == "request":
+        client.now = client.now.plus(20.0)  # the session has ended before it could be sent again
+    client.do(Fired(("name", "n")))
+
+    assert client.told(Released) == [Released(acknowledged=loses == "reply")]
+
+
+@pytest.mark.parametrize("note", [None, b"farewell"])
+def test_rule_12_who_was_followed_before_his_release_arrived_has_lost_its_note(store, client, note):
+    held = client.campaign()
+    client.loses = {Kind.RELEASE: "request"}
+    client.do(Resign(held, note))
+    client.loses = {}
+    overwrite(store, "name/n", NameRecord("w", "somebody", held.token + 1))
+
+    client.do(Fired(("name", "n")))
+
+    assert client.told(Released) == [Released(acknowledged=note is None)]
+
+
 def test_rule_12_a_note_outlives_its_term_and_an_unknown_one_is_found_by_its_write(client, rival):
     held = client.campaign()
     client.loses = {Kind.NOTE: "reply"}
@@ -351,6 +424,9 @@ def test_rule_13_who_does_not_yield_at_once_is_told_and_what_he_resigns_then_is_
     overwrite(store, key, record.asking(Request("n", held.token, "me", 0.0)))
 
     client.do(Fired(("renew",)), at=5.0)
+    key, record = session_of(store, "a")
+    overwrite(store, key, record.asking(Request("n", held.token, "me", 15.0)))  # a reminder
+    client.do(Fired(("renew",)), at=10.0)
     still = (held.state, name_in(store).session)
     client.do(Resign(held))
 

@@ -143,6 +143,26 @@ def test_a_namespace_on_its_way_is_unavailable_and_nothing_is_half_written(clust
     assert again(lambda: one.read(["name/a"], timeout=TIMEOUT)).seen["name/a"].value is None
 
 
+def test_a_search_in_a_namespace_of_which_a_part_has_moved_is_unavailable(cluster, opened, namespace):
+    one, place = opened(cluster.url), f"leaderlock:{{{namespace}}}:"
+    memory = one.read([], timeout=TIMEOUT).memory
+    one.swap([Write(key, ABSENT, b"x") for key in ("name/a", "name/b")], memory, timeout=TIMEOUT)
+    source = cluster.keeper(namespace)
+    target = next(node for node in cluster.nodes if node is not source)
+    slot = source.do("CLUSTER", "KEYSLOT", place)[1:].strip().decode()
+
+    target.do("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.identity(source))
+    source.do("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.identity(target))
+    source.do("MIGRATE", "127.0.0.1", str(target.port), f"{place}name/a", "0", "5000")
+    with pytest.raises(BackendUnavailable, match="cannot answer now"):
+        list(one.scan("name/", timeout=TIMEOUT))
+    source.do("MIGRATE", "127.0.0.1", str(target.port), "", "0", "5000", "KEYS", place, f"{place}name/b")
+    for node in (target, source, *cluster.nodes):
+        node.do("CLUSTER", "SETSLOT", slot, "NODE", cluster.identity(target))
+
+    assert again(lambda: sorted(key for key, _ in one.scan("name/", timeout=TIMEOUT))) == ["name/a", "name/b"]
+
+
 def test_a_replica_that_took_over_is_found_and_there_are_no_two_leaders(tmp_path, opened, namespace):
     with (
         Cluster(tmp_path, masters=3, replicas=3) as cluster,

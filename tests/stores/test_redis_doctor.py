@@ -17,7 +17,8 @@ from tests.stores.examined import by_code, diagnosis, exceptions, worst
 from tests.stores.redis_groups import Cluster, Group
 
 NAMES = (f"doctor-{number}" for number in itertools.count())
-ACL = ("~leaderlock:*", "&leaderlock:*", "+eval", "+time", "+hset", "+hmget", "+del", "+publish", "+scan", "+ping")
+COMMANDS = ("+eval", "+time", "+hset", "+hmget", "+hscan", "+hdel", "+del", "+publish", "+ping")
+ACL = ("~leaderlock:*", "&leaderlock:*", *COMMANDS)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import itertools
 import queue
+import re
 import socket
 import threading
 import time
@@ -19,7 +20,6 @@ from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, Ou
 from leaderlock.testing import TcpProxy
 from leaderlock_redis import _links, from_client, open_backend
 from leaderlock_redis._errors import ACL
-from leaderlock_redis._links import Links
 from tests.servers.redis import RedisServer, free_port, open_several, until
 
 TTL = 0.6
@@ -324,7 +324,10 @@ def test_the_rights_that_are_named_are_enough(server, backend):
     assert list(one.scan("", timeout=TIMEOUT)) == []
 
 
-@pytest.mark.parametrize("missing", ["+eval", "+info", "+time", "+hset", "+hmget", "+del", "+publish"])
+NEEDED_TO_WRITE = ("+eval", "+info", "+time", "+hset", "+hmget", "+hscan", "+hdel", "+del", "+publish")
+
+
+@pytest.mark.parametrize("missing", NEEDED_TO_WRITE)
 def test_a_missing_right_is_refused_before_anything_is_written_and_the_line_to_add_is_told(server, backend, missing):
     user = f"without-{missing[1:]}"
     rights = [right for right in RIGHTS if right != missing]
@@ -472,55 +475,169 @@ def test_a_watch_outlives_its_connection(server, backend):
     assert woken.wait(TIMEOUT)
 
 
-@pytest.fixture
-def crowded(start):
-    """A server whose other users have 20 000 keys."""
+def write(store, key, value, expected=ABSENT):
+    """A write that must be applied; returns the new stamp."""
+    [answer] = store.swap([Write(key, expected, value)], store.read([], timeout=TIMEOUT).memory, timeout=TIMEOUT)
+    return answer.stamp
+
+
+def fill(store, keys):
+    """Make registers, as many at once as the driver takes."""
+    for at in range(0, len(keys), 100):
+        writes = [Write(key, ABSENT, b"x") for key in keys[at : at + 100]]
+        store.swap(writes, store.read([], timeout=TIMEOUT).memory, timeout=TIMEOUT)
+
+
+def keys_found(store, prefix="name/"):
+    return sorted(key for key, _ in store.scan(prefix, timeout=TIMEOUT))
+
+
+def test_a_search_does_not_walk_the_keys_of_others(start, backend):
     server = start("--enable-debug-command", "yes")
-    server.do("DEBUG", "POPULATE", "20000", "others:key", "10")
-    return server
+    store = backend(server.url)
+    for number in range(10):
+        write(store, f"name/{number}", b"x")
+    server.do("DEBUG", "POPULATE", "200000", "others:key", "10")
+
+    server.do("CONFIG", "RESETSTAT")
+    found = keys_found(store)
+    calls = dict(re.findall(rb"cmdstat_(\w+):calls=(\d+)", server.do("INFO", "commandstats")))
+
+    assert found == [f"name/{number}" for number in range(10)]
+    assert {name: int(calls[name]) for name in calls if name not in {b"config", b"info"}} == {
+        b"eval": 1,
+        b"hscan": 1,
+        b"hmget": 10,
+    }
 
 
-def make_registers(server, namespace, count):
-    """Made by hand, so that every server has the same."""
-    script = "for i = 1, ARGV[1] do redis.call('HSET', KEYS[1] .. i, 'stamp', '1', 'value', 'x') end return 1"
-    server.do("EVAL", script, "1", f"leaderlock:{{{namespace}}}:name/", str(count))
+def test_a_write_finds_its_place_in_an_index_of_any_size_at_once(server, backend, namespace):
+    write(backend(server.url), "name/a", b"x")
+
+    # In Redis's compact form each of a hash's fields is found by passing over those before it.
+    assert b"hashtable" in server.do("OBJECT", "ENCODING", f"leaderlock:{{{namespace}}}:")
 
 
-def test_a_search_among_many_keys_of_others_takes_few_round_trips(crowded, backend, namespace, monkeypatch):
-    make_registers(crowded, namespace, 1)
-    store, asked = backend(crowded.url), []
-    monkeypatch.setattr(Links, "ask", lambda *given, ask=Links.ask: asked.append(given) or ask(*given))
+def test_what_was_taken_out_of_the_index_by_hand_is_in_it_again_after_the_next_write(server, backend, namespace):
+    store, mark = backend(server.url), f"leaderlock:{{{namespace}}}:"
+    stamps = [write(store, key, b"x") for key in ("name/a", "name/b")]
 
-    found = [key for key, _ in store.scan("name/", timeout=TIMEOUT)]
+    server.do("HDEL", mark, f"{mark}name/a")
+    [conflict, done] = store.swap(
+        [Write("name/b", 7, b"y"), Write("name/a", stamps[0], b"y")],
+        store.read([], timeout=TIMEOUT).memory,
+        timeout=TIMEOUT,
+    )
 
-    assert found == ["name/1"]
-    assert len(asked) < 20
+    assert (conflict.seen.value, type(done)) == (b"x", Swapped)
+    assert keys_found(store) == ["name/a", "name/b"]
 
 
-def test_a_search_that_finds_nothing_in_time_is_given_up(crowded, backend, monkeypatch):
-    store = backend(crowded.url)
+def test_an_index_that_is_lost_takes_the_memory_with_it_and_whatever_is_written_is_found_again(
+    server, backend, namespace
+):
+    store = backend(server.url)
+    stamp = write(store, "name/a", b"x")
+    before = store.read([], timeout=TIMEOUT).memory
+
+    server.do("DEL", f"leaderlock:{{{namespace}}}:")
+    with pytest.raises(MemoryGone):
+        store.swap([Write("name/a", stamp, b"y")], before, timeout=TIMEOUT)
+    write(store, "name/a", b"y", stamp)
+
+    assert keys_found(store) == ["name/a"]
+
+
+def test_a_register_that_is_deleted_leaves_the_index(server, backend, namespace):
+    store, mark = backend(server.url), f"leaderlock:{{{namespace}}}:"
+    stamps = [write(store, key, b"x") for key in ("name/a", "name/b")]
+
+    write(store, "name/a", None, stamps[0])
+
+    assert server.do("HEXISTS", mark, f"{mark}name/a") == b":0\r\n"
+    assert server.do("HEXISTS", mark, f"{mark}name/b") == b":1\r\n"
+
+
+def test_a_write_that_is_refused_leaves_the_index_as_it_was(server, backend, namespace):
+    store, mark = backend(server.url), f"leaderlock:{{{namespace}}}:"
+    memory = store.read([], timeout=TIMEOUT).memory
+    before = server.do("HGETALL", mark)
+
+    store.swap([Write("name/a", 7, b"x"), Write("name/b", 7, None)], memory, timeout=TIMEOUT)
+
+    assert server.do("HGETALL", mark) == before
+
+
+def test_a_register_that_was_deleted_by_hand_is_not_found_until_it_is_written_again(server, backend, namespace):
+    store = backend(server.url)
+    write(store, "name/a", b"x")
+    write(store, "name/b", b"x")
+
+    server.do("DEL", f"leaderlock:{{{namespace}}}:name/a")
+    without = keys_found(store)
+    write(store, "name/a", b"x")
+
+    assert without == ["name/b"]
+    assert keys_found(store) == ["name/a", "name/b"]
+
+
+def test_the_index_outlives_a_kill_of_a_server_that_writes_to_disk(start_durable, backend):
+    server = start_durable()
+    store = backend(server.url, durability="disk")
+    write(store, "name/gone", None, write(store, "name/gone", b"x"))
+    write(store, "name/a", b"x")
+
+    server.kill()
+    server.start()
+
+    assert until(lambda: keys_found(store), "the server answers") == ["name/a"]
+
+
+def test_what_others_put_under_our_keys_names_is_found_by_no_search(server, backend, namespace):
+    store, mark = backend(server.url), f"leaderlock:{{{namespace}}}:"
+    write(store, "name/a", b"x")
+
+    server.do("HSET", mark, "name/b", "", "", "", "another", "")
+    server.do("SET", f"{mark}name/c", "a string")
+
+    assert keys_found(store, "") == ["name/a"]
+
+
+def test_a_search_that_finds_a_key_of_another_type_is_refused(server, backend, namespace):
+    store, place = backend(server.url), f"leaderlock:{{{namespace}}}:name/a"
+    write(store, "name/a", b"x")
+    server.do("DEL", place)
+    server.do("SET", place, "a string")
+
+    with pytest.raises(BackendRefused, match="another type"):
+        keys_found(store)
+
+
+def test_a_search_that_does_not_come_to_its_end_in_time_is_given_up(server, backend, monkeypatch):
+    store = backend(server.url)
+    fill(store, [f"session/{number}" for number in range(1100)])
     seconds = itertools.count(1000)
     monkeypatch.setattr("leaderlock_redis._backend.time", SimpleNamespace(monotonic=lambda: next(seconds)))
 
-    with pytest.raises(BackendUnavailable, match="look through all keys") as raised:
-        list(store.scan("name/", timeout=5.0))
+    with pytest.raises(BackendUnavailable, match="look through the namespace") as raised:
+        list(store.scan("name/", timeout=2.0))
 
     assert not isinstance(raised.value, OutcomeUnknown)
 
 
-def test_a_search_that_is_led_to_another_server_shows_what_is_there(crowded, backend, namespace):
-    make_registers(crowded, namespace, 300)
-    store = backend(crowded.url)
+def test_a_search_that_is_led_to_another_server_shows_what_is_there(start, backend):
+    server = start()
+    store, keys = backend(server.url), sorted(f"name/{number}" for number in range(1200))
+    fill(store, keys)
     pages = store.scan("name/", timeout=TIMEOUT)
 
     first, _ = next(pages)
-    crowded.kill()
-    crowded.start()
-    crowded.do("DEBUG", "POPULATE", "20000", "others:key", "10")
-    make_registers(crowded, namespace, 300)
+    server.kill()
+    server.start()
+    fill(store, keys)
     rest = [key for key, _ in pages]
 
-    assert sorted([first, *rest]) == sorted(f"name/{number}" for number in range(1, 301))
+    assert sorted([first, *rest]) == keys
 
 
 class Impostor:

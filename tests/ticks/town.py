@@ -194,7 +194,7 @@ class Town:
         run = record.running
         assert run is not None
         self.finished[run.tick] += 1
-        done = finish(record, Ending.OK, now + call.host.skew, self.policy, attempt=run.attempt, again=False)
+        done = finish(record, Ending.OK, now + call.host.skew, self.policy, again=False)
         self._register.note, self._register.holder = done.encode(), None
         if run.tick != call.tick:
             self._look(now, call, gap)  # an unfinished earlier tick went first

@@ -21,6 +21,7 @@ from leaderlock._aio.lease import AsyncLease
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._aio.offloop import THREADS, OffLoop
 from leaderlock._aio.ticking import AsyncTicking
+from leaderlock._bell import Listeners
 from leaderlock._protocol.candidacy import LossReason, Lost
 from leaderlock._protocol.events import RenewNow
 from leaderlock._ticks.slot import Turn
@@ -240,7 +241,7 @@ def test_a_tick_that_was_won_and_cannot_be_begun_is_given_back(engine, monkeypat
 
 def test_a_turn_that_came_just_when_its_task_was_cancelled_is_given_on(engine, monkeypatch):
     left = []
-    slot = SimpleNamespace(on_change=lambda ring: lambda: None, leave=lambda: left.append(True))
+    slot = SimpleNamespace(changed=Listeners(), leave=lambda: left.append(True))
 
     async def cancelled(bell, is_over, until):
         assert is_over()

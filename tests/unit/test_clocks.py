@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import subprocess
 import sys
@@ -60,8 +61,13 @@ def test_the_ends_of_time():
     assert FOREVER.to_wait(now) == math.inf
 
 
-@pytest.mark.parametrize("length", ["", "15", None, True, [15], 15j])
-@pytest.mark.parametrize("what", ["ttl", "rho", "longest", "renew_every"])
+@pytest.mark.parametrize(
+    ("what", "length"),
+    [
+        *itertools.product(["ttl", "rho", "longest"], ["", "15", None, True, [15], 15j]),
+        *itertools.product(["renew_every"], ["", "15", True, [15], 15j]),
+    ],
+)
 def test_a_duration_is_a_number(what, length):
     with pytest.raises(TypeError, match=f"{what} is a number of seconds, not {type(length).__name__}"):
         Timing(**{"ttl": 15, "rho": 0.005, what: length})
@@ -80,8 +86,8 @@ def test_a_duration_is_a_number(what, length):
         ({"longest": 100_000}, "at most a day"),
         ({"rho": 0.5}, "fraction between 0 and 0.2"),
         ({"rho": -0.1}, "fraction between 0 and 0.2"),
-        ({"renew_every": 8}, "leaves no room to retry before ttl .15 s.; use at most 7.5 s"),
-        ({"renew_every": -1}, "renew_every"),
+        ({"renew_every": 8}, "leave room to retry before ttl .15 s.; use at most 7.5 s"),
+        ({"renew_every": -1}, "renew_every .-1 s. must be above zero"),
     ],
 )
 def test_durations_that_cannot_work_are_refused_with_the_rule_and_the_numbers(options, text):

@@ -33,8 +33,6 @@ def installed(monkeypatch):
         ("", ValueError, "is not a URL"),
         ("/var/lib/x.db", ValueError, "for a file of this host say 'sqlite:////var/lib/x.db'"),
         ("mysql://host", ValueError, "no driver for 'mysql': URLs; there are memory:, redis:, sqlite:"),
-        ("zk://host", BackendNotInstalled, r"pip install 'leaderlock\[zookeeper\]'"),
-        ("etcd://host", BackendNotInstalled, r"pip install 'leaderlock\[etcd\]'"),
         ("redis://host", BackendNotInstalled, r"cannot be imported .*pip install 'leaderlock\[redis\]'"),
         (7, TypeError, "a URL or a Backend, not int"),
         (b"sqlite:", TypeError, "a URL or a Backend, not bytes"),
@@ -44,6 +42,13 @@ def installed(monkeypatch):
 def test_a_store_that_cannot_be_is_refused_with_the_ones_that_can(url, error, text):
     with pytest.raises(error, match=text):
         connect(url)
+
+
+def test_a_driver_of_ours_that_a_frozen_program_left_behind_is_named(monkeypatch):
+    monkeypatch.setattr(connecting, "OURS", {"zk": "left_behind"})
+
+    with pytest.raises(BackendNotInstalled, match=r"leaderlock_left_behind.*zk: URLs.*not here.*froze"):
+        connect("zk://host")
 
 
 @pytest.mark.parametrize("url", ["sqlite:///x.db\n", " sqlite:", "sqlite:///x\t.db", "memory://u:secret@h\x00", "\n"])
@@ -66,10 +71,10 @@ def test_a_url_with_a_line_s_end_is_refused_and_not_shown_instead_of_naming_anot
         ({"ttl": True}, TypeError, "ttl is a number of seconds, not bool"),
         ({"ttl": float("nan")}, ValueError, "ttl must be finite"),
         ({"ttl": 60}, ValueError, "longest=60"),
-        ({"renew_every": 0}, ValueError, "renew_every .0. is a number of seconds above zero"),
+        ({"renew_every": 0}, ValueError, "renew_every .0 s. must be above zero"),
         ({"renew_every": 10}, ValueError, "at most 7.5 s"),
-        ({"renew_every": -1}, ValueError, "renew_every .-1. is a number of seconds above zero"),
-        ({"renew_every": "1"}, TypeError, "renew_every .'1'. is a number of seconds above zero"),
+        ({"renew_every": -1}, ValueError, "renew_every .-1 s. must be above zero"),
+        ({"renew_every": "1"}, TypeError, "renew_every is a number of seconds, not str"),
         ({"clock": 5}, TypeError, "clock is a leaderlock.testing.ManualClock"),
         ({"label": "me\n"}, ValueError, r"unprintable character '\\n'"),
         ({"wait": 5}, TypeError, "wait is one of tenacity's"),

@@ -257,7 +257,7 @@ def test_for_machines_all_of_it_is_one_object(warned):
         "advice": "mend it",
         "limits": ["P3"],
     }
-    assert told["traits"] == Traits("memory", "memory", True, True, 10_000, 1 << 20)._asdict()
+    assert told["traits"] == Traits("memory", "memory", True, True, 10_000, 1 << 20, is_local=True)._asdict()
     assert told["round_trip"]["worst"] >= told["round_trip"]["read"] > 0
 
 

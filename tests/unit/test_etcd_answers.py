@@ -7,7 +7,7 @@ import pytest
 from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown
 from leaderlock_etcd._errors import error_of, is_refusal
 from leaderlock_etcd._grpc import CallFailed
-from leaderlock_etcd._marks import Knowledge, Known, birth_of, new_mark
+from leaderlock_etcd._marks import birth_of, new_mark
 
 URL = "etcd://h:2379"
 OLD, NEW = f"{'0' * 32}@1000", f"{'1' * 32}@2000"
@@ -85,41 +85,3 @@ def test_a_mark_is_born_no_later_than_floors_may_be(monkeypatch):
 def test_what_is_no_birth_mark_is_refused(mark):
     with pytest.raises(BackendRefused, match="none of ours"):
         birth_of(mark)
-
-
-def test_revisions_that_go_back_under_one_mark_are_another_store():
-    knowledge, known = Knowledge(), Known(OLD, 10)
-
-    assert knowledge.stands(Known(OLD, 10), known)
-    assert not knowledge.stands(Known(OLD, 9), known)
-    assert knowledge.stands(Known(NEW, 9), known)
-    assert knowledge.stands(Known(OLD, 9), None)
-
-
-def test_a_mark_that_was_seen_to_give_way_never_stands_again():
-    knowledge = Knowledge()
-    knowledge.note(Known(OLD, 10), None)
-    knowledge.note(Known(NEW, 3), Known(OLD, 10))
-
-    assert knowledge.is_left(OLD)
-    assert not knowledge.stands(Known(OLD, 20), Known(NEW, 3))
-
-
-def test_a_slow_answer_does_not_bring_the_old_mark_back():
-    knowledge = Knowledge()
-    knowledge.note(Known(OLD, 10), None)
-    knowledge.note(Known(NEW, 3), Known(OLD, 10))
-
-    knowledge.note(Known(OLD, 11), Known(OLD, 10))
-
-    assert knowledge.newest == Known(NEW, 3)
-    assert not knowledge.is_left(NEW)
-
-
-def test_an_answer_that_others_overtook_lowers_no_revision_that_is_known():
-    knowledge = Knowledge()
-    knowledge.note(Known(OLD, 10), None)
-
-    knowledge.note(Known(OLD, 9), None)
-
-    assert knowledge.newest == Known(OLD, 10)

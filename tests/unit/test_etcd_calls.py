@@ -26,7 +26,7 @@ NO_ANSWER = CallFailed("UNAVAILABLE", "Socket closed")
 class Source:
     """Channels to two servers, each a note of which one it leads to."""
 
-    servers = 2
+    targets = ("one", "other")
 
     def __init__(self):
         self.channels = []

@@ -1,11 +1,12 @@
 """What an etcd URL means."""
 
 import contextlib
+from functools import partial
 
 import grpc
 import pytest
 
-from leaderlock.errors import BackendNotInstalled
+from leaderlock.errors import BackendNotInstalled, BackendUnavailable
 from leaderlock_etcd import _open, from_client, open_backend
 from leaderlock_etcd._space import Space
 from leaderlock_etcd._url import Tls, place_of_url
@@ -104,6 +105,17 @@ def test_a_grpcio_that_is_too_old_is_refused(monkeypatch, version, is_fit):
 
     with contextlib.nullcontext() if is_fit else pytest.raises(BackendNotInstalled, match=rf"{version} is too old"):
         open_backend("etcd://h", namespace="n").close()
+
+
+def test_a_certificate_that_can_no_longer_be_read_is_said_to_whoever_reads_and_to_the_doctor(tmp_path):
+    ca = tmp_path / "ca"
+    ca.write_text("a certificate")
+    with contextlib.closing(open_backend(f"etcds://h?ca={ca}", namespace="n")) as backend:
+        ca.unlink()
+
+        for asked in (partial(backend.read, []), backend.diagnose):
+            with pytest.raises(BackendUnavailable, match="certificate cannot be read"):
+                asked(timeout=1)
 
 
 def test_what_is_no_client_is_refused():

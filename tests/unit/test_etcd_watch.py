@@ -8,11 +8,12 @@ import pytest
 
 from leaderlock import Seen
 from leaderlock.backend import ABSENT
+from leaderlock.knowledge import Knowledge
 from leaderlock_etcd import _caller, _watch
 from leaderlock_etcd._caller import Login
 from leaderlock_etcd._grpc import CallFailed
 from leaderlock_etcd._lines import Lines
-from leaderlock_etcd._marks import Knowledge, Known
+from leaderlock_etcd._marks import Known
 from leaderlock_etcd._space import Space
 from leaderlock_etcd._watch import Watcher
 from leaderlock_etcd._wire import data, number
@@ -23,7 +24,7 @@ REFUSED = CallFailed("UNAUTHENTICATED", "etcdserver: invalid auth token")
 
 
 class Source:
-    servers = 2
+    targets = ("one", "other")
 
     def channel(self, turn, patience):
         return SimpleNamespace(turn=turn, is_closed=False)

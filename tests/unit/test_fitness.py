@@ -11,8 +11,9 @@ import leaderlock
 PACKAGE = Path(leaderlock.__path__[0])
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PROTOCOL = sorted((PACKAGE / "_protocol").glob("*.py"))
-TICKS = [PACKAGE / "_ticks" / f"{name}.py" for name in ("cronline", "schedule", "record", "rules", "skew", "claim")]
-PURE_TICKS = tuple(f"leaderlock._ticks.{path.stem}" for path in TICKS)
+PARTS_OF_TICKS = ("cronline", "schedule", "record", "rules", "skew", "claim")
+TICKS = [PACKAGE / "_checks.py", *(PACKAGE / "_ticks" / f"{name}.py" for name in PARTS_OF_TICKS)]
+PURE_TICKS = ("leaderlock._checks", *(f"leaderlock._ticks.{name}" for name in PARTS_OF_TICKS))
 PURE = {"__future__", "collections", "collections.abc", "dataclasses", "enum", "itertools", "json", "math", "typing"}
 OURS = {"leaderlock.backend", "leaderlock.errors"}
 MAY_READ_THE_WALL_CLOCK = {"_clock.py"}
@@ -83,7 +84,7 @@ def test_the_chapters_are_found():
 # -- arrows point down only
 
 DRIVERS = sorted((Path(__file__).parents[2] / "backends").glob("leaderlock_*/*.py"))
-BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "watching", "diagnosis")}
+BELOW_DRIVERS = {f"leaderlock.{module}" for module in ("backend", "errors", "knowledge", "watching", "diagnosis")}
 ENGINE = (
     "attendance backoff bell callbacks calls clock clockwork engine handed journal lane patches terms timers watchlist"
 )

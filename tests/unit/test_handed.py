@@ -7,6 +7,7 @@ import pytest
 from leaderlock._handed import EVERYTHING, Handed
 from leaderlock._protocol.clocks import Instant
 from leaderlock._protocol.events import Ask, Kind, Lane, Put, Scan
+from leaderlock._protocol.records import NameRecord
 from leaderlock.backend import ABSENT, Write
 
 OTHERS = [
@@ -21,7 +22,7 @@ OTHERS = [
 
 def put(kind, owner, *, session="", lane=Lane.NAMES):
     write = Write(f"key/{owner}", ABSENT, b"x")
-    return Put(kind, write, owner, "memory", 1, Instant(0.0, 0.0, 0.0), session, lane)
+    return Put(kind, write, owner, "memory", 1, Instant(0.0, 0.0, 0.0), lane, NameRecord("w", session, 1))
 
 
 @pytest.fixture

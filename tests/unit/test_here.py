@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from leaderlock._attendance import Attendance
-from leaderlock._bell import Bell
+from leaderlock._bell import Bell, Listeners
 from leaderlock._here import AT_LEAST, PAUSE, Here
 from leaderlock._protocol.events import Ask, RenewNow
-from leaderlock._renewals import Renewals
 
 ATTEMPT = 5.0
 AN_ANSWER = object()
@@ -29,7 +28,7 @@ class World:
             self,
             attempt=ATTEMPT,
             attendance=self.attendance,
-            renewals=Renewals(),
+            renewals=Listeners(),
             is_over=lambda: self.is_over,
         )
 

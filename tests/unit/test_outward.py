@@ -107,7 +107,7 @@ def test_who_was_told_of_his_election_is_told_of_its_end(outward, candidate):
     outward.give_up(LossReason.FAILED, BROKEN)
 
     assert leader.audience.told[1:] == [Lost(LossReason.FAILED)]
-    assert resigned.audience.told[1:] == [Released()]
+    assert resigned.audience.told[1:] == [Released(acknowledged=False)]
 
 
 def test_everybody_is_told_his_end_once_however_often_it_comes(outward, candidate):

@@ -153,15 +153,24 @@ def test_a_record_that_needs_a_newer_reader_is_foreign_and_says_to_upgrade(read)
     assert "upgrade leaderlock here" in found.why
 
 
-def test_requests_are_one_per_requester_and_bounded():
+def test_requests_are_one_per_requester_and_name_and_bounded():
     session = SessionRecord("w", 15.0)
-    for number in range(50):
-        session = session.asking(Request("a", 1, f"host:{number % 20}", float(number)))
+    for number in range(40):
+        session = session.asking(Request("a" if number % 2 else "b", 1, f"host:{number % 4}", float(number)))
 
-    assert len(session.requests) == MAX_REQUESTS
-    assert len({request.by for request in session.requests}) == MAX_REQUESTS
-    assert session.requests[-1].at == 49.0
+    assert sorted((request.by, request.name) for request in session.requests) == [
+        ("host:0", "b"),
+        ("host:1", "a"),
+        ("host:2", "b"),
+        ("host:3", "a"),
+    ]
+    assert session.requests[-1].at == 39.0
     assert session.write == "w"  # whoever observes it goes on counting
+
+    for number in range(1000):
+        session = session.asking(Request(f"n{number}", 1, "host:0", float(number)))
+    assert len(session.requests) == MAX_REQUESTS
+    assert session.requests[-1].name == "n999"
 
 
 def test_history_is_bounded_and_tells_how_each_term_ended():

@@ -1,5 +1,7 @@
 """What a client makes of what Sentinels say, told by hand."""
 
+import errno
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -147,3 +149,17 @@ def test_a_sentinel_that_answers_again_is_believed_though_the_others_are_silent(
     watched.says(None, (6, NEW), None)
 
     assert moves(watched, settings)[0]
+
+
+def test_without_descriptors_for_a_sentinel_a_master_that_answers_is_kept_and_none_is_found(watched, monkeypatch):
+    there = watched.master.settings(watched.now + 5.0)
+    monkeypatch.undo()
+
+    def no_descriptor(settings, timeout):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Settings, "connection", no_descriptor)
+
+    assert not watched.master.has_moved(there, time.monotonic() + 5.0)
+    with pytest.raises(BackendUnavailable, match="Too many open files"):
+        watched.master.settings(time.monotonic() + 5.0)

@@ -123,6 +123,7 @@ MESSAGES = {
     "BUSY Redis is busy running a script.": BackendUnavailable,
     "ERR The user executing the script can't access at least one of the keys": OutcomeUnknown,
     "ERR ACL failure in script: User x has no permissions to run the 'hset' command script: ab": OutcomeUnknown,
+    "ERR Script attempted to access a non local key in a cluster node script: ab": OutcomeUnknown,
     "ERR something that nobody has heard of": OutcomeUnknown,
 }
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from fractions import Fraction
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -125,11 +128,32 @@ def test_who_is_up_to_half_an_interval_early_or_late_means_the_same_tick():
     assert means == {at("2026-01-01T12:00")}
 
 
+@given(every=st.sampled_from([0.0125, 0.0375, 7.0005, 1 / 3, 0.1, 60.0]), number=st.integers(10**9, 10**11))
+def test_the_tick_of_an_interval_is_its_exact_multiple_in_milliseconds_on_every_processor(every, number):
+    exact = Fraction(every) * number
+
+    tick = Schedule(every).nearest_to(float(exact))
+
+    assert tick == float(Decimal(math.floor(exact * 1000 + Fraction(1, 2))) / 1000)
+
+
 def test_previous_is_before_and_next_is_after():
     schedule = Schedule("0 3 * * *")
 
     assert schedule.previous(at("2026-01-02T03:00")) == at("2026-01-01T03:00")
     assert schedule.next(at("2026-01-02T03:00")) == at("2026-01-03T03:00")
+
+
+@pytest.mark.parametrize("when", ["@every 5000d", "0 0 29 2 *", "30 4 * * *", "*/30 * * * *"])
+def test_there_are_ticks_beyond_2038_where_c_has_32_bits_for_the_time(when):
+    schedule = Schedule(when, zone="Europe/Berlin")
+    on_a_day_of_change = datetime(2038, 3, 28, 0, 10, tzinfo=UTC)
+
+    first = schedule.next(on_a_day_of_change)
+    second = schedule.next(first)
+
+    assert on_a_day_of_change < first < second
+    assert schedule.previous(second) == schedule.nearest(first) == first
 
 
 def test_it_says_what_it_is():

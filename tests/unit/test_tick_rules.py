@@ -44,7 +44,7 @@ def taken(record: JobRecord, wish: Want, now: float = T, token: int = 7) -> Take
 def ran(policy: Policy = ONCE, how: Ending = Ending.OK, *, again: bool = False, tick: float = T) -> JobRecord:
     """A job of which one tick was run by somebody else."""
     take = taken(JobRecord(), want(tick, policy, until=tick + 60, host="other"), tick)
-    return finish(take.record, how, tick + 1, policy, attempt=take.record.running.attempt, again=again)
+    return finish(take.record, how, tick + 1, policy, again=again)
 
 
 def running(policy: Policy = ONCE, *, tick: float = T, until: float = T + 60) -> JobRecord:
@@ -190,7 +190,7 @@ def test_an_unfinished_tick_goes_first_and_the_new_one_is_owed():
     assert (first.record.running.tick, first.record.running.attempt) == (T, 2)
     assert first.record.owed == (Owed(T + 60, T + 360, 0),)
 
-    done = finish(first.record, Ending.OK, T + 61, AGAIN, attempt=2, again=False)
+    done = finish(first.record, Ending.OK, T + 61, AGAIN, again=False)
     second = taken(done, want(T + 60, AGAIN, until=T + 360), T + 62, 10)
     assert (second.record.running.tick, second.record.running.attempt) == (T + 60, 1)
     assert second.record.owed == ()
@@ -239,7 +239,7 @@ def test_a_run_by_hand_asks_neither_schedule_nor_pause_and_uses_up_no_tick():
 
     take = taken(record, want(T - 0.5, by_hand=True), T - 0.5, 9)
     assert take.record.newest == T - 60
-    after = finish(take.record, Ending.OK, T, ONCE, attempt=1, again=False)
+    after = finish(take.record, Ending.OK, T, ONCE, again=False)
 
     assert after.history[-1].by_hand
     assert isinstance(when_free(resume(after, T), want(), T, 10), Take)
@@ -269,6 +269,7 @@ def test_history_keeps_when_it_was_run_by_whom_and_how_it_ended():
         ({"tolerance": -1}, ValueError, "tolerance is a number of seconds"),
         ({"window": "1h"}, TypeError, "window is a number of seconds"),
         ({"hold_for": float("inf")}, ValueError, "hold_for is a number of seconds"),
+        ({"hold_for": None}, TypeError, "hold_for is a number of seconds"),
         ({"max_run": 0}, ValueError, "max_run is a number of seconds, at least 0.001"),
         ({"retries": 1}, ValueError, "at-most-once excludes"),
         ({"retries": -1, "runs": "at-least-once"}, ValueError, "zero or more"),

@@ -22,7 +22,7 @@ from kazoo.handlers.threading import KazooTimeoutError
 
 from leaderlock.backend import ABSENT, DELETE, Swapped, Write
 from leaderlock.errors import BackendRefused, BackendUnavailable, OutcomeUnknown
-from leaderlock_zookeeper import _swaps
+from leaderlock_zookeeper import _marks, _swaps
 from leaderlock_zookeeper._errors import looking, writing
 from leaderlock_zookeeper._marks import SPAN, Mark, Marks
 from leaderlock_zookeeper._paths import Layout
@@ -189,7 +189,7 @@ def test_of_what_was_to_be_absent_and_is_the_deletion_is_done(swap, client):
 def test_a_stamp_that_no_node_has_is_a_version_that_none_reaches(link, monkeypatch, expected):
     sent = []
     monkeypatch.setattr(_swaps, "send", lambda client, request: sent.append(request) or Answer([1]))
-    swaps = Swaps(link, LAYOUT, None)
+    swaps = Swaps(link, LAYOUT, SimpleNamespace(nodes=lambda paths, deadline: []))
     swaps.swap([Write("name/a", expected, b"x")], OLD, FAR)
     swaps.swap([Write("name/a", expected, DELETE)], OLD, FAR)
 
@@ -224,10 +224,29 @@ def test_a_first_life_is_laid_with_all_that_is_above_it(link, client):
     assert [asked[1] for asked in client.asked if asked[0] == "create"] == ["/", "/leaderlock"]
 
 
+def test_a_clock_set_to_a_far_century_does_not_push_the_floor_out_of_its_range_for_good(link, client, monkeypatch):
+    monkeypatch.setattr(_marks, "time", SimpleNamespace(monotonic=time.monotonic, time_ns=lambda: 1 << 70))
+    stat = SimpleNamespace(version=0)
+    client.answers = [NoNodeError(), [None] * 2, (NEW.encode(), stat), stat]
+
+    Marks(link, LAYOUT).find(FAR, least=0)
+
+    ((_, (_, laid)),) = [asked for asked in client.asked if asked[0] == "commit"]
+    assert int(laid[2]) == 1 << 52
+
+
 def test_a_life_that_may_not_be_laid_is_refused(link, client):
     client.answers = [NoNodeError(), [NoAuthError(), RolledBackError()]]
 
     with pytest.raises(BackendRefused, match="grant"):
+        Marks(link, LAYOUT).find(FAR, least=0)
+
+
+@pytest.mark.parametrize("data", [None, b"", b"somebody's", b"0" * 31])
+def test_a_namespace_s_node_that_somebody_else_made_is_refused(link, client, data):
+    client.answers = [(data, SimpleNamespace(version=0))]
+
+    with pytest.raises(BackendRefused, match="did not write"):
         Marks(link, LAYOUT).find(FAR, least=0)
 
 

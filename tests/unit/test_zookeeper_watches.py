@@ -184,6 +184,16 @@ def test_a_look_that_was_answered_on_an_old_connection_sets_nothing(link, watche
     assert question(link, "a", NEW)
 
 
+@pytest.mark.parametrize("data", [None, b"", b"somebody's"])
+def test_a_pointer_that_somebody_else_made_is_no_life_to_watch_in(link, watches, data):
+    Waiting(watches, "a")
+    _, content = link.questions(LAYOUT.pointer)
+
+    content.answer((data, None))
+
+    assert not link.asked
+
+
 def test_a_pointer_that_moves_has_everything_set_anew_in_its_new_life(link, watches):
     waiting = Waiting(watches, "a")
     pointer = look(link)
