@@ -12,6 +12,7 @@ from leaderlock._closed import closed
 from leaderlock._course import Course
 from leaderlock._engine import Engine
 from leaderlock._handed import EVERYTHING
+from leaderlock._journal import describe
 from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Denied, Elected, Errand, Failed, News, Waiting, Why, Withdrawn
 from leaderlock._protocol.events import Campaign, Withdraw
@@ -19,7 +20,7 @@ from leaderlock._thread import apart, hand_over
 from leaderlock._unrun import check_plain
 from leaderlock.errors import BackendUnavailable, CampaignTimeout, LeaderLockError, NotLeader
 
-__all__ = ["Campaigning", "Campaigns", "campaign_all", "describe"]
+__all__ = ["Campaigning", "Campaigns", "campaign_all"]
 
 
 class Campaigning:
@@ -44,13 +45,14 @@ class Campaigning:
         self._silent_since: float | None = None
         self.course = Course(engine, name, patient=patient, listener=self._hear, errand=errand)
 
-    def run(self, timeout: float | None) -> Lease:
+    def run(self, timeout: float | None, enter: Callable[[Lease], Lease] = lambda lease: lease) -> Lease:
+        """Returns the lease; ``enter`` is what begins under it: if that is interrupted, nobody leads."""
         course = self.course
         try:
             until = None if timeout is None else self._engine.clock.boot() + timeout
             self._engine.here.drive(Campaign([course.candidacy]), course.name, timeout)
             course.wait_for(self.is_over, until, attending=True)
-            return Lease(self.conclude(timeout))
+            return enter(Lease(self.conclude(timeout)))
         except BaseException:
             try:
                 self.withdraw()
@@ -84,7 +86,7 @@ class Campaigning:
         if self._engine.is_closed or isinstance(self._outcome, Withdrawn):
             return closed(f"the client was closed during the campaign for {self.course.name!r}")
         waiting = self.course.candidacy.waiting
-        why = describe(self._engine, waiting) if waiting is not None else "the store has not answered yet"
+        why = describe(self._engine.clock, waiting) if waiting is not None else "the store has not answered yet"
         if waiting is not None and waiting.why is Why.UNREACHABLE and not self.is_patient:
             return BackendUnavailable(f"whether anybody leads {self.course.name!r} cannot be told: {why}")
         error = CampaignTimeout(f"not elected for {self.course.name!r} within {timeout or 0:g} s: {why}")
@@ -101,7 +103,7 @@ class Campaigning:
             case Waiting():
                 self._silent_since = self._engine.clock.boot() if news.why is Why.UNREACHABLE else None
                 if self._on_waiting is not None:
-                    told, text = self._on_waiting, describe(self._engine, news)
+                    told, text = self._on_waiting, describe(self._engine.clock, news)
                     self._engine.callbacks.call(lambda: told(text))
             case _:
                 pass
@@ -114,25 +116,6 @@ class Campaigning:
         if self.is_patient or since is None:
             return False
         return self._engine.clock.boot() - since > self._engine.terms.timing.ttl
-
-
-def describe(engine: Engine, waiting: Waiting) -> str:
-    """Why a candidate waits, and for how long, in words."""
-    left = None if waiting.until is None else max(0.0, waiting.until.to_wait(engine.clock.now()))
-    match waiting.why:
-        case Why.HELD:
-            soon = "" if left is None else f"; if its session does not move, it is free in {left:.1f} s"
-            return f"somebody else leads, {waiting.detail or f'session {waiting.session[:8]}'}{soon}"
-        case Why.UNSETTLED:
-            soon = "" if left is None else f" for {left:.1f} s more"
-            return (
-                "the store may have forgotten leaders who are still alive, so this client watches it"
-                f"{soon}; `leaderlock init` ends the wait if nobody leads or campaigns here"
-            )
-        case Why.UNREACHABLE:
-            return f"the store does not answer: {waiting.detail}"
-        case Why.FOREIGN:
-            return waiting.detail
 
 
 def campaign_all(engine: Engine, names: list[str], *, patient: bool, timeout: float | None) -> dict[str, Lease]:

@@ -37,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Client", "engine_of"]
 
-CLOSE_WITHIN: Final = 5.0
-"""How long, in seconds, leaving a client waits at most for the store to acknowledge the session's end."""
-
 
 class Client:
     """One session in one store, on which any number of names can be led; made by :func:`leaderlock.connect`.
@@ -98,7 +95,8 @@ class Client:
         """Campaign for many names at once, in as few round trips as the store allows, and return the leases by name.
 
         Returns when every name is won, or those that could not be won have been given up: after ``timeout`` seconds,
-        or with ``wait=False`` as soon as somebody who is alive leads them.
+        or with ``wait=False`` as soon as somebody who is alive leads them. (See :meth:`Election.campaign` for how long
+        that may take.)
 
         Raises:
             BackendRefused: the store said no, or the namespace was settled under other terms; nothing is led then.
@@ -218,7 +216,7 @@ class Client:
         Waits at most five seconds (or half a ttl) for the store; without its answer the names are free a ttl later.
         """
         self._is_closed = True  # nothing new is asked for; whoever was interrupted in what follows may close it again
-        self._engine.close(min(CLOSE_WITHIN, self.ttl / 2))
+        self._engine.close(self._terms.leave_within)
 
     def __enter__(self) -> Client:
         if self._is_closed:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from leaderlock._bell import Bell
 from leaderlock._engine import Engine
@@ -26,6 +27,8 @@ from leaderlock.errors import BackendUnavailable, LeaderLockError, LeaseLost
 __all__ = ["Course", "Listener", "check_note", "tell_loss"]
 
 Listener: TypeAlias = Callable[[News], None]
+
+_log: Final = logging.getLogger("leaderlock")
 
 
 class Course:
@@ -128,6 +131,19 @@ class Course:
         if self.engine.is_forked:
             self.engine.refuse()
         return Resign(self.candidacy, note)
+
+    def warn_unreleased(self) -> None:
+        """Whoever left the block of a lease goes on, and the store has not acknowledged that in time."""
+        terms = self.engine.terms
+        _log.warning(
+            "the store has not acknowledged within %g s that %r was resigned (token %d): that goes on behind; if this "
+            "process ends first, the name is free %g s later at the latest",
+            terms.leave_within,
+            self.name,
+            self.candidacy.token,
+            terms.timing.ttl,
+            extra={"leaderlock_name": self.name, "leaderlock_token": self.candidacy.token},
+        )
 
     # -- who hears of it
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from leaderlock._lease import Lease
+if TYPE_CHECKING:
+    from leaderlock._lease import Lease
 
 __all__ = ["current", "enter", "leave"]
 
@@ -16,7 +17,8 @@ _current: Final[ContextVar[Lease | None]] = ContextVar("leaderlock.current", def
 def current() -> Lease | None:
     """The lease under which this code runs: inside ``with election``, or inside a guarded function.
 
-    ``None`` elsewhere. The innermost, if there are several. It may have been lost since: ``current().check()``.
+    ``None`` elsewhere. The innermost, if there are several. It may have been lost since: ``current().check()``. Threads
+    that this code starts, or those of a pool that it hands work to, are elsewhere: give them the lease.
     """
     return _current.get()
 

@@ -246,9 +246,10 @@ class _Guard:
             return lease
         if (trouble := tenure.trouble) is not None:
             raise NotLeader(f"{self._name!r} cannot be led here, so this is not run: {trouble}") from trouble
+        why = tenure.why_waiting or f"{self._name!r} is led by another process, or by none"
         raise NotLeader(
-            f"{self._name!r} is led by another process, or by none: not run here; the campaign goes on, so call it "
-            "again later, or say otherwise='wait'"
+            f"this runs only where {self._name!r} is led: {why}; the campaign goes on, so call it again later, or say "
+            "otherwise='wait'"
         )
 
     def _exit_on_loss(self, lease: Lease) -> Callable[[News], None]:

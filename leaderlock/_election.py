@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextvars import Token
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING
 
 from leaderlock import _observe
 from leaderlock._campaign import Campaigning
 from leaderlock._checks import check_timeout
-from leaderlock._course import tell_loss
-from leaderlock._current import current, enter, leave
-from leaderlock._lease import Lease, course_of
+from leaderlock._current import current
+from leaderlock._lease import Lease
 from leaderlock._observe import Term
-from leaderlock._thread import apart, even_if_collected, hand_over
+from leaderlock._thread import apart, hand_over
 from leaderlock.errors import LeaseLost, UsageError
 
 if TYPE_CHECKING:
@@ -27,8 +25,9 @@ __all__ = ["Election"]
 class Election:
     """A name that one can lead, as seen by one client; made by :meth:`Client.election`.
 
-    ``with election as lease:`` either holds the lease or raises, and resigns at the end. Where a generator is closed or
-    collected in such a block, nobody waits for the store, and the name is free a moment later.
+    ``with election as lease:`` either holds the lease or raises, and resigns at the end: a silent store is waited for
+    five seconds at most (or half a ttl), and then told behind. Where a generator is closed or collected in such a
+    block, nobody waits for the store, and the name is free a moment later.
     """
 
     def __init__(
@@ -39,7 +38,7 @@ class Election:
         self._name = name
         self._timeout = timeout
         self._wait = wait
-        self._entered: list[tuple[Lease, Token[Lease | None]]] = []
+        self._entered: list[Lease] = []
 
     def __repr__(self) -> str:
         return f"<Election {self._name!r} in {self._client!r}>"
@@ -63,8 +62,10 @@ class Election:
 
         ``timeout``: the most that the whole call may take, in seconds; ``None``: as long as it takes. ``wait=False``:
         give up as soon as somebody who is alive leads. That takes one look where the leader's session has moved lately
-        by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed.
-        Whichever is left out is as :meth:`Client.election` was told.
+        by this host's wall clock, and up to one ttl of watching it where not: so a dead leader is still followed. A
+        store that must settle is waited for as well (``longest``; less, if this client has seen it for a while), as
+        programs that each try once would else never be elected. ``timeout`` bounds that, too. Whichever is left out is
+        as :meth:`Client.election` was told.
         ``on_waiting(text)`` is told why it waits, once for each reason, on a thread of leaderlock's.
 
         Raises:
@@ -77,7 +78,10 @@ class Election:
         """
         patient = self._wait if wait is None else wait
         within = self._timeout if isinstance(timeout, EllipsisType) else check_timeout(timeout)
-        return Campaigning(self._engine(), self._name, patient=patient, on_waiting=on_waiting).run(within)
+        return self._campaigning(patient=patient, on_waiting=on_waiting).run(within)
+
+    def _campaigning(self, *, patient: bool, on_waiting: Callable[[str], object] | None = None) -> Campaigning:
+        return Campaigning(self._engine(), self._name, patient=patient, on_waiting=on_waiting)
 
     def leader(self) -> Term | None:
         """Who leads now, as the store records it; ``None``: nobody. It may have died since its last renewal."""
@@ -92,53 +96,35 @@ class Election:
         yield from _observe.observe(engine, self._name)
 
     def __enter__(self) -> Lease:
-        lease = self.campaign()
-        try:
-            self._entered.append((lease, enter(lease)))
-        except BaseException:  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
-            try:
-                lease.resign(timeout=0)
-            except BaseException:  # and again
-                hand_over(apart, (lease.resign,), {"timeout": 0})
-                raise
-            raise
-        return lease
+        return self._campaigning(patient=self._wait).run(self._timeout, self._enter)
 
-    def _mine(self) -> tuple[Lease, Token[Lease | None]]:
-        """Which of the bodies that run is left. Usually there is one; but where another thread's was lost, and has not
-        noticed yet, there are two, and each is left by whoever acts under its lease."""
+    def _enter(self, lease: Lease) -> Lease:
+        self._entered.append(lease)
+        return lease.__enter__()
+
+    def _mine(self) -> Lease:
+        """Under which lease the body ran that is left. Usually there is one; but where another thread's was lost, and
+        has not noticed yet, there are two, and each is left by whoever acts under its lease."""
         mine = current()
         entered = self._entered.copy()  # the other one may be left meanwhile
-        return next((one for one in entered if one[0] is mine), entered[-1])
+        return mine if mine in entered else entered[-1]
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            [(lease, token)] = self._entered  # without a call, in which Ctrl-C could be raised before anything is done
+            [lease] = self._entered  # without a call, in which Ctrl-C could be raised before anything is done
         except ValueError:
             if not self._entered:
                 raise UsageError(
                     f"the election of {self._name!r} was left more often than entered: use `with`"
                 ) from None
-            lease, token = self._mine()
+            lease = self._mine()
         try:
-            leave(token)
-            self._entered.remove((lease, token))
-            if lease.state == "resigned":
-                return
-            lease.check()
-            if isinstance(error, GeneratorExit):
-                course = course_of(lease)
-                even_if_collected(error, course.engine.post, course.farewell())
-            else:
-                lease.resign()
-        except LeaseLost as lost:
-            tell_loss(lost, error)
-        except BaseException:  # Ctrl-C on the way out
-            try:
-                lease.resign(timeout=0)
-            except BaseException:  # and again
-                hand_over(apart, (lease.resign,), {"timeout": 0})
-                raise
+            self._entered.remove(lease)
+            lease.__exit__(kind, error, traceback)
+        except LeaseLost:
+            raise
+        except BaseException:  # Ctrl-C before that began
+            hand_over(apart, (lease.resign,), {"timeout": 0})
             raise

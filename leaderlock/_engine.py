@@ -77,7 +77,7 @@ class Engine:
         self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         """The same of all jobs that anybody here is at."""
         self.callbacks = Callbacks()
-        self._journal = Journal(self.callbacks)
+        self._journal = Journal(self.callbacks, clock)
         self.backend = backend
         self._calls = Calls(backend, clock)
         self._clockwork = Clockwork(
@@ -143,15 +143,12 @@ class Engine:
         with self._steps.lock:
             if self.is_closed:
                 return  # everybody was told; who asks for something finds that it is over before he waits
+            if isinstance(event, Answered | Viewed):
+                self._journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
             self._steps.take(event, mine)
         match event:
-            case Answered(puts) | Unanswered(puts):
-                if isinstance(event, Answered):
-                    self._journal.store_answered(a_write=True)
-                if self._renewals and any(put.kind is Kind.RENEW for put in puts):
-                    self._renewals.tell()
-            case Viewed():
-                self._journal.store_answered(a_write=False)
+            case Answered(puts) | Unanswered(puts) if self._renewals and any(put.kind is Kind.RENEW for put in puts):
+                self._renewals.tell()
             case _:
                 pass
 

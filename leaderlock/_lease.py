@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextvars import Token
+from types import TracebackType
 from typing import NoReturn
 
 from leaderlock._checks import check_timeout
-from leaderlock._course import Course
+from leaderlock._course import Course, tell_loss
+from leaderlock._current import enter, leave
 from leaderlock._protocol.candidacy import LossReason, State
 from leaderlock._protocol.clocks import Deadline
 from leaderlock._protocol.records import Holder
 from leaderlock._saving import Saving
-from leaderlock._thread import apart, hand_over
+from leaderlock._thread import apart, even_if_collected, hand_over
 from leaderlock._unrun import check_plain
+from leaderlock.errors import LeaseLost
 
 __all__ = ["BaseLease", "Lease", "course_of"]
 
@@ -100,10 +104,15 @@ class Lease(BaseLease):
     Not promised: that :attr:`is_held` is still true when your next packet arrives, as a process may be paused between
     the check and the write. Hand :attr:`token` to the resource and let a fence refuse the older one.
 
-    Made by :meth:`Election.campaign`. All methods may be called from any thread.
+    Made by :meth:`Election.campaign`. All methods may be called from any thread. ``with lease:`` is what ``with
+    election:`` is once that has won.
     """
 
-    __slots__ = ()
+    __slots__ = ("_entered",)
+
+    def __init__(self, course: Course) -> None:
+        super().__init__(course)
+        self._entered: list[Token[Lease | None]] = []
 
     def ensure(self, seconds: float) -> None:
         """Return only when at least ``seconds`` are left, renewing first if there are fewer.
@@ -199,6 +208,43 @@ class Lease(BaseLease):
         """
         check_plain("on_lost", callback)
         self._course.on_lost(lambda: callback(self))
+
+    def __enter__(self) -> Lease:
+        try:
+            self.check()
+            self._entered.append(enter(self))
+        except BaseException:  # Ctrl-C at the threshold: nobody will leave a body that nobody has entered
+            try:
+                self.resign(timeout=0)
+            except BaseException:  # and again
+                hand_over(apart, (self.resign,), {"timeout": 0})
+                raise
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        course = self._course
+        try:
+            if self._entered:
+                leave(self._entered.pop())
+            if self.state == "resigned":
+                return
+            self.check()
+            if isinstance(error, GeneratorExit):
+                even_if_collected(error, course.engine.post, course.farewell())
+            elif not self.resign(timeout=course.engine.terms.leave_within):
+                course.warn_unreleased()
+        except LeaseLost as lost:
+            tell_loss(lost, error)
+        except BaseException:  # Ctrl-C on the way out
+            try:
+                self.resign(timeout=0)
+            except BaseException:  # and again
+                hand_over(apart, (self.resign,), {"timeout": 0})
+                raise
+            raise
 
 
 def course_of(lease: Lease) -> Course:

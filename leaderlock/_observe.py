@@ -101,7 +101,7 @@ class Sighting(NamedTuple):
         if record is None:
             return ()
         if self.session is not None and self._has_ended:
-            record = record.abandoned(write="", at=record.at, how=self.session.ended)
+            record = record.abandoned(write="", at=record.at, how=self.session.ended, until=self.session.moved_at)
         return record.stints
 
     @property

@@ -11,9 +11,11 @@ from leaderlock._bell import Bell, Listeners
 from leaderlock._client import Client, engine_of
 from leaderlock._course import Course
 from leaderlock._engine import Engine
+from leaderlock._journal import describe
 from leaderlock._lease import Lease
 from leaderlock._locks import signal_safe
 from leaderlock._protocol.candidacy import (
+    Candidacy,
     Denied,
     Elected,
     Failed,
@@ -48,6 +50,7 @@ class Tenure:
         self._lock = signal_safe(threading.RLock())  # a signal handler may interrupt who holds it, and is refused then
         self._seeks = False
         self._lease: Lease | None = None
+        self._candidacy: Candidacy | None = None
         self.trouble: Exception | None = None
         """Why this process cannot be elected now, other than that somebody else leads."""
         self._answered = False
@@ -60,6 +63,13 @@ class Tenure:
         """The lease of the term that is held now, if one is."""
         lease = self._lease
         return lease if lease is not None and lease.is_held else None
+
+    @property
+    def why_waiting(self) -> str:
+        """Why the campaign has not been won yet, in words; nothing, where that is not known."""
+        candidacy = self._candidacy
+        waiting = candidacy.waiting if candidacy is not None and candidacy.campaigns else None
+        return "" if waiting is None else describe(self._engine.clock, waiting)
 
     def first_answer(self) -> None:
         """Start the campaign if it has not been, and wait until it is known whether it is won or has to wait.
@@ -98,6 +108,7 @@ class Tenure:
     def _candidate(self) -> Course:
         course = Course(self._engine, self._name, patient=True)
         course.listen(lambda news: self._hear(course, news))
+        self._candidacy = course.candidacy
         return course
 
     def _hear(self, course: Course, news: News) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from leaderlock._backoff import WaitStrategy
 from leaderlock._clock import kernel_identity
@@ -17,6 +17,8 @@ from leaderlock.backend import Traits
 
 __all__ = ["Audience", "Terms"]
 
+LEAVE_WITHIN: Final = 5.0
+
 
 class Terms(NamedTuple):
     """What a client was told once and never changes."""
@@ -24,6 +26,11 @@ class Terms(NamedTuple):
     timing: Timing
     holder: Holder
     wait: WaitStrategy | None
+
+    @property
+    def leave_within(self) -> float:
+        """How long, in seconds, leaving a block waits at most for the store to acknowledge what ends there."""
+        return min(LEAVE_WITHIN, self.timing.ttl / 2)
 
     def setting(self, traits: Traits) -> Setting:
         """What the protocol is to know of a client with these terms, at a store with those traits."""

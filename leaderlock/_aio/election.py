@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable
-from contextvars import Token
 from types import EllipsisType, TracebackType
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from leaderlock import _current, _observe
+from leaderlock import _observe
 from leaderlock._aio.campaign import IN_LOOP, in_loop, seek
 from leaderlock._aio.cutting import Cutting
-from leaderlock._aio.lease import AsyncLease
+from leaderlock._aio.lease import AsyncLease, current
 from leaderlock._aio.looking import AsyncLooking
 from leaderlock._campaign import Campaigning
 from leaderlock._checks import check_timeout
-from leaderlock._course import Course, tell_loss
-from leaderlock._lease import Lease
+from leaderlock._course import Course
 from leaderlock._observe import Term, Turns
-from leaderlock._thread import even_if_collected
 from leaderlock._unrun import check_plain
-from leaderlock.errors import LeaseLost
 
 if TYPE_CHECKING:
     from leaderlock._aio.access import Access
@@ -33,18 +29,16 @@ OnLoss: TypeAlias = Literal["finish", "cancel"]
 class _Body(NamedTuple):
     """A body that runs under a lease."""
 
-    course: Course
-    lease: Lease
-    """The one that is current in there."""
-    token: Token[Lease | None]
+    lease: AsyncLease
     cutting: Cutting | None
 
 
 class AsyncElection:
     """A name that one can lead, as seen by one client; made by :meth:`AsyncClient.election`.
 
-    ``async with election as lease:`` either holds the lease or raises, and resigns at the end. Where it is cancelled,
-    or a generator is closed in such a block, nobody waits for the store, and the name is free a moment later.
+    ``async with election as lease:`` either holds the lease or raises, and resigns at the end, as :class:`Election`
+    does. Where it is cancelled, or a generator is closed in such a block, nobody waits for the store, and the name is
+    free a moment later.
     """
 
     def __init__(
@@ -120,37 +114,26 @@ class AsyncElection:
                     yield sighting.term
 
     async def __aenter__(self) -> AsyncLease:
-        course = await self._campaign(self._timeout, self._wait)
+        lease = AsyncLease(course := await self._campaign(self._timeout, self._wait))
         # From here on nothing is awaited, and so nothing is cancelled.
         try:
-            cutting = Cutting(course) if self._on_loss == "cancel" else None
-            lease = Lease(course)
-            self._bodies.append(_Body(course, lease, _current.enter(lease), cutting))
+            await lease.__aenter__()
+            self._bodies.append(_Body(lease, Cutting(course) if self._on_loss == "cancel" else None))
         except BaseException:
             course.engine.post(course.farewell())  # nobody will leave a body that nobody has entered
             raise
-        return AsyncLease(course)
+        return lease
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        course, lease, token, cutting = self._bodies.pop(self._mine())
-        _current.leave(token)
-        if cutting is not None and (lost := cutting.end(error)) is not None:
+        lease, cutting = self._bodies.pop(self._mine())
+        lost = None if cutting is None else cutting.end(error)
+        await lease.__aexit__(kind, lost or error, traceback)
+        if lost is not None:
             raise lost from error
-        try:
-            if lease.state == "resigned":
-                return
-            lease.check()
-            if error is None or isinstance(error, Exception):
-                await AsyncLease(course).resign()
-            else:
-                # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
-                even_if_collected(error, course.engine.post, course.farewell())
-        except LeaseLost as lost:
-            tell_loss(lost, error)
 
     def _mine(self) -> int:
         """Which of the bodies that run is left: whoever acts under its lease leaves it."""
-        mine = _current.current()
-        return next((index for index, body in enumerate(self._bodies) if body.lease is mine), -1)
+        mine = current()
+        return next((index for index, body in enumerate(self._bodies) if body.lease == mine), -1)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Token
+from types import TracebackType
 from typing import Final
 
 from leaderlock import _current
 from leaderlock._aio.bell import await_news
 from leaderlock._aio.campaign import IN_LOOP, in_loop
 from leaderlock._checks import check_timeout
-from leaderlock._lease import BaseLease, course_of
+from leaderlock._course import Course, tell_loss
+from leaderlock._lease import BaseLease, Lease, course_of
 from leaderlock._protocol.candidacy import LossReason
 from leaderlock._protocol.events import RenewNow
 from leaderlock._saving import Saving
+from leaderlock._thread import even_if_collected
 from leaderlock._unrun import check_plain
+from leaderlock.errors import LeaseLost
 
 __all__ = ["AsyncLease", "current"]
 
@@ -29,10 +34,15 @@ class AsyncLease(BaseLease):
     loop until its client is closed. What needs no I/O is not awaited. Not promised: that :attr:`is_held` is still true
     when your next packet arrives; hand :attr:`token` to the resource.
 
-    Made by :meth:`AsyncElection.campaign`. May be used in any event loop.
+    Made by :meth:`AsyncElection.campaign`. May be used in any event loop. ``async with lease:`` is what ``async with
+    election:`` is once that has won, with ``on_loss="finish"``.
     """
 
-    __slots__ = ()
+    __slots__ = ("_entered",)
+
+    def __init__(self, course: Course) -> None:
+        super().__init__(course)
+        self._entered: list[Token[Lease | None]] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, AsyncLease) and other._course is self._course
@@ -122,6 +132,29 @@ class AsyncLease(BaseLease):
         check_plain("on_lost", callback, instead=IN_LOOP)
         tell = in_loop(callback)
         self._course.on_lost(lambda: tell(self))
+
+    async def __aenter__(self) -> AsyncLease:
+        self.check()
+        self._entered.append(_current.enter(Lease(self._course)))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        course = self._course
+        if self._entered:
+            _current.leave(self._entered.pop())
+        try:
+            if self.state == "resigned":
+                return
+            self.check()
+            if error is not None and not isinstance(error, Exception):
+                # Cancelled, or its generator is closed: the claim ends here as well, and the store is told behind.
+                even_if_collected(error, course.engine.post, course.farewell())
+            elif not await self.resign(timeout=course.engine.terms.leave_within):
+                course.warn_unreleased()
+        except LeaseLost as lost:
+            tell_loss(lost, error)
 
 
 def current() -> AsyncLease | None:

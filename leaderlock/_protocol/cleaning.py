@@ -40,8 +40,10 @@ class _Over(NamedTuple):
     """That very write, since stamps may come back."""
     since: Instant
     """When it was first seen."""
-    how: Ending
+    how: Ending = Ending.NO
     """How it ended, if it is a session's."""
+    until: float | None = None
+    """Its last sign of life, then."""
 
 
 class Cleaning:
@@ -123,7 +125,7 @@ class Cleaning:
             return self._release(key, seen, record, record.session, now)
         if record.note or record.token >= self._memory.floor:
             return False  # a note outlives its term: nobody may lose "processed up to here" by a day's rest
-        return self._delete_later(key, seen, record.write, now)
+        return self._delete_later(key, seen, _Over(record.write, now), now)
 
     def _release(self, key: str, seen: Seen, record: NameRecord, session: str, now: Instant) -> bool:
         """A name that its leader took along: were it still there when the record of his session goes, the next
@@ -131,7 +133,7 @@ class Cleaning:
         over = self._over.get(session_key(session))
         if over is None:
             return False
-        released = record.abandoned(write=self._setting.new_id(), at=now.wall, how=over.how)
+        released = record.abandoned(write=self._setting.new_id(), at=now.wall, how=over.how, until=over.until)
         self._put(Write(key, seen.stamp, released.encode()), now)
         return True
 
@@ -141,17 +143,17 @@ class Cleaning:
         known = self._sessions[key] = observe(self._sessions.get(key), seen, now)
         if known.ended:
             self._sessions.pop(key)
-            return self._delete_later(key, seen, known.mark or "", now, known.ending)
+            return self._delete_later(key, seen, _Over(known.mark or "", now, known.ending, known.moved_at), now)
         if not known.is_silent(self._setting, now):
             return False
         self._put(Write(key, seen.stamp, burial(known, self._setting.new_id()).encode()), now)
         return True
 
-    def _delete_later(self, key: str, seen: Seen, write: str, now: Instant, how: Ending = Ending.NO) -> bool:
+    def _delete_later(self, key: str, seen: Seen, over: _Over, now: Instant) -> bool:
         known = self._over.get(key)
-        if known is None or known.write != write:
+        if known is None or known.write != over.write:
             if known is not None or len(self._over) < WATCHED:
-                self._over[key] = _Over(write, now, how)
+                self._over[key] = over
             return False
         if not Deadline.after(known.since, DAY).has_passed(now):
             return False

@@ -67,7 +67,7 @@ class Ours:
     def lose(self, reason: LossReason, now: Instant) -> None:
         """The session is over, and all leases with it."""
         mine = self._sessions.current
-        self._sessions.give_up(known_ended=reason is LossReason.REVOKED)
+        self._sessions.give_up(known_ended=reason is LossReason.REVOKED, is_lost=True)
         if mine is not None:
             self._sessions.close_retired(mine.id, now)
         self._names.session_lost(reason, now)

@@ -106,9 +106,10 @@ class Stint(NamedTuple):
     since: float
     """When it was elected, by the leader's wall clock, in seconds since 1970."""
     until: float | None
-    """When it ended, by the clock of whoever wrote that down; ``None``: it has not, or nobody has yet."""
+    """When it ended, by the clock of whoever wrote that down: of a term that was not resigned, the last sign of life
+    that its session gave. ``None``: it has not, or that is not known."""
     how: str
-    """``"leads"``, or how it ended: ``"resigned"``, ``"expired"``, ``"closed"``…"""
+    """``"leads"``, or how it ended: ``"resigned"``, ``"expired"``, ``"closed"`` (its client was)…"""
 
 
 def _begun(token: int, since: float, holder: str) -> str:
@@ -152,6 +153,11 @@ class SessionRecord(NamedTuple):
     boot: Boot | None = None
     requests: tuple[Request, ...] = ()
     extra: Mapping[str, Any] = NOTHING
+
+    @property
+    def moved_at(self) -> float | None:
+        """Its owner's last sign of life, by his wall clock, in seconds since 1970; ``None``: it has none."""
+        return self.at or None
 
     def encode(self) -> bytes:
         return _dumps(
@@ -216,13 +222,14 @@ class NameRecord(NamedTuple):
         holder: str,
         at: float,
         before: Ending,
+        until: float | None = None,
         note: bytes | None = None,
     ) -> NameRecord:
         """The next term: what a take writes over this record; the note stays, if there is no other.
 
-        ``before``: how the session ended that the name shows, if it shows one.
+        ``before``: how the session ended that the name shows, if it shows one; ``until``: its last sign of life.
         """
-        history = (*self._ended(before.value, None), _begun(token, at, holder))[-HISTORY:]
+        history = (*self._ended(before.value, until), _begun(token, at, holder))[-HISTORY:]
         return NameRecord(write, session, token, self.note if note is None else note, at, history, self.extra)
 
     def released(
@@ -234,9 +241,9 @@ class NameRecord(NamedTuple):
             write, None, token or self.token, self.note if note is None else note, at, history, self.extra
         )
 
-    def abandoned(self, *, write: str, at: float, how: Ending) -> NameRecord:
-        """The same name, released for a session that ended without doing so; when it ceased to lead is not known."""
-        return NameRecord(write, None, self.token, self.note, at, self._ended(how.value, None), self.extra)
+    def abandoned(self, *, write: str, at: float, how: Ending, until: float | None) -> NameRecord:
+        """The same name, released for a session that ended without doing so; ``until``: its last sign of life."""
+        return NameRecord(write, None, self.token, self.note, at, self._ended(how.value, until), self.extra)
 
     def _ended(self, how: str, at: float | None) -> tuple[str, ...]:
         return (*self.history[:-1], _ended(self.history[-1], how, at)) if self.history else ()

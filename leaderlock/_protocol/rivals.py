@@ -41,6 +41,10 @@ class Observation:
         return self.record.ended if isinstance(self.record, SessionRecord) else Ending.NO
 
     @property
+    def moved_at(self) -> float | None:
+        return self.record.moved_at if isinstance(self.record, SessionRecord) else None
+
+    @property
     def ended(self) -> bool:
         return self.ending is not Ending.NO
 
@@ -139,10 +143,10 @@ class Rivals:
     def saw(self, session: str, seen: Seen, now: Instant) -> None:
         self._known[session] = observe(self._known.get(session) or self._resting.pop(session, None), seen, now)
 
-    def ending(self, session: str) -> Ending:
-        """How that session was seen to end."""
+    def ending(self, session: str) -> tuple[Ending, float | None]:
+        """How that session was seen to end, and its last sign of life."""
         known = self._known.get(session)
-        return Ending.NO if known is None else known.ending
+        return (Ending.NO, None) if known is None else (known.ending, known.moved_at)
 
     def is_buriable(self, session: str, now: Instant) -> bool:
         """Rules 7 and 17: on settled memory only, and only after the whole wait."""

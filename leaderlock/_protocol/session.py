@@ -41,6 +41,8 @@ class OwnSession:
         self.stamp: Stamp = ABSENT
         self.opened = False
         self.standing = Standing()
+        self.renewed_at = 0.0
+        """When the last renewal that was acknowledged was sent, by the wall clock."""
         self.renewing: Put | None = None
         self.failures = 0
         self.tried: set[str] = set()
@@ -57,8 +59,10 @@ class OwnSession:
 class Retired:
     """A session that was given up: it is closed as soon as the store answers, which frees whatever it holds."""
 
-    def __init__(self, stamp: Stamp, *, opened: bool, delete: bool) -> None:
+    def __init__(self, stamp: Stamp, *, opened: bool, delete: bool, lost_at: float | None) -> None:
         self.stamp = stamp
+        self.lost_at = lost_at
+        """Its last sign of life, if it was lost; ``None``: it is closed on purpose."""
         self.opened = opened
         self.delete = delete
         self.failures = 0
@@ -128,6 +132,7 @@ class Sessions:
         until = timing.claim(put.sent)
         # Rule 2: valid until its own sent_at + ttl(1 - rho), and never earlier than before.
         mine.standing.until = max(mine.standing.until, until)
+        mine.renewed_at = put.sent.wall
         mine.failures = 0
         self._setting.say(Arm(DEADLINE, mine.standing.until))
         self._setting.say(Arm(RENEW, Deadline.after(put.sent, timing.renew_every)))
@@ -185,7 +190,7 @@ class Sessions:
 
     # -- giving up and closing
 
-    def give_up(self, *, known_ended: bool, delete: bool = False) -> None:
+    def give_up(self, *, known_ended: bool, delete: bool = False, is_lost: bool = False) -> None:
         """The session is over for this client, whatever the store says: never revived, closed when it answers."""
         mine = self.current
         if mine is None:
@@ -195,14 +200,16 @@ class Sessions:
         for timer in (RENEW, DEADLINE, VERIFY):
             self._setting.say(Disarm(timer))
         if not known_ended:
-            self.retired[mine.id] = Retired(mine.stamp, opened=mine.opened, delete=delete)
+            lost_at = mine.renewed_at if is_lost else None
+            self.retired[mine.id] = Retired(mine.stamp, opened=mine.opened, delete=delete, lost_at=lost_at)
 
     def close_retired(self, session: str, now: Instant) -> None:
-        """Rule 5: swap it to closed, or, where nothing can still name it, away."""
+        """Rule 5: swap it to closed (one that was lost to expired), or, where nothing can still name it, away."""
         gone, setting = self.retired.get(session), self._setting
         if gone is None:
             return
-        record = SessionRecord(setting.new_id(), setting.timing.ttl, Ending.CLOSED, setting.holder, now.wall)
+        how, at = (Ending.CLOSED, now.wall) if gone.lost_at is None else (Ending.EXPIRED, gone.lost_at)
+        record = SessionRecord(setting.new_id(), setting.timing.ttl, how, setting.holder, at)
         write = Write(session_key(session), gone.stamp, None if gone.delete else record.encode())
         self._memory.put(Kind.CLOSE, write, session, now, lane=Lane.SESSION)
 

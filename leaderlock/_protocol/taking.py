@@ -67,6 +67,10 @@ class Taking:
             if name.shown_session is not None:
                 # Observed already, so that a holder that died with the old memory is not waited for a second time.
                 self._watch(name, name.shown_session)
+                hopeless = not candidacy.patient and self._rivals.looks_alive(name.shown_session, now)
+                if hopeless and candidacy.errand is None:
+                    self._deny(name, name.shown_session)  # rule 14: at once here, too
+                    return
             self._wait(name, now, Waiting(Why.UNSETTLED, "", until=self._memory.settles_at))
         elif isinstance(name.record, Foreign):
             self._cannot_read(name, candidacy, f"the register of {name.name!r}", name.record.why, now)
@@ -160,7 +164,10 @@ class Taking:
         candidacy = name.candidacy
         if candidacy is None or not candidacy.campaigns:
             return
-        before, candidacy.waiting = candidacy.waiting, waiting
+        before = candidacy.waiting
+        if before is not None and before.why is Why.UNREACHABLE is not waiting.why and name.failures:
+            return  # the store is still silent: what was seen before that is no news
+        candidacy.waiting = waiting
         if before is None or (before.why, before.session) != (waiting.why, waiting.session):
             self._setting.say(Tell(candidacy, waiting))
             if waiting.why is Why.FOREIGN:
@@ -225,13 +232,15 @@ class Taking:
         mine = self._sessions.for_take(now)
         if mine is None:
             return  # its open or its verification is under way, and ends in another step of every campaign
+        before, until = self._rivals.ending(name.shown_session or "")
         record = (base or NameRecord("", None, 0)).taken(
             write=self._setting.new_id(),
             session=mine.id,
             token=token,
             holder=self._setting.holder_line,
             at=now.wall,
-            before=self._rivals.ending(name.shown_session or ""),
+            before=before,
+            until=until,
             note=note,
         )
         mine.try_name(name.name)

@@ -35,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-wait",
         action="store_true",
-        help="give up (75) as soon as somebody who is alive leads; one who may be dead is watched for up to one ttl",
+        help="give up (75) as soon as somebody who is alive leads; one who may be dead is watched for up to one ttl, a "
+        "store that must settle for --longest",
     )
     parser.add_argument("--restart", action="store_true", help="after a loss of the lease, campaign again")
     add_grace(parser)

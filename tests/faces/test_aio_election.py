@@ -228,6 +228,76 @@ def test_a_body_may_resign_by_itself(in_loop, aio_client):
     in_loop(main)
 
 
+def test_a_lease_is_a_block_of_its_own_and_leaving_it_resigns(in_loop, aio_client, clock):
+    async def main():
+        async with aio_client:
+            async with await aio_client.election("a").campaign() as lease:
+                assert aio.current() == lease
+                lease.check()
+            assert aio.current() is None
+            assert lease.state == "resigned"
+            with pytest.raises(LeaseLost, match="resigned"):
+                async with lease:
+                    pytest.fail("entered without the lease")
+            with pytest.raises(LeaseLost, match="lost"):
+                async with await aio_client.election("a").campaign():
+                    clock.advance(15)
+
+    in_loop(main)
+
+
+def test_the_block_of_a_lease_that_is_cancelled_waits_for_no_store(in_loop, aio_client, backend, eventually):
+    async def main():
+        async with aio_client:
+            lease = await aio_client.election("a").campaign()
+            hung = backend.inject(Fault.HANG)
+
+            async def lead():
+                async with lease:
+                    await asyncio.sleep(3600)
+
+            leading = asyncio.create_task(lead())
+            await asyncio.sleep(0)
+            leading.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await leading
+            assert lease.state == "resigned"
+            eventually(lambda: hung.hits)
+            backend.release_hung()
+
+    in_loop(main)
+
+
+@pytest.mark.parametrize("campaigns", [False, True], ids=["election", "lease"])
+def test_leaving_a_block_waits_for_a_silent_store_no_longer_than_closing_does_and_says_so(
+    in_loop, aio_client, backend, clock, soon, caplog, campaigns
+):
+    entered, leave = asyncio.Event(), asyncio.Event()
+
+    async def lead():
+        election = aio_client.election("a")
+        async with await election.campaign() if campaigns else election:
+            entered.set()
+            await leave.wait()
+        return clock.boot()
+
+    async def main():
+        async with aio_client:
+            leading = asyncio.create_task(lead())
+            await entered.wait()
+            silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+            started = clock.boot()
+            leave.set()
+            await soon(lambda: silence.hits)
+            await soon(leading.done, clock)
+            assert await leading - started == pytest.approx(5, abs=1)
+            silence.cancel()
+
+    in_loop(main)
+
+    assert "has not acknowledged within 5 s" in caplog.text
+
+
 def test_the_body_and_its_tasks_act_under_the_lease_and_others_do_not(in_loop, aio_client):
     async def helper():
         return aio.current()

@@ -135,6 +135,45 @@ def test_a_closed_client_s_terms_are_told_to_have_been_closed_before_and_after_t
     assert (before, after, next_one) == (["leads"], ["closed"], ["closed", "leads"])
 
 
+def test_a_term_that_was_not_resigned_is_told_to_have_ended_with_its_session_s_last_sign_of_life(
+    client, rival, clock, pass_time
+):
+    lease = client.election("a").campaign()
+    pass_time(lease, 10)
+    closed_at = clock.now().wall
+    client.close()
+
+    def told():
+        return [(stint.how, stint.until) for stint in rival.status("a").history]
+
+    before_the_next = told()
+    with rival.election("a"):
+        after_the_next = told()
+
+    ending = ("closed", pytest.approx(closed_at, abs=0.01))
+    assert (before_the_next, after_the_next) == ([ending], [ending, ("leads", None)])
+
+
+@pytest.mark.parametrize("is_back", [False, True], ids=["dead", "back"])
+def test_a_term_that_was_lost_is_told_to_have_expired_and_not_to_be_closed(
+    client, rival, backend, clock, in_background, eventually, pass_time, is_back
+):
+    lease = client.election("a").campaign()
+    pass_time(lease, 5)
+    renewed_at = clock.now().wall
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    clock.advance(15)
+    if is_back:
+        silence.cancel()
+        eventually(lambda: clock.advance(0.1) or not rival.status("a").term)
+    seeking = in_background(rival.election("a").campaign)
+    eventually(lambda: clock.advance(0.1) or seeking)
+
+    first, _ = rival.status("a").history
+
+    assert (first.how, first.until) == ("expired", pytest.approx(renewed_at, abs=0.2))
+
+
 @pytest.mark.parametrize("slow", [0.0, 0.3])
 def test_closing_ends_a_campaign_in_another_thread_with_a_usage_error(
     open_client, store, backend, in_background, eventually, slow

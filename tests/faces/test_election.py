@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import threading
+from contextlib import ExitStack
 
 import pytest
 
@@ -103,6 +104,87 @@ def test_a_body_that_is_left_while_another_leaves_one_leaves_its_own(client, clo
     mine.run(election.__exit__, None, None, None)
 
     assert lease.state == "resigned"
+
+
+# -- the block of a lease
+
+
+def test_a_lease_is_a_block_of_its_own_and_leaving_it_resigns(client, rival):
+    with client.election("a").campaign() as lease:
+        assert current() is lease
+        lease.check()
+
+    assert current() is None
+    assert lease.state == "resigned"
+    assert rival.election("a").campaign(wait=False).is_held
+
+
+def test_the_block_of_a_lease_that_is_over_is_not_entered(client, clock):
+    resigned, lost = client.election("a").campaign(), client.election("b").campaign()
+    resigned.resign()
+    clock.advance(15)
+
+    for lease in (resigned, lost):
+        with pytest.raises(LeaseLost), lease:
+            pytest.fail("entered without the lease")
+
+
+def test_a_lease_may_be_entered_within_its_own_block_and_acts_there_until_the_innermost_is_left(client):
+    with client.election("b"), client.election("a").campaign() as lease:
+        with lease:
+            assert current() is lease
+        assert current() is lease
+        assert lease.state == "resigned"
+
+
+def test_leaving_the_block_of_a_lease_that_was_lost_raises_and_an_error_of_its_own_comes_first(client, clock):
+    with pytest.raises(LeaseLost), client.election("a").campaign():
+        clock.advance(15)
+
+    def fail():
+        with client.election("b").campaign():
+            clock.advance(15)
+            raise KeyError
+
+    with pytest.raises(KeyError) as raised:
+        fail()
+    assert any("was lost" in note for note in raised.value.__notes__)
+
+
+def test_a_lease_whose_block_was_entered_elsewhere_may_be_handed_to_a_stack(client):
+    with ExitStack() as stack:
+        lease = client.election("a").campaign()
+        stack.push(lease)
+
+    assert lease.state == "resigned"
+
+
+@pytest.mark.parametrize("ttl", [15, 4])
+@pytest.mark.parametrize("campaigns", [False, True], ids=["election", "lease"])
+def test_leaving_a_block_waits_for_a_silent_store_no_longer_than_closing_does_and_says_so(
+    open_client, backend, clock, in_background, eventually, caplog, campaigns, ttl
+):
+    election = open_client(backend, clock=clock, ttl=ttl).election("a")
+    entered, leave = threading.Event(), threading.Event()
+
+    def lead():
+        with election.campaign() if campaigns else election:
+            entered.set()
+            leave.wait(20)
+        return clock.boot()
+
+    left = in_background(lead)
+    assert entered.wait(20)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    started = clock.boot()
+    leave.set()
+    eventually(lambda: silence.hits)
+
+    eventually(lambda: clock.advance(0.1) or left)
+
+    assert left[0] - started == pytest.approx(min(5, ttl / 2), abs=1)
+    [warning] = [one for one in caplog.records if "has not acknowledged" in one.getMessage()]
+    assert (warning.levelname, warning.leaderlock_name) == ("WARNING", "a")
 
 
 # -- one name, several candidates

@@ -67,7 +67,7 @@ class Signals:
             self.handed_over_by.add(code.co_qualname)
         if event not in ("call", "c_return") or code.co_flags & inspect.CO_GENERATOR:
             return
-        if event == "call" and code.co_name == "__exit__":
+        if event == "call" and code.co_name == "__exit__" and not frame.f_back.f_code.co_filename.startswith(PACKAGE):
             return  # where a block is left, and its end has not begun: the one place that Python lets nobody guard
         if event == "c_return" and called.__name__ == "__enter__" and sys.version_info >= (3, 15):
             return  # between a lock and its block: only 3.14 looks there (leaderlock._locks)
@@ -132,6 +132,13 @@ class Stage:
     def holding(self):
         def hold():
             with self.client.election("a"):
+                pass
+
+        return hold
+
+    def holding_what_was_won(self):
+        def hold():
+            with self.client.election("a").campaign():
                 pass
 
         return hold
@@ -249,9 +256,11 @@ SWEEPS = [
     (Stage.campaigning_for_many, ("Campaigns.conclude", 0), "campaign_all"),
     (Stage.waiting, ("Attendance.begin", 1), "Here.attend"),
     (Stage.waiting, ("Attendance.end", 0), "Here.attend"),
-    (Stage.holding, ("Election.__enter__", 1), "Election.__enter__"),
+    (Stage.holding, ("Election._enter", 1), "Campaigning.run"),
+    (Stage.holding_what_was_won, ("Lease.__enter__", 1), "Lease.__enter__"),
     (Stage.holding, ("Taking.leave", 0), "Steps.take"),
-    (Stage.holding, ("leave", 0), "Election.__exit__"),
+    (Stage.holding, ("Lease.__exit__", 0), "Election.__exit__"),
+    (Stage.holding, ("leave", 0), "Lease.__exit__"),
     (Stage.renewing, ("Machine.handle", 0), "Steps.take"),  # after which nobody comes with another event
     (Stage.resigning, ("Here.drive", 0), "Lease.resign"),
     (Stage.resigning, ("NameRecord.released", 0), "Steps.take"),

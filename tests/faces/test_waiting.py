@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
@@ -13,7 +14,7 @@ from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
 from leaderlock._client import engine_of
 from leaderlock._clock import kernel_identity
-from leaderlock.testing import Fault, ManualClock, MemoryBackend, MemoryStore
+from leaderlock.testing import Fault, FaultyBackend, ManualClock, MemoryBackend, MemoryStore
 
 
 def about_names(keys):
@@ -195,6 +196,120 @@ def test_whoever_waits_is_told_why_once_for_each_reason(client, rival, clock, in
     assert re.match(r"somebody else leads, rival \(.+, pid \d+\); if its session does not move, it is free in", told[0])
 
 
+def test_whoever_waits_is_told_once_that_the_store_is_silent_until_it_has_been_read_again(
+    client, rival, backend, clock, in_background, eventually
+):
+    """What was seen before the silence is no news: told in turn with it, the two filled the screen."""
+    told = []
+    lease = rival.election("a").campaign()
+    waiting = in_background(lambda: client.election("a").campaign(on_waiting=told.append))
+    eventually(lambda: told)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or silence.hits > 20)
+    assert [text[:20] for text in told] == ["somebody else leads,", "the store does not a"]
+
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(told) > 2)
+
+    assert told[2][:20] == "somebody else leads,"
+    lease.resign()
+    eventually(lambda: clock.advance(1) or waiting)
+    assert len(told) == 3
+
+
+@pytest.fixture
+def said(caplog):
+    """What was logged at INFO and above, but for elections."""
+    caplog.set_level(logging.INFO, "leaderlock")
+    return lambda: [text for text in caplog.messages if not text.startswith(("elected", "resigned"))]
+
+
+def test_it_is_logged_why_a_candidate_waits_once_for_each_leader(client, rival, clock, in_background, eventually, said):
+    lease = rival.election("a").campaign()
+    waiting = in_background(client.election("a").campaign)
+    eventually(said)
+    clock.advance(5)
+    eventually(lambda: lease.remaining > 14)
+    lease.resign()
+    eventually(lambda: waiting)
+
+    [text] = said()
+    assert re.match(
+        r"waiting for 'a': somebody else leads, rival \(.+\); if its session does not move, it is free", text
+    )
+
+
+def test_it_is_logged_that_a_store_must_settle_once_for_all_names(
+    client, store, clock, in_background, eventually, said
+):
+    with client.election("before"):
+        store.forget(wipe=False)
+    names = [f"n{number}" for number in range(100)]
+    seeking = in_background(lambda: client.campaign_all(names))
+    eventually(said)
+    eventually(lambda: clock.advance(1) or seeking)
+
+    [text] = said()
+    assert text.startswith("candidates wait: the store may have forgotten leaders who are still alive")
+    assert "leaderlock init" in text
+
+
+def test_a_store_that_was_away_is_logged_to_answer_again_and_what_is_waited_for_then(
+    client, rival, backend, store, clock, in_background, eventually, said
+):
+    """First that it answers, then what it has answered."""
+    lease = rival.election("a").campaign()
+    seeking = in_background(lambda: client.election("a").campaign(timeout=600))
+    eventually(said)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 1)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(said()) > 3)
+    lease.resign()
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 4)
+    store.forget(wipe=False)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.5) or seeking)
+
+    held, away, back, unsettled = (
+        "waiting for 'a': somebody",
+        "the store does not",
+        "the store answers",
+        "candidates wait",
+    )
+    starts = [held, away, back, held, away, back, unsettled]
+    assert [text[: len(start)] for text, start in zip(said(), starts, strict=True)] == starts
+
+
+def test_that_a_store_must_settle_is_logged_again_after_it_was_away(
+    open_client, clock, in_background, eventually, said
+):
+    backend = FaultyBackend(MemoryStore(keeps_memory=False).backend())
+    seeking = in_background(lambda: open_client(backend, clock=clock).election("a").campaign(timeout=600))
+    eventually(said)
+    silence = backend.inject(Fault.NEVER_SENT, op="any", times=None)
+    eventually(lambda: clock.advance(0.5) or len(said()) > 1)
+    silence.cancel()
+    eventually(lambda: clock.advance(0.1) or len(said()) > 3)
+    eventually(lambda: clock.advance(0.5) or seeking)
+
+    unsettled, away, back = "candidates wait", "the store does not", "the store answers"
+    starts = [unsettled, away, back, unsettled]
+    assert [text[: len(start)] for text, start in zip(said(), starts, strict=True)] == starts
+
+
+def test_many_names_that_wait_do_not_flood_the_log(client, rival, said, in_background, eventually):
+    names = [f"n{number}" for number in range(1_000)]
+    held = rival.campaign_all(names)
+    assert len(held) == len(names)
+    for _ in range(2):
+        before = len(said())
+        assert client.campaign_all(names, timeout=0) == {}
+        client.election("z").campaign().resign()  # behind all that was to be said
+        assert before < len(said()) <= before + 20
+
+
 def test_whoever_waits_for_what_he_left_himself_is_told_so(
     open_client, store, backend, clock, in_background, eventually
 ):
@@ -329,6 +444,31 @@ def test_init_frees_at_once_who_waits_for_the_memory_to_settle(forgetful, in_bac
 
     assert waiting[0].is_held
     assert "settled" not in engine_of(client)._watches._stops
+
+
+def test_who_does_not_wait_for_a_leader_waits_for_the_memory_to_settle(forgetful, clock, in_background, eventually):
+    """Or jobs that try once a minute, each a new process, would never run again after the store was restarted."""
+    client, _ = forgetful
+    with pytest.raises(CampaignTimeout, match="may have forgotten leaders"):
+        client.election("a").campaign(wait=False, timeout=0)
+    clock.advance(20)
+
+    started = clock.boot()
+    seeking = in_background(lambda: client.election("a").campaign(wait=False))
+    eventually(lambda: clock.advance(0.1) or seeking)
+
+    assert seeking[0].is_held
+    assert clock.boot() - started == pytest.approx(10, abs=1)
+
+
+def test_who_does_not_wait_is_told_at_once_of_a_live_leader_though_the_memory_must_settle(store, client, rival):
+    lease = rival.election("a").campaign()
+    store.forget(wipe=False)
+
+    with pytest.raises(NotLeader, match=r"led by somebody else, rival \("):
+        client.election("a").campaign(wait=False)
+
+    lease.check()
 
 
 def test_a_campaign_given_up_on_unsettled_memory_leaves_no_watch_behind(forgetful, clock, in_background, eventually):

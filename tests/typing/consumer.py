@@ -76,6 +76,8 @@ def uses_the_faces(url: str) -> None:
             assert_type(lease.lost_reason, LossReason | None)
             lease.on_lost(lambda lost: print(lost.name))
         assert_type(election.campaign(timeout=1.0), Lease)
+        with election.campaign() as lease:
+            assert_type(lease, Lease)
         assert_type(client.campaign_all(["a", "b"]), dict[str, Lease])
         assert_type(election.leader(), Term | None)
         for term in election.observe():
@@ -126,6 +128,8 @@ async def uses_asyncio(url: str) -> None:
             lease.on_lost(lambda lost: print(lost.name))
             assert_type(aio.current(), AsyncLease | None)
         assert_type(await election.campaign(timeout=1.0), AsyncLease)
+        async with await election.campaign() as lease:
+            assert_type(lease, AsyncLease)
         assert_type(await client.campaign_all(["a", "b"]), dict[str, AsyncLease])
         assert_type(await election.leader(), Term | None)
         async for term in election.observe():
