@@ -284,7 +284,7 @@ def test_a_release_that_the_store_never_heard_of_is_not_acknowledged(in_loop, ai
             with backend.inject(Fault.NEVER_SENT, op="any", times=None):
                 resigning = asyncio.ensure_future(lease.resign(timeout=600, note=b"two"))
                 await soon(lambda: lease.state == "resigned")
-                clock.advance(60)
+                await soon(resigning.done, clock)
                 assert not await resigning
         assert not await lease.resign()
 
