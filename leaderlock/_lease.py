@@ -105,7 +105,7 @@ class Lease(BaseLease):
     the check and the write. Hand :attr:`token` to the resource and let a fence refuse the older one.
 
     Made by :meth:`Election.campaign`. All methods may be called from any thread. ``with lease:`` is what ``with
-    election:`` is once that has won.
+    election:`` is once that has won. A lease does not keep its client: keep that for as long as you lead.
     """
 
     __slots__ = ("_entered",)

@@ -134,7 +134,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         ),
         profiles="rough",
         budget=150,
-        seen_by="liveness",
+        seen_by="liveness notes",
     ),
     broken(
         "orphans are never released",

@@ -38,7 +38,7 @@ def test_takes_carry_notes_and_stores_forget_in_the_middle_of_a_call():
 
 @pytest.mark.parametrize("profile", ["mixed", "forgetful", "jobs"])
 def test_histories_are_eventful(profile: str):
-    counts = sum((run(profile, seed).counts for seed in range(5)), start=run(profile, 5).counts)
+    counts = sum((run(profile, seed).counts for seed in range(9)), start=run(profile, 9).counts)
 
     assert counts["claims"] > 50
     assert counts["takeovers"] > 5
