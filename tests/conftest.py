@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -23,6 +24,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # As behind `nohup`, or in a shell's background: what these tests start would ignore them too.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        handler = signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
     if config.getoption("stores"):
         os.environ[WAY] = config.getoption("stores")
     if config.getoption("require_stores"):

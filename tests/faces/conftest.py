@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -230,9 +229,6 @@ class Cli:
     """The command line on a SQLite file of its own, as users call it."""
 
     def __init__(self, folder: Path) -> None:
-        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-            # As in a shell's background job: programs that these tests start would ignore Ctrl-C too.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.folder = folder
         self.url = f"sqlite:///{folder}/cli.db"
         self._started: list[subprocess.Popen[str]] = []
