@@ -126,5 +126,9 @@ class Election:
         except LeaseLost:
             raise
         except BaseException:  # Ctrl-C before that began
-            hand_over(apart, (lease.resign,), {"timeout": 0})
+            try:
+                lease.resign(timeout=0)
+            except BaseException:  # and again
+                hand_over(apart, (lease.resign,), {"timeout": 0})
+                raise
             raise

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from leaderlock import LeaderLockError, UsageError, connect, only_on_leader
+from leaderlock import LeaderLockError, Lease, UsageError, connect, only_on_leader
 from leaderlock._bell import Bell
 from leaderlock._client import engine_of
 from leaderlock._engine import Engine
@@ -61,6 +61,21 @@ while time.monotonic() < until:
     assert threading.active_count() == 1, threading.enumerate()
 print(rounds, hits)
 """
+
+
+def test_ctrl_c_before_a_body_is_left_has_ended_the_term_when_it_is_raised(monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with connect(MemoryStore().backend()) as client:
+        for _ in range(20):
+            election = client.election("a")
+            election.__enter__()
+            with monkeypatch.context() as patch:
+                patch.setattr(Lease, "__exit__", interrupted)
+                with pytest.raises(KeyboardInterrupt):
+                    election.__exit__(None, None, None)
+            client.election("a").campaign(timeout=0).resign()
 
 
 @pytest.mark.slow
