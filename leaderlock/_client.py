@@ -133,7 +133,7 @@ class Client:
                 reckoned from the clock, and no schedule is needed. Without one, its window is an hour.
             now: run the job by hand, whatever its schedule says and though it is paused; no schedule is needed.
         """
-        from leaderlock._ticks.decorator import check_meant, plan_of
+        from leaderlock._ticks.plan import check_meant, plan_of
         from leaderlock._ticks.rules import Policy
         from leaderlock._ticks.ticking import Ticking
 

@@ -128,7 +128,7 @@ class AsyncClient:
         body too.
         """
         from leaderlock._aio.ticking import AsyncTicking
-        from leaderlock._ticks.decorator import check_meant, plan_of
+        from leaderlock._ticks.plan import check_meant, plan_of
         from leaderlock._ticks.rules import Policy
 
         check_meant(schedule, at, now=now)

@@ -17,7 +17,8 @@ from leaderlock._lease import Lease
 from leaderlock._protocol.candidacy import Why
 from leaderlock._ticks.claim import Claim
 from leaderlock._ticks.doubts import look_at_clocks
-from leaderlock._ticks.held import Held, Plan
+from leaderlock._ticks.held import Held
+from leaderlock._ticks.plan import Plan
 from leaderlock._ticks.record import Ending, read_job
 from leaderlock._ticks.results import Skipped, Tick
 from leaderlock._ticks.rules import Due, Leave, SkipReason, Want, due, due_at

@@ -5,15 +5,14 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Coroutine
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar, overload
 
 from leaderlock._backoff import WaitStrategy
 from leaderlock._client import Client, engine_of
 from leaderlock._connect import check_client, default_client, threads_client
 from leaderlock._engine import Engine
-from leaderlock._naming import check_name
-from leaderlock._ticks.held import Plan
+from leaderlock._ticks.plan import Plan, plan_of
 from leaderlock._ticks.results import Ran, Skipped
 from leaderlock._ticks.rules import Misfire, Overlap, Policy, Runs
 from leaderlock._ticks.schedule import Schedule, When
@@ -23,7 +22,7 @@ from leaderlock._unrun import is_coroutine_function
 if TYPE_CHECKING:
     from leaderlock._aio.client import AsyncClient
 
-__all__ = ["check_meant", "once_per_tick", "plan_of"]
+__all__ = ["once_per_tick"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -147,34 +146,6 @@ def _around_coroutine(
         return await AsyncTicking(engine, plan).run(function, *args, **kwargs)
 
     return ticked
-
-
-def plan_of(
-    schedule: Schedule | When | None,
-    name: str,
-    *,
-    zone: str | tzinfo | None,
-    policy: Policy,
-    back_off: WaitStrategy | None,
-) -> Plan:
-    """A job, checked."""
-    check_name(name, what="the name of a job")
-    if back_off is not None and not callable(back_off):
-        raise TypeError(f"back_off is one of tenacity's wait_* objects, not {type(back_off).__name__}")
-    if schedule is None or isinstance(schedule, Schedule):
-        if zone is not None:
-            raise ValueError("zone belongs to a cron expression: a Schedule has its own")
-    else:
-        schedule = Schedule(schedule, zone=zone or "UTC")
-    return Plan(name, schedule, policy, back_off)
-
-
-def check_meant(schedule: object, at: datetime | None, *, now: bool) -> None:
-    """Whether it is said which tick is meant, once."""
-    if schedule is None and at is None and not now:
-        raise TypeError("tick() needs a schedule, such as '0 3 * * *', or the tick itself (at=…), or now=True")
-    if at is not None and now:
-        raise ValueError("at names a tick, and now asks for none: say one of them")
 
 
 def _check_function(function: Any) -> None:

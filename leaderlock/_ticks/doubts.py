@@ -7,7 +7,7 @@ from typing import Final
 
 from leaderlock._engine import Engine
 from leaderlock._ticks.claim import Claim
-from leaderlock._ticks.held import Plan
+from leaderlock._ticks.plan import Plan
 from leaderlock._ticks.schedule import moment
 from leaderlock._ticks.skew import ahead_of_store
 from leaderlock._ticks.slot import Slot

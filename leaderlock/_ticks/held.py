@@ -7,30 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from leaderlock._backoff import WaitStrategy, pause_after
+from leaderlock._backoff import pause_after
 from leaderlock._bell import Bell
 from leaderlock._course import Course
 from leaderlock._protocol.events import Resign
 from leaderlock._thread import even_if_collected
+from leaderlock._ticks.plan import Plan
 from leaderlock._ticks.record import Ending, JobRecord, Run
 from leaderlock._ticks.results import Tick
-from leaderlock._ticks.rules import Policy, finish
-from leaderlock._ticks.schedule import Schedule
+from leaderlock._ticks.rules import finish
 from leaderlock._ticks.slot import Slot
 
-__all__ = ["Held", "Plan"]
+__all__ = ["Held"]
 
 _log: Final = logging.getLogger("leaderlock")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A job: what it is called, when it is due, and how it is run."""
-
-    name: str
-    schedule: Schedule | None
-    policy: Policy
-    back_off: WaitStrategy | None = None
 
 
 @dataclass(slots=True, eq=False)

@@ -13,7 +13,8 @@ from leaderlock._course import tell_loss
 from leaderlock._engine import Engine
 from leaderlock._ticks.calling import Calling
 from leaderlock._ticks.claiming import Claiming, ending
-from leaderlock._ticks.held import Held, Plan
+from leaderlock._ticks.held import Held
+from leaderlock._ticks.plan import Plan
 from leaderlock._ticks.record import Ending
 from leaderlock._ticks.results import Entered, Ran, Skipped, Tick, enter_tick, leave_tick
 from leaderlock._ticks.rules import SkipReason

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,38 @@ def called(path: Path) -> Iterator[str]:
             yield ast.unparse(node)
         elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
             yield node.func.id
+
+
+def module_of(path: Path) -> str:
+    parts = ("leaderlock", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def at_runtime(node: ast.AST) -> Iterator[ast.AST]:
+    """All that may run some day, inside of functions as well; not what only type checkers read."""
+    for child in ast.iter_child_nodes(node):
+        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
+            yield child
+            yield from at_runtime(child)
+
+
+def leads_to(path: Path, modules: frozenset[str]) -> Iterator[str]:
+    """The modules of ours that this one imports, also those that it imports late."""
+    for node in at_runtime(tree(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in modules)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                names = (f"{node.module}.{alias.name}", node.module)
+                yield from [name for name in names if name in modules][:1]
+
+
+def test_no_module_leads_back_to_itself_not_even_by_a_late_import():
+    modules = frozenset(map(module_of, SOURCES))
+    graph = {module_of(path): set(leads_to(path, modules)) - {module_of(path)} for path in SOURCES}
+
+    assert len(graph["leaderlock._client"]) > 10
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
 
 
 @pytest.mark.parametrize("path", PROTOCOL, ids=name_of)
