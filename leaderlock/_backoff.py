@@ -6,7 +6,7 @@ import logging
 import math
 from typing import Any, Final, Protocol
 
-__all__ = ["BackOff", "WaitStrategy", "pause_after"]
+__all__ = ["BackOff", "WaitStrategy", "check_back_off", "pause_after"]
 
 _log: Final = logging.getLogger("leaderlock")
 
@@ -17,6 +17,12 @@ class WaitStrategy(Protocol):
     """Any of tenacity's ``wait_*`` objects: how many seconds to wait before the next attempt."""
 
     def __call__(self, retry_state: Any, /) -> float: ...
+
+
+def check_back_off(strategy: object) -> None:
+    """Whether it can be asked at all; what it answers is seen when it is."""
+    if strategy is not None and not callable(strategy):
+        raise TypeError(f"back_off is one of tenacity's wait_* objects, not {type(strategy).__name__}")
 
 
 class BackOff:

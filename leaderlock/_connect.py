@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from leaderlock._backoff import WaitStrategy
+from leaderlock._backoff import WaitStrategy, check_back_off
 from leaderlock._client import Client
 from leaderlock._clock import Clock, SteadyClock
 from leaderlock._locks import LateLock
@@ -69,7 +69,7 @@ def connect(
     longest: float = 30.0,
     renew_every: float | None = None,
     label: str = "",
-    wait: WaitStrategy | None = None,
+    back_off: WaitStrategy | None = None,
     clock: Clock | None = None,
     **options: object,
 ) -> Client:
@@ -88,7 +88,7 @@ def connect(
         longest: the longest ttl of any client of this namespace; all clients must say the same.
         renew_every: how often the session is renewed; a third of the ttl if not given, at most half of it.
         label: who this is, for people, in ``leaderlock status``; the program's name if not given. Printable characters.
-        wait: a ``tenacity.wait_*`` object that says how long to wait after a failure; cut to a quarter of the ttl.
+        back_off: a ``tenacity.wait_*`` object that says how long to wait after a failure; cut to a quarter of the ttl.
         clock: for tests: :class:`leaderlock.testing.ManualClock`.
         options: the driver's own.
 
@@ -106,7 +106,7 @@ def connect(
         longest=longest,
         renew_every=renew_every,
         label=label,
-        wait=wait,
+        back_off=back_off,
         clock=clock,
         options=options,
     )
@@ -134,7 +134,7 @@ def prepare(
     longest: float,
     renew_every: float | None,
     label: str,
-    wait: WaitStrategy | None,
+    back_off: WaitStrategy | None,
     clock: Clock | None,
     options: dict[str, object],
 ) -> Opening:
@@ -143,8 +143,7 @@ def prepare(
         raise TypeError(f"clock is a leaderlock.testing.ManualClock, for tests, not {clock!r}")
     steady = clock or SteadyClock()
     timing = Timing(ttl=ttl, rho=steady.rho, longest=longest, renew_every=renew_every)
-    if wait is not None and not callable(wait):
-        raise TypeError(f"wait is one of tenacity's wait_* objects, not {type(wait).__name__}")
+    check_back_off(back_off)
     if not isinstance(label, str):
         raise TypeError(f"label is a string, not {type(label).__name__}")
     if not label.isprintable():
@@ -152,7 +151,7 @@ def prepare(
         raise ValueError(f"label has the unprintable character {bad!r}; use printable ones only: {label!r}")
     if len(label) > LONGEST_LABEL:
         raise ValueError(f"label has {len(label)} characters; use at most {LONGEST_LABEL}: each renewal writes it")
-    terms = Terms(timing=timing, holder=_this_process(label), wait=wait)
+    terms = Terms(timing=timing, holder=_this_process(label), back_off=back_off)
     if namespace is None:
         namespace = default_namespace()
     store = url if isinstance(url, Backend) else _url(url)

@@ -99,7 +99,7 @@ class Engine:
             clockwork=self._clockwork,
             watches=self._watches,
             journal=self._journal,
-            back_off=BackOff(terms.wait, terms.timing.ttl),
+            back_off=BackOff(terms.back_off, terms.timing.ttl),
             ended=self._ended,
         )
         self.setting = terms.setting(backend.traits)

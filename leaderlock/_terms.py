@@ -25,7 +25,7 @@ class Terms(NamedTuple):
 
     timing: Timing
     holder: Holder
-    wait: WaitStrategy | None
+    back_off: WaitStrategy | None
 
     @property
     def leave_within(self) -> float:

@@ -25,7 +25,7 @@ def connect(
     longest: float = 30.0,
     renew_every: float | None = None,
     label: str = "",
-    wait: WaitStrategy | None = None,
+    back_off: WaitStrategy | None = None,
     clock: Clock | None = None,
     **options: object,
 ) -> AsyncClient:
@@ -45,7 +45,7 @@ def connect(
             longest=longest,
             renew_every=renew_every,
             label=label,
-            wait=wait,
+            back_off=back_off,
             clock=clock,
             options=options,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from leaderlock._backoff import WaitStrategy
+from leaderlock._backoff import WaitStrategy, check_back_off
 from leaderlock._naming import check_name
 from leaderlock._ticks.rules import Policy
 from leaderlock._ticks.schedule import Schedule, When
@@ -33,8 +33,7 @@ def plan_of(
 ) -> Plan:
     """A job, checked."""
     check_name(name, what="the name of a job")
-    if back_off is not None and not callable(back_off):
-        raise TypeError(f"back_off is one of tenacity's wait_* objects, not {type(back_off).__name__}")
+    check_back_off(back_off)
     if schedule is None or isinstance(schedule, Schedule):
         if zone is not None:
             raise ValueError("zone belongs to a cron expression: a Schedule has its own")

@@ -44,7 +44,7 @@ def _opening(options: Options, label: str = "") -> Opening:
             longest=options.longest,
             renew_every=None,
             label=label,
-            wait=None,
+            back_off=None,
             clock=None,
             options={},
         )

@@ -163,7 +163,7 @@ class Strategy:
 )
 def test_a_broken_wait_strategy_costs_no_lease(open_client, backend, clock, eventually, caplog, answer):
     strategy = Strategy(answer)
-    lease = open_client(backend, clock=clock, wait=strategy).election("a").campaign()
+    lease = open_client(backend, clock=clock, back_off=strategy).election("a").campaign()
     with caplog.at_level(logging.CRITICAL, "leaderlock"):
         failing = backend.inject(Fault.NEVER_SENT, when=about_sessions, times=2)
         clock.advance(5.1)
@@ -175,7 +175,7 @@ def test_a_broken_wait_strategy_costs_no_lease(open_client, backend, clock, even
 
 @pytest.mark.parametrize("wait", [tenacity.wait_fixed(0.5), tenacity.wait_none(), tenacity.wait_random(0, 0.2)])
 def test_tenacity_s_own_strategies_serve(open_client, backend, clock, eventually, wait):
-    lease = open_client(backend, clock=clock, wait=wait).election("a").campaign()
+    lease = open_client(backend, clock=clock, back_off=wait).election("a").campaign()
     backend.inject(Fault.NEVER_SENT, when=about_sessions, times=2)
 
     clock.advance(5.1)
@@ -183,7 +183,7 @@ def test_tenacity_s_own_strategies_serve(open_client, backend, clock, eventually
 
 
 def test_a_wait_strategy_is_asked_for_its_seconds(open_client, backend, clock, eventually):
-    lease = open_client(backend, clock=clock, wait=Strategy(2.0)).election("a").campaign()
+    lease = open_client(backend, clock=clock, back_off=Strategy(2.0)).election("a").campaign()
     failing = backend.inject(Fault.NEVER_SENT, when=about_sessions)
     clock.advance(5)
     eventually(lambda: failing.hits)

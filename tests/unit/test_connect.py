@@ -77,7 +77,7 @@ def test_a_url_with_a_line_s_end_is_refused_and_not_shown_instead_of_naming_anot
         ({"renew_every": "1"}, TypeError, "renew_every is a number of seconds, not str"),
         ({"clock": 5}, TypeError, "clock is a leaderlock.testing.ManualClock"),
         ({"label": "me\n"}, ValueError, r"unprintable character '\\n'"),
-        ({"wait": 5}, TypeError, "wait is one of tenacity's"),
+        ({"back_off": 5}, TypeError, "back_off is one of tenacity's"),
         ({"label": 5}, TypeError, "label is a string, not int"),
         ({"label": None}, TypeError, "label is a string"),
         ({"label": "x" * 201}, ValueError, "label has 201 characters"),
