@@ -41,7 +41,7 @@ def table() -> str:
     ]
     for name, settings, driver, url, options in SHOWN:
         with closing(driver.open_backend(url, namespace="traits", **options)) as backend:
-            rows.append(_row(name, settings or "as they come", backend.traits))
+            rows.append(_row(name, settings or "defaults", backend.traits))
     return "\n".join(rows) + "\n"
 
 
