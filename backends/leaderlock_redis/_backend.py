@@ -37,6 +37,7 @@ from leaderlock.backend import (
     Backend,
     Conflict,
     Seen,
+    Stamp,
     Swapped,
     Traits,
     View,
@@ -148,7 +149,7 @@ class RedisBackend(Backend):
         words += [self._place(write.key) for write in writes]
         words += [birth, line]
         for write in writes:
-            expected = str(write.expected).encode()
+            expected = _text(write.expected)
             words += [expected, write.value] if write.value is not None else [b"-" + expected, b""]
         if len(writes) == 1 and _is_shown(writes[0]):
             words.append(memory.encode())
@@ -268,6 +269,12 @@ def _space(namespace: str) -> bytes:
     # A brace of the namespace's own would end the part by which a cluster chooses the place.
     escaped = re.sub(r"[%{}]", lambda found: f"%{ord(found[0]):02X}", namespace)
     return b"leaderlock:{%b}:" % escaped.encode()
+
+
+def _text(stamp: Stamp) -> bytes:
+    """As the script compares it. A stamp of another store is nobody's here: left as it is, the text "12" would equal
+    the number, and a negative one would be an order to delete."""
+    return b"%d" % stamp if isinstance(stamp, int) and stamp >= 0 else b"another's"
 
 
 def _is_shown(write: Write) -> bool:

@@ -795,6 +795,13 @@ def test_a_zone_belongs_to_an_expression(client):
         client.tick(name="job")
 
 
+def test_a_tick_of_a_closed_client_is_refused_at_once(client):
+    client.close()
+
+    with pytest.raises(UsageError, match="this client is closed: open another"):
+        client.tick(MINUTE, name="job")
+
+
 @pytest.mark.parametrize("kind", ["asynchronous generator", "generator", "class", "number"])
 def test_what_cannot_be_run_is_refused(client, kind):
     async def asynchronous():

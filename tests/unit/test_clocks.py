@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -138,6 +139,20 @@ def test_the_machine_s_clocks_go_on_and_agree():
     assert after.boot >= before.boot
     assert after.raw >= before.raw
     assert 0 < clock.rho <= 0.1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are Linux's names of them")
+def test_a_step_of_the_wall_clock_moves_no_deadline_and_a_suspended_machine_s_time_counts(monkeypatch):
+    """The one clock counts suspend, the other is not slewed, and neither is the wall clock, which anybody may set."""
+    readings = {time.CLOCK_BOOTTIME: 5000.0, time.CLOCK_MONOTONIC_RAW: 4000.0}
+    monkeypatch.setattr(time, "clock_gettime", readings.__getitem__)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    monkeypatch.setattr(time, "monotonic", lambda: 3000.0)
+    clock = SteadyClock()
+
+    assert clock.boot() == 5000.0
+    assert clock.now() == Instant(boot=5000.0, raw=4000.0, wall=2e9)
+    assert clock.rho == 0.005
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
