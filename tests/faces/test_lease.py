@@ -34,7 +34,9 @@ def test_a_look_takes_no_lock_and_makes_no_call(client, backend, clock, in_backg
         return lease.is_held, lease.remaining > 1, lease.state, lease.lost_reason
 
     for _ in range(2):
-        with engine_of(client).locked():  # by another thread than the one that looks: who has the lock may take it again
+        with engine_of(
+            client
+        ).locked():  # by another thread than the one that looks: who has the lock may take it again
             looked = in_background(look)
             eventually(lambda looked=looked: looked)
         assert looked == [(True, True, "leading", None)]

@@ -1,4 +1,4 @@
-"""What others on the same Redis notice of leaderlock, whatever a person types; and what their settings do to a watch."""
+"""What others on the same Redis notice of leaderlock, whatever a person types; and what a lent client's settings do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ NAMESPACES = (f"neighbour-{number}" for number in itertools.count())
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with RedisServer(tmp_path_factory.mktemp("redis"), "--appendonly", "yes", "--appendfsync", "always").running() as one:
+    with RedisServer(
+        tmp_path_factory.mktemp("redis"), "--appendonly", "yes", "--appendfsync", "always"
+    ).running() as one:
         yield one
 
 
@@ -45,7 +47,10 @@ def test_no_command_of_a_person_s_deletes_what_others_have_nor_forgets_a_token(s
     ):
         for one in (neighbour, client):
             one.init(force=True)
-        lease, mine = neighbour.election("job").campaign(timeout=TIMEOUT), client.election("job").campaign(timeout=TIMEOUT)
+        lease, mine = (
+            neighbour.election("job").campaign(timeout=TIMEOUT),
+            client.election("job").campaign(timeout=TIMEOUT),
+        )
         mine.save_note(b"processed up to here")
         before = {key: theirs.dump(key) for key in theirs.scan_iter() if b"{%b}" % ours.encode() not in key}
 
@@ -88,4 +93,3 @@ def test_a_watch_is_not_ended_by_the_time_out_of_the_client_that_was_lent(server
 
         assert woken.wait(TIMEOUT)
         assert idle()[0] == listening
-

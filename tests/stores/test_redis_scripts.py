@@ -15,14 +15,30 @@ from tests.servers.redis import RedisServer
 
 TIMEOUT = 15.0
 KEYS = ("settled", "name/-", "name/0", "session/nil")
-MARKS = (b"", b"0", b"-1", b"1", b"nil", b"gone", b"-", b"\r\n", b"\n\n1", b"$-1\r\n", b"-ERR no\r\n", b"%s%%", b"\x00\xff")
+MARKS = (
+    b"",
+    b"0",
+    b"-1",
+    b"1",
+    b"nil",
+    b"gone",
+    b"-",
+    b"\r\n",
+    b"\n\n1",
+    b"$-1\r\n",
+    b"-ERR no\r\n",
+    b"%s%%",
+    b"\x00\xff",
+)
 NAMESPACES = (f"script-{number}" for number in itertools.count())
 
 values = st.none() | st.sampled_from(MARKS) | st.binary(max_size=40)
 guesses = st.sampled_from(
     ["as it is", "as it was", "absent", "as text", "as bytes", "negative", "negative text", "with a space", "huge"]
 )
-batches = st.lists(st.lists(st.tuples(st.sampled_from(KEYS), guesses, values), unique_by=lambda one: one[0]), max_size=8)
+batches = st.lists(
+    st.lists(st.tuples(st.sampled_from(KEYS), guesses, values), unique_by=lambda one: one[0]), max_size=8
+)
 
 
 @pytest.fixture(scope="module")

@@ -263,7 +263,9 @@ def test_the_owner_s_own_callbacks_come_while_leaderlock_is_in_the_middle_of_som
     try:
         with (
             leaderlock.connect(from_client(owner, namespace="shared"), ttl=TTL, longest=TTL) as client,
-            leaderlock.connect(open_backend(f"zk://{ensemble.hosts}", namespace="shared"), ttl=TTL, longest=TTL) as rival,
+            leaderlock.connect(
+                open_backend(f"zk://{ensemble.hosts}", namespace="shared"), ttl=TTL, longest=TTL
+            ) as rival,
             ThreadPoolExecutor(1) as pool,
         ):
             lease = rival.election("job").campaign(timeout=PATIENCE)
