@@ -92,7 +92,8 @@ def open_backend(url: str, *, namespace: str, durability: str | None = None, **o
 def from_client(client: object, *, namespace: str = "default", durability: str = "memory") -> Backend:
     """A backend with the settings of a client that is there: address, user, TLS. Its sockets are not used.
 
-    ``client`` is a ``redis.Redis``, a Sentinel's ``master_for(name)``, a ``redis.RedisCluster``, or the same of valkey.
+    ``client`` is a ``redis.Redis``, a Sentinel's ``master_for(name)``, or either of ``redis.asyncio``; a
+    ``redis.RedisCluster``; or the same of valkey.
     """
     return RedisBackend(master_of_client(client), namespace=namespace, durability=durability)
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 from contextlib import closing
 
 import pytest
 import redis
+import redis.asyncio
 
-from leaderlock import connect
+from leaderlock import aio, connect
 from leaderlock.backend import ABSENT, Write
 from leaderlock.cli import main
 from leaderlock_redis import from_client, open_backend
@@ -93,3 +95,22 @@ def test_a_watch_is_not_ended_by_the_time_out_of_the_client_that_was_lent(server
 
         assert woken.wait(TIMEOUT)
         assert idle()[0] == listening
+
+
+def test_an_asyncio_program_lends_the_client_that_it_has(server):
+    """Its connections live in its loop, and ours beside it: what is lent is where to connect, and as whom."""
+    namespace = next(NAMESPACES)
+    server.do("ACL", "SETUSER", "looped", "on", ">s3cret", "~*", "&*", "+@all")
+
+    async def main():
+        lent = redis.asyncio.Redis(port=server.port, username="looped", password="s3cret", decode_responses=True)
+        async with aio.connect(from_client(lent, namespace=namespace), namespace=namespace) as client:
+            await client.init()
+            async with client.election("job", timeout=TIMEOUT) as lease:
+                await lent.set("theirs", lease.token)
+                assert lease.is_held
+                assert {one["user"] for one in await lent.client_list()} >= {"looped"}
+                assert int(await lent.get("theirs")) == lease.token
+        await lent.aclose()
+
+    asyncio.run(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -156,10 +157,9 @@ class Memory(Hooks):
         again = eventually(lambda: put(other, "name/a", b"other"))
 
         for expected in (stamp, again, ABSENT):
+            late = functools.partial(old.swap, [Write("name/a", expected, b"late")], before, timeout=TIMEOUT)
             with pytest.raises(MemoryGone):
-                eventually(
-                    lambda expected=expected: old.swap([Write("name/a", expected, b"late")], before, timeout=TIMEOUT)
-                )
+                eventually(late)
         assert look(other, "name/a") == Seen(b"other", again)
 
     def test_a_store_keeps_its_memory_through_a_restart_exactly_if_its_traits_say_so(
