@@ -1,7 +1,7 @@
 """Which test keeps which trap from closing on us, by the numbers of the list of traps.
 
 ``1`` to ``43``: found in Python's libraries; ``B1`` to ``B22``: in any language's; ``S1`` to ``S12``: in the shape of
-well-loved ones; ``D1`` to ``D12``: in designs like this. Each test named here failed when that mistake was made.
+well-loved ones; ``D1`` to ``D12``: in designs like this. Named are tests that are to fail where that mistake is made.
 """
 
 from __future__ import annotations
