@@ -132,7 +132,12 @@ class Client:
             at: the very tick that is meant, for callers that know it (whatever fires them was told): then nothing is
                 reckoned from the clock, and no schedule is needed. Without one, its window is an hour.
             now: run the job by hand, whatever its schedule says and though it is paused; no schedule is needed.
+
+        Raises:
+            UsageError: this client is closed.
         """
+        if self._is_closed:
+            raise closed()
         from leaderlock._ticks.plan import check_meant, plan_of
         from leaderlock._ticks.rules import Policy
         from leaderlock._ticks.ticking import Ticking

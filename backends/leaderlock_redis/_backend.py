@@ -37,6 +37,7 @@ from leaderlock.backend import (
     Backend,
     Conflict,
     Seen,
+    Stamp,
     Swapped,
     Traits,
     View,
@@ -91,7 +92,8 @@ def open_backend(url: str, *, namespace: str, durability: str | None = None, **o
 def from_client(client: object, *, namespace: str = "default", durability: str = "memory") -> Backend:
     """A backend with the settings of a client that is there: address, user, TLS. Its sockets are not used.
 
-    ``client`` is a ``redis.Redis``, a Sentinel's ``master_for(name)``, a ``redis.RedisCluster``, or the same of valkey.
+    ``client`` is a ``redis.Redis``, a Sentinel's ``master_for(name)``, or either of ``redis.asyncio``; a
+    ``redis.RedisCluster``; or the same of valkey.
     """
     return RedisBackend(master_of_client(client), namespace=namespace, durability=durability)
 
@@ -148,7 +150,7 @@ class RedisBackend(Backend):
         words += [self._place(write.key) for write in writes]
         words += [birth, line]
         for write in writes:
-            expected = str(write.expected).encode()
+            expected = _text(write.expected)
             words += [expected, write.value] if write.value is not None else [b"-" + expected, b""]
         if len(writes) == 1 and _is_shown(writes[0]):
             words.append(memory.encode())
@@ -268,6 +270,12 @@ def _space(namespace: str) -> bytes:
     # A brace of the namespace's own would end the part by which a cluster chooses the place.
     escaped = re.sub(r"[%{}]", lambda found: f"%{ord(found[0]):02X}", namespace)
     return b"leaderlock:{%b}:" % escaped.encode()
+
+
+def _text(stamp: Stamp) -> bytes:
+    """As the script compares it. A stamp of another store is nobody's here: left as it is, the text "12" would equal
+    the number, and a negative one would be an order to delete."""
+    return b"%d" % stamp if isinstance(stamp, int) and stamp >= 0 else b"another's"
 
 
 def _is_shown(write: Write) -> bool:

@@ -38,7 +38,9 @@ def _sentinel(pool: Any) -> Master:
 def _cluster(client: Any) -> Master:
     nodes: list[Any] = client.get_nodes()
     if inspect.iscoroutinefunction(getattr(client, "execute_command", None)) or not nodes:
-        raise TypeError("an asyncio client cannot be borrowed from; give its URL: redis+cluster://…")
+        raise TypeError(
+            "an asyncio client of a cluster knows no nodes yet, and lends nothing; give its URL: redis+cluster://…"
+        )
     connection: Any = getattr(client, "get_redis_connection", None) or client.get_valkey_connection
     settings = _checked(connection(nodes[0]).connection_pool)
     remap: Callable[[Address], Address] | None = getattr(client.nodes_manager, "address_remap", None)
@@ -46,11 +48,24 @@ def _cluster(client: Any) -> Master:
 
 
 def _checked(pool: Any) -> Settings:
-    if inspect.iscoroutinefunction(getattr(pool.connection_class, "connect", None)):
-        raise TypeError(
-            "an asyncio client cannot be borrowed from; give its URL, or a blocking client with its settings"
-        )
     settings = Settings(pool)
     # Not to connect: a class of the user's own may not take what it is given here, and says so now.
-    settings.connection(1.0)
+    connection = settings.connection(1.0)
+    _refuse_what_needs_a_loop(connection)
     return settings
+
+
+def _refuse_what_needs_a_loop(connection: Any) -> None:
+    """A client for asyncio lends all but what is awaited: our connections block."""
+    instead = "which needs an event loop: give the URL, or a blocking client with its settings"
+    if inspect.iscoroutinefunction(connection.connect):
+        raise TypeError(f"{type(connection).__name__} is for asyncio alone, {instead}")
+    for name in ("redis_connect_func", "valkey_connect_func"):
+        if inspect.iscoroutinefunction(getattr(connection, name, None)):
+            raise TypeError(f"{name} is a coroutine function, {instead}")
+    provider = connection.credential_provider
+    given = getattr(provider, "get_credentials", None)
+    # The library's own raises, and is there for those who only have the other one.
+    is_missing = getattr(given, "__qualname__", "") == "CredentialProvider.get_credentials"
+    if provider is not None and (is_missing or inspect.iscoroutinefunction(given)):
+        raise TypeError(f"{type(provider).__name__} has get_credentials() for asyncio alone, {instead}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import Any, Final, TypeAlias
 
 from leaderlock_redis._wire import pack
@@ -77,11 +78,18 @@ class Settings:
     @property
     def _kind(self) -> Any:
         # A class that asks Sentinel by itself, in its own time and with its own retries, is built on one that does not.
-        return next(kind for kind in self.pool.connection_class.__mro__ if not hasattr(kind, "connect_to"))
+        kind = next(kind for kind in self.pool.connection_class.__mro__ if not hasattr(kind, "connect_to"))
+        return _blocking(kind)
 
     def _borrowed(self) -> Mapping[str, Any]:
         settings: Mapping[str, Any] = self.pool.connection_kwargs
         return settings
+
+
+def _blocking(kind: Any) -> Any:
+    """Of a connection for asyncio, the library's sister that blocks: both are told the same."""
+    module, at, rest = kind.__module__.partition(".asyncio.")
+    return getattr(import_module(f"{module}.{rest}"), kind.__name__) if at else kind
 
 
 def greeting(connection: Any) -> list[bytes]:

@@ -444,6 +444,18 @@ def test_namespaces_keep_tenants_apart(open_client, store, clock):
         assert one.names() == other.names() == ["a"]
 
 
+def test_a_second_client_of_a_process_does_not_change_the_first_one_s_settings(open_client, store, clock):
+    settings = [{"ttl": 2.0, "renew_every": 1.0, "label": "one"}, {"ttl": 20.0, "label": "other"}, {}]
+    first, second, third = clients = [open_client(store.backend(), clock=clock, **given) for given in settings]
+
+    leases = [client.election(str(number)).campaign() for number, client in enumerate(clients)]
+
+    assert [client.ttl for client in clients] == [2.0, 20.0, 15.0]
+    assert [lease.holder.label for lease in leases] == ["one", "other", ""]
+    assert [round(lease.remaining) for lease in leases] == [2, 20, 15]
+    assert [engine_of(client).terms.timing.renew_every for client in (first, second, third)] == [1.0, 20 / 3, 5.0]
+
+
 def test_clients_of_different_terms_are_refused_and_told_what_to_do(client, open_client, store, clock):
     client.election("a").campaign()
 

@@ -11,6 +11,7 @@ import pytest
 
 from leaderlock import CampaignTimeout, LeaseLost, NotLeader, UsageError, current
 from leaderlock._client import engine_of
+from leaderlock._protocol.reading import read_name
 from leaderlock.testing import Fault
 
 
@@ -231,11 +232,26 @@ def test_many_names_are_sought_at_once(client, rival):
 # -- lost replies
 
 
+def test_the_token_is_drawn_in_the_very_write_that_takes_the_name(client, store):
+    """Drawn in a second step, it would be another holder's by then, or nobody's after a crash in between."""
+    written = []
+    onlooker = store.backend()
+    onlooker.watch(["name/a"], lambda view: written.append(read_name(view.seen["name/a"].value)))
+
+    lease = client.election("a").campaign()
+
+    assert [(record.token, record.session is not None) for record in written] == [(lease.token, True)]
+    onlooker.close()
+
+
 @pytest.mark.parametrize("fault", [Fault.LOST_AFTER, Fault.LOST_BEFORE, Fault.NEVER_SENT, Fault.LATE, Fault.BUG])
-@pytest.mark.parametrize("which", ["session/", "name/", "settled"])
+@pytest.mark.parametrize("which", ["session/", "name/", "settled", "name/ alone"])
 def test_a_lost_reply_to_an_acquire_does_not_lock_its_own_client_out(
     client, backend, clock, in_background, eventually, fault, which
 ):
+    if which == "name/ alone":  # else it travels with the open of its session, which is given up with it
+        client.election("b").campaign()
+        which = "name/a"
     backend.inject(fault, when=lambda keys: any(key.startswith(which) for key in keys))
 
     won = in_background(client.election("a").campaign)

@@ -22,14 +22,25 @@ def about_names(keys):
 # -- looks
 
 
-def test_a_look_takes_no_lock_and_makes_no_call(client, backend):
+def test_a_look_takes_no_lock_and_makes_no_call(client, backend, clock, in_background, eventually):
+    """Not near its deadline either, where both clocks are read."""
     lease = client.election("a").campaign()
+    clock.advance(4.9)
+    assert lease._boot() < lease.deadline.surely
     backend.calls.clear()
 
-    with engine_of(client).locked():
-        assert lease.is_held
-        assert lease.remaining > 10
+    def look():
         lease.check()
+        return lease.is_held, lease.remaining > 1, lease.state, lease.lost_reason
+
+    for _ in range(2):
+        with engine_of(
+            client
+        ).locked():  # by another thread than the one that looks: who has the lock may take it again
+            looked = in_background(look)
+            eventually(lambda looked=looked: looked)
+        assert looked == [(True, True, "leading", None)]
+        lease._candidacy.standing.until = lease.deadline._replace(surely=0.0)
     assert backend.calls == []
 
 

@@ -89,6 +89,17 @@ def test_a_short_job_is_not_run_again_when_it_has_ended_before_the_next_host_com
     assert [bool(one) for one in ran] == [True] + [False] * 20
 
 
+def test_a_run_that_outlasts_many_ttls_keeps_its_tick(client, rival, pass_time):
+    """rq#1354, rq-scheduler#312: a lock of five seconds, and a job that took longer."""
+    with client.tick(10 * MINUTE, name="job") as tick:
+        pass_time(tick.lease, 60)
+        theirs = rival.tick(10 * MINUTE, name="job").run(work)
+        tick.check()
+
+    assert theirs.reason is SkipReason.RUNNING
+    assert rival.tick(10 * MINUTE, name="job").run(work).reason is SkipReason.DONE
+
+
 def test_a_function_is_decorated(client):
     @once_per_tick(MINUTE, name="job", client=client)
     def add(one: int, *, other: int) -> int:
@@ -793,6 +804,13 @@ def test_a_zone_belongs_to_an_expression(client):
         client.tick(Schedule(60), name="job", zone="UTC")
     with pytest.raises(TypeError, match="needs a schedule"):
         client.tick(name="job")
+
+
+def test_a_tick_of_a_closed_client_is_refused_at_once(client):
+    client.close()
+
+    with pytest.raises(UsageError, match="this client is closed: open another"):
+        client.tick(MINUTE, name="job")
 
 
 @pytest.mark.parametrize("kind", ["asynchronous generator", "generator", "class", "number"])

@@ -398,6 +398,20 @@ def test_a_wake_for_who_has_just_stopped_waiting_is_met_by_a_lane(client, backen
     assert lease.is_held
 
 
+def test_a_store_s_callback_is_never_blocked_by_a_wake(client, rival, store, in_background, eventually):
+    """kazoo#381: what blocks in a callback of the store's client holds up every other one of its callbacks."""
+    lease = rival.election("a").campaign()
+    waiting = in_background(client.election("a").campaign)
+    eventually(lambda: engine_of(client)._watches)
+
+    with engine_of(client).locked():  # in the middle of a step
+        woken = in_background(lease.resign)  # which calls whoever watches, in this store on its own thread
+        eventually(lambda: woken)
+
+    eventually(lambda: waiting)
+    assert waiting[0].is_held
+
+
 def test_a_missed_wake_up_costs_less_than_half_a_ttl(client, rival, backend, clock, in_background, eventually):
     """Every wake leads to a look, and without any there is one all the same."""
     lease = rival.election("a").campaign()

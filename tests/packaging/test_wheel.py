@@ -1,6 +1,8 @@
 """What is in the wheel and in the sdist: everything that is needed, and no name that a user did not ask for."""
 
+import email
 import importlib.util
+import re
 import subprocess
 import sys
 import tarfile
@@ -60,6 +62,19 @@ def test_every_entry_point_leads_to_something(wheel):
 
     assert modules
     assert all(importlib.util.find_spec(module) for module in modules)
+
+
+def test_nobody_is_locked_out_by_a_dependency_of_ours(wheel):
+    """Two that are pure Python and need nothing themselves; a store's client is taken as new as the user has it."""
+    (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+    needed = email.message_from_bytes(wheel.read(name)).get_all("Requires-Dist")
+    of_the_core = [one for one in needed if "extra ==" not in one]
+    of_stores = [one for one in needed if re.search("extra == '(all|redis|zookeeper|zk|etcd|etcd3)'", one)]
+
+    assert {re.split(r"[ ;<>=!~]", one)[0] for one in of_the_core} == {"tenacity", "cronsim", "tzdata"}
+    assert [one for one in of_the_core if one.startswith("tzdata")] == ["tzdata; sys_platform == 'win32'"]
+    assert {re.split(r"[ ;<>=!~]", one)[0] for one in of_stores} == {"redis", "kazoo", "grpcio"}
+    assert not [one for one in (*of_the_core, *of_stores) if re.search("[<~!]|==", one.partition(";")[0])]
 
 
 def test_a_wheel_works_as_the_zip_file_that_it_is(built):

@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from itertools import pairwise
 
@@ -12,9 +13,11 @@ from kazoo.exceptions import NoNodeError, NotEmptyError
 
 import leaderlock
 from leaderlock import CampaignTimeout, LeaderLockError
+from leaderlock._client import engine_of
 from leaderlock.backend import ABSENT, Write
 from leaderlock.errors import BackendUnavailable
 from leaderlock_zookeeper import from_client, open_backend
+from tests.servers.loopback import until
 from tests.servers.zookeeper import PATIENCE, Ensemble
 
 TTL = 3.0
@@ -247,6 +250,35 @@ def test_a_client_handed_in_is_used_and_left_running(ensemble):
         assert owner.connected
         assert owner.exists("/leaderlock/lent")
         assert token > 0
+    finally:
+        owner.stop()
+        owner.close()
+
+
+def test_the_owner_s_own_callbacks_come_while_leaderlock_is_in_the_middle_of_something(ensemble):
+    """kazoo#381: it calls everybody back on one thread, so whoever blocks there silences all others."""
+    called = threading.Event()
+    owner = KazooClient(ensemble.hosts, timeout=4.0)
+    owner.start(timeout=20)
+    try:
+        with (
+            leaderlock.connect(from_client(owner, namespace="shared"), ttl=TTL, longest=TTL) as client,
+            leaderlock.connect(
+                open_backend(f"zk://{ensemble.hosts}", namespace="shared"), ttl=TTL, longest=TTL
+            ) as rival,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            lease = rival.election("job").campaign(timeout=PATIENCE)
+            waiting = pool.submit(client.election("job").campaign, timeout=PATIENCE)
+            until(lambda: any("name" in path for path in owner._data_watchers.copy()), "it watches")
+            owner.exists("/theirs", watch=lambda _: called.set())
+
+            with engine_of(client).locked():
+                lease.resign()  # which wakes who waits
+                owner.create_async("/theirs")
+
+                assert called.wait(PATIENCE)
+            assert waiting.result(PATIENCE).is_held
     finally:
         owner.stop()
         owner.close()

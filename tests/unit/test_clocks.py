@@ -6,6 +6,7 @@ import itertools
 import math
 import subprocess
 import sys
+import time
 
 import pytest
 from hypothesis import given
@@ -18,14 +19,16 @@ seconds = st.floats(0, 1e6)
 
 
 def test_after_a_sleep_and_a_slew_a_wait_of_a_hundred_seconds_is_a_hundred_seconds():
-    """Counted from one origin, the greater of two readings would say 92 (ADR 0006)."""
+    """Counted from one origin, the greater of two readings would say so after 92.4 (ADR 0006)."""
     start = Instant(0.0, 0.0, 0.0)
     asleep = Instant(10.0, 0.0, 10.0)
     wait = Deadline.after(asleep, 100.0)
-    after_92 = Instant(asleep.boot + 92 * 1.083, asleep.raw + 92, 0.0)
+    after_93 = Instant(asleep.boot + 93 * 1.083, asleep.raw + 93, 0.0)
 
     assert start.plus(1) == Instant(1.0, 1.0, 1.0)
-    assert not wait.has_passed(after_92)
+    assert max(after_93.boot, after_93.raw) > max(asleep.boot, asleep.raw) + 100
+    assert not wait.has_passed(after_93)
+    assert not wait.has_passed(Instant(asleep.boot + 99.9 * 1.083, asleep.raw + 99.9, 0.0))
     assert wait.has_passed(Instant(asleep.boot + 100 * 1.083, asleep.raw + 100, 0.0))
 
 
@@ -138,6 +141,20 @@ def test_the_machine_s_clocks_go_on_and_agree():
     assert after.boot >= before.boot
     assert after.raw >= before.raw
     assert 0 < clock.rho <= 0.1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="these are Linux's names of them")
+def test_a_step_of_the_wall_clock_moves_no_deadline_and_a_suspended_machine_s_time_counts(monkeypatch):
+    """The one clock counts suspend, the other is not slewed, and neither is the wall clock, which anybody may set."""
+    readings = {time.CLOCK_BOOTTIME: 5000.0, time.CLOCK_MONOTONIC_RAW: 4000.0}
+    monkeypatch.setattr(time, "clock_gettime", readings.__getitem__)
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    monkeypatch.setattr(time, "monotonic", lambda: 3000.0)
+    clock = SteadyClock()
+
+    assert clock.boot() == 5000.0
+    assert clock.now() == Instant(boot=5000.0, raw=4000.0, wall=2e9)
+    assert clock.rho == 0.005
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")

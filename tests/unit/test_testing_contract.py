@@ -82,6 +82,21 @@ class NoticesNoWipe(MemoryBackend):
         return super().swap(writes, super().read([], timeout=timeout).memory, timeout=timeout)
 
 
+class ComparesTheMemoryOnItsOwnSide(MemoryBackend):
+    known = ""
+
+    def read(self, keys, *, timeout):
+        view = super().read(keys, timeout=timeout)
+        self.known = view.memory
+        return view
+
+    def swap(self, writes, memory, *, timeout):
+        present = super().read([], timeout=timeout).memory
+        if memory != self.known or not self._space.registers:
+            raise MemoryGone("another")
+        return super().swap(writes, present, timeout=timeout)
+
+
 class AppliesABatchBackwards(MemoryBackend):
     def swap(self, writes, memory, *, timeout):
         answers: list[Answer] = []
@@ -240,6 +255,7 @@ FOUND_BY = {
     IgnoresTheMemory: "a_write_on_another_memory_is_not_applied",
     RemembersAMemoryOfItsOwn: "all_clients_agree_on_the_memory",
     NoticesNoWipe: "a_wiped_store_has_another_memory_and_a_higher_floor",
+    ComparesTheMemoryOnItsOwnSide: "an_old_client_s_write_does_not_fit_a_store_that_was_wiped_and_is_in_use_again",
     AppliesABatchBackwards: "the_writes_of_a_batch_become_visible_in_their_order",
     AnswersABatchBackwards: "each_write_of_a_batch_is_answered_on_its_own_and_in_order",
     StopsABatchAtAConflict: "each_write_of_a_batch_is_answered_on_its_own_and_in_order",

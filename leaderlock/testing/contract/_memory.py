@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -144,6 +145,22 @@ class Memory(Hooks):
             eventually(lambda: backend.swap([Write("name/a", ABSENT, b"late")], before, timeout=TIMEOUT))
 
         assert look(backend, "name/a") == Seen(None, ABSENT)
+
+    def test_an_old_client_s_write_does_not_fit_a_store_that_was_wiped_and_is_in_use_again(
+        self, open_backend: Opener, wipe_store: Callable[[], None]
+    ) -> None:
+        """Also where the store gives out the same stamps again, and to who has not looked at it since."""
+        old, other = open_backend(), open_backend()
+        stamp, before = put(old, "name/a", b"one"), memory_of(old)
+
+        wipe_store()
+        again = eventually(lambda: put(other, "name/a", b"other"))
+
+        for expected in (stamp, again, ABSENT):
+            late = functools.partial(old.swap, [Write("name/a", expected, b"late")], before, timeout=TIMEOUT)
+            with pytest.raises(MemoryGone):
+                eventually(late)
+        assert look(other, "name/a") == Seen(b"other", again)
 
     def test_a_store_keeps_its_memory_through_a_restart_exactly_if_its_traits_say_so(
         self, open_backend: Opener, restart_store: Callable[[], None]
