@@ -11,7 +11,6 @@ from leaderlock import ABSENT, LeaseLost, UsageError, Write, aio, connect
 from leaderlock._engine import Engine
 from leaderlock.testing import MemoryStore
 from leaderlock.watching import Watches
-from leaderlock_redis import open_backend as open_redis
 from leaderlock_sqlite import open_backend as open_sqlite
 
 
@@ -48,7 +47,10 @@ def test_a_client_whose_close_was_interrupted_at_once_and_that_nobody_holds_lead
     "open_backend",
     [
         pytest.param(lambda path: open_sqlite(f"sqlite:///{path / 'x.db'}", namespace="n"), id="sqlite"),
-        pytest.param(lambda _: open_redis("redis://127.0.0.1:1", namespace="n"), id="redis"),
+        pytest.param(
+            lambda _: pytest.importorskip("leaderlock_redis").open_backend("redis://127.0.0.1:1", namespace="n"),
+            id="redis",
+        ),
     ],
 )
 def test_a_driver_whose_close_was_interrupted_half_way_is_closed_by_the_next_one(
