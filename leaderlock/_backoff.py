@@ -6,9 +6,9 @@ import logging
 import math
 from typing import Any, Final, Protocol
 
-__all__ = ["BackOff", "WaitStrategy", "check_back_off", "pause_after"]
+from leaderlock._journal import Journal
 
-_log: Final = logging.getLogger("leaderlock")
+__all__ = ["BackOff", "WaitStrategy", "check_back_off", "pause_after"]
 
 SHORTEST: Final = 0.001
 
@@ -31,17 +31,20 @@ class BackOff:
     Never longer than a quarter of the ttl, or a strategy made for something else would cost the lease.
     """
 
-    def __init__(self, strategy: WaitStrategy | None, ttl: float) -> None:
+    def __init__(self, strategy: WaitStrategy | None, ttl: float, journal: Journal) -> None:
         self._strategy = strategy
         self._ttl = ttl
+        self._journal = journal
 
     def __call__(self, failures: int) -> float:
         try:
             seconds = pause_after(failures, self._strategy, first=0.05, longest=self._ttl / 6)
             if math.isnan(seconds):
                 raise ValueError("the wait strategy answered nan")
-        except Exception:  # the user's strategy must not end the renewals
-            _log.exception("the wait strategy raised; waiting a tenth of the ttl instead")
+        except Exception as error:  # the user's strategy must not end the renewals
+            self._journal.say(
+                logging.ERROR, "the wait strategy raised; waiting a tenth of the ttl instead", exc_info=error
+            )
             seconds = self._ttl / 10
         return min(max(seconds, SHORTEST), self._ttl / 4)
 

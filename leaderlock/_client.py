@@ -234,11 +234,13 @@ class Client:
         self.close()
 
     def __del__(self) -> None:
-        if not getattr(self, "_is_closed", True) and not self._engine.is_forked:
+        # Whoever was interrupted at the very beginning of `close()` has said that it is closed, and no more.
+        if hasattr(self, "_is_closed") and not self._engine.is_closed:
             # No I/O here: garbage is collected at any moment, on any thread. The session ends by itself. And before the
             # warning, which may be raised as an error.
             self._engine.abandon()
-            warnings.warn(f"{self!r} was not closed: use it as a context manager", ResourceWarning, stacklevel=1)
+            if not self._is_closed:
+                warnings.warn(f"{self!r} was not closed: use it as a context manager", ResourceWarning, stacklevel=1)
 
     def now(self) -> datetime:
         """This host's wall clock, by which ticks are chosen, in UTC."""

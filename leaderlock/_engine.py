@@ -77,7 +77,7 @@ class Engine:
         self.jobs_in_use: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
         """The same of all jobs that anybody here is at."""
         self.callbacks = Callbacks()
-        self._journal = Journal(self.callbacks, clock)
+        self.journal = Journal(self.callbacks, clock)
         self.backend = backend
         self._calls = Calls(backend, clock)
         self._clockwork = Clockwork(
@@ -93,17 +93,17 @@ class Engine:
             LaneName.NAMES: Lane("names", self._calls, attempt, self.post, self._failed),
         }
         self._attendance = Attendance(self._lanes[LaneName.NAMES].push)
-        self._watches = Watchlist(backend, self._journal, self._attendance.woken)
+        self._watches = Watchlist(backend, self.journal, self._attendance.woken)
         self._outward = Outward(
             lanes=self._lanes,
             clockwork=self._clockwork,
             watches=self._watches,
-            journal=self._journal,
-            back_off=BackOff(terms.back_off, terms.timing.ttl),
+            journal=self.journal,
+            back_off=BackOff(terms.back_off, terms.timing.ttl, self.journal),
             ended=self._ended,
         )
         self.setting = terms.setting(backend.traits)
-        self._steps = Steps(self.setting, clock, self._outward)
+        self._steps = Steps(self.setting, clock, self._outward, self.journal)
         self.here = Here(
             self._handle,
             self._calls,
@@ -144,7 +144,7 @@ class Engine:
             if self.is_closed:
                 return  # everybody was told; who asks for something finds that it is over before he waits
             if isinstance(event, Answered | Viewed):
-                self._journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
+                self.journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
             self._steps.take(event, mine)
         match event:
             case Answered(puts) | Unanswered(puts) if self._renewals and any(put.kind is Kind.RENEW for put in puts):
@@ -186,7 +186,7 @@ class Engine:
         offset, before = now.wall - now.boot, self._wall_offset
         self._wall_offset = offset
         if offset - before > JUMP:
-            self._journal.warn("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
+            self.journal.warn("the wall clock jumped ahead by %.1f s: renewing before anything else", offset - before)
             with suppress(LeaderLockError):  # as above
                 self._steps.take(RenewNow(suspect=True), None)
 
@@ -260,7 +260,7 @@ class Engine:
     def _bury(self) -> None:
         """What an abandoned engine still owes: news, and the end of its threads."""
         with self._steps.lock:
-            self._journal.collected(self._outward.leading())
+            self.journal.collected(self._outward.leading())
             ended = UsageError("this client was not closed, and nobody holds it any more")
             self._outward.give_up(LossReason.CLOSED, ended)
         self._let_go_of_store()

@@ -63,9 +63,11 @@ class Journal:
         """What was said of writes that cannot be made: once each, until the store has taken one."""
 
     def warn(self, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
-        if _log.isEnabledFor(logging.WARNING):
-            say = functools.partial(_log.warning, message, *arguments, exc_info=exc_info)
-            self._callbacks.call(say)
+        self.say(logging.WARNING, message, *arguments, exc_info=exc_info)
+
+    def say(self, level: int, message: str, *arguments: object, exc_info: BaseException | None = None) -> None:
+        if _log.isEnabledFor(level):
+            self._callbacks.call(functools.partial(_log.log, level, message, *arguments, exc_info=exc_info))
 
     def trouble(self, text: str) -> None:
         """What the protocol has met, and meets again with every attempt."""

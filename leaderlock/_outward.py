@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from typing import cast
 
 from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
@@ -32,8 +32,6 @@ from leaderlock._watchlist import Watchlist
 from leaderlock.errors import BackendUnavailable
 
 __all__ = ["Outward"]
-
-_log: Final = logging.getLogger("leaderlock")
 
 
 class Outward:
@@ -128,8 +126,8 @@ class Outward:
             self._journal.news(candidacy, news)
             if audience is not None:
                 audience.tell(news)
-        except Exception:  # who cannot be told (on a closed event loop, at the interpreter's end) costs nobody a lease
-            _log.exception("the news of %r could not be told", candidacy.name)
+        except Exception as error:  # who cannot be told (a loop is closed, the interpreter ends) costs nobody a lease
+            self._journal.say(logging.ERROR, "the news of %r could not be told", candidacy.name, exc_info=error)
         match news:
             case Elected():
                 self._owed[candidacy] = True

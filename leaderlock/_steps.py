@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Final
 
 from leaderlock._clock import Clock
 from leaderlock._handed import Handed
+from leaderlock._journal import Journal
 from leaderlock._locks import signal_safe
 from leaderlock._outward import Outward
 from leaderlock._protocol.candidacy import LossReason, State
@@ -20,8 +20,6 @@ from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Steps"]
 
-_log: Final = logging.getLogger("leaderlock")
-
 
 class Steps:
     """Events in, and what follows from them carried out, all of it under one lock.
@@ -31,10 +29,11 @@ class Steps:
     was not done then is done by a thread that no signal interrupts, or by whoever comes first with another event.
     """
 
-    def __init__(self, setting: Setting, clock: Clock, outward: Outward) -> None:
+    def __init__(self, setting: Setting, clock: Clock, outward: Outward, journal: Journal) -> None:
         self._setting = setting
         self._clock = clock
         self._outward = outward
+        self._journal = journal
         self._is_busy = False
         self._broken_by: BaseException | None = None
         """What a step of this machine ended with, until everybody was told and there is another machine."""
@@ -103,7 +102,7 @@ class Steps:
         self.machine.drain()
         self.machine = Machine(self._setting)
         self._outward.give_up(LossReason.FAILED, LeaderLockError(f"leaderlock failed: {error!r}"))
-        _log.critical("leaderlock gives up all leases of this client: %r", error, exc_info=error)
+        self._journal.say(logging.CRITICAL, "leaderlock gives up all leases of this client: %r", error, exc_info=error)
         self._broken_by = None
 
     def disown(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Final
@@ -31,8 +30,6 @@ from leaderlock._protocol.events import Campaign
 from leaderlock.errors import BackendRefused, BackendUnavailable, LeaderLockError
 
 __all__ = ["Tenure", "tenure_of"]
-
-_log: Final = logging.getLogger("leaderlock")
 
 REFUSALS_KEPT: Final = 100
 """How many reasons are remembered as said; some contain what changes, and must not pile up."""
@@ -146,7 +143,8 @@ class Tenure:
         if len(refusals) >= REFUSALS_KEPT:
             refusals.clear()
         refusals.add(reason)
-        _log.warning("the campaign for %r failed and is repeated (said once for each reason): %s", self._name, reason)
+        said = "the campaign for %r failed and is repeated (said once for each reason): %s"
+        self._engine.journal.warn(said, self._name, reason)
 
     def _seek_in(self, pause: float, *, is_repeated: bool = False) -> None:
         def seek() -> None:
@@ -154,7 +152,8 @@ class Tenure:
                 self._engine.submit(Campaign([self._candidate().candidacy]))
             except LeaderLockError as error:
                 if is_repeated:  # the first time, the client may be closing, and there is no second one
-                    _log.warning("the campaign for %r cannot start and is repeated: %s", self._name, error)
+                    said = "the campaign for %r cannot start and is repeated: %s"
+                    self._engine.journal.warn(said, self._name, error)
                 self._seek_in(self._engine.terms.timing.ttl / 3, is_repeated=True)
 
         self._engine.later(pause, seek)

@@ -73,9 +73,9 @@ class Ending:
     def set(self) -> None:
         """Have every wait, also those to come, return at once. May be called twice, and after :meth:`close`."""
         with self._lock:
-            if not self.is_set and self._said >= 0:
+            self.is_set = True  # first: Ctrl-C behind it costs the listener a wait, and before it all of its peace
+            if self._said >= 0:
                 os.write(self._said, b"\0")
-            self.is_set = True
 
     def wait(self, seconds: float, *descriptors: int) -> list[int]:
         """Those of ``descriptors`` that can be read; waits for one, the end, or ``seconds`` to pass."""
@@ -199,9 +199,9 @@ class Watches(Generic[K]):
             raise
 
     def _end(self) -> None:
-        listener, self._listener = self._listener, None
-        if listener is not None:
-            listener.end()
+        if self._listener is not None:
+            self._listener.end()  # first: interrupted here, it can be found and ended again
+            self._listener = None
 
     def _run(self, listener: Listener[K]) -> None:
         try:

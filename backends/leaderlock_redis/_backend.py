@@ -183,8 +183,8 @@ class RedisBackend(Backend):
         return examine(self._links, self._traits.durability, timeout)
 
     def close(self) -> None:
-        if self._links.close():
-            self._watches.close()
+        self._links.close()
+        self._watches.close()  # also after a first close that was interrupted here
 
     def _watcher(self) -> Watcher:
         return Watcher(self._links, self._space)

@@ -234,13 +234,10 @@ class Links:
             )
         return True
 
-    def close(self) -> bool:
-        """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
-        if self._gone:
-            return False
-        self._gone = "the backend is closed; open another"
+    def close(self) -> None:
+        """Close what is idle now, and what is in use as soon as it is given back. May be called twice."""
+        self._gone = self._gone or "the backend is closed; open another"
         self._close_idle()
-        return True
 
     def _close_idle(self) -> None:
         with suppress(IndexError):

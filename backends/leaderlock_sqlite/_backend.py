@@ -172,8 +172,8 @@ class SqliteBackend(Backend):
         return examine(self._pool, timeout)
 
     def close(self) -> None:
-        if self._pool.close():
-            self._watches.close()
+        self._pool.close()
+        self._watches.close()  # also after a first close that was interrupted here
 
     def _watcher(self) -> Watcher:
         # Everything that was answered before this moment has a stamp up to this one.

@@ -101,6 +101,10 @@ def open_connection(path: Path, deadline: float) -> Connection:
             return connection
         raw.close()
         if time.monotonic() >= deadline:
+            if before is None:
+                raise BackendUnavailable(
+                    f"{path}: the file was made just now, and no time was left to use it; try again"
+                )
             raise BackendUnavailable(f"{path}: the file is being replaced all the time; stop whatever does that")
 
 

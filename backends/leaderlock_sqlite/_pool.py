@@ -59,16 +59,15 @@ class Pool:
         that a commit was not synced."""
         return Lent(self, deadline)
 
-    def close(self) -> bool:
-        """Close what is idle now, and what is in use as soon as it is given back; ``False`` if that was done."""
+    def close(self) -> None:
+        """Close what is idle now, and what is in use as soon as it is given back. May be called twice."""
         if self._gone:
-            return False
+            return
         with self._lock:
             self._gone = "the backend is closed; open another"
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.raw.close()
-        return True
 
     def take(self, deadline: float) -> Connection:
         """A connection that is open on what the path means now."""

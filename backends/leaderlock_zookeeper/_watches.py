@@ -62,6 +62,7 @@ class Watches:
 
     def add(self, keys: frozenset[str], wake: Wake) -> Callable[[], None]:
         """Wake ``wake`` when one of ``keys`` may have changed; returns what stops that."""
+        self._link.begin()  # first: where that fails, nobody would ever stop the watch
         watch = _Watch(keys, wake)
         with self._lock:
             nodes = [self._nodes.setdefault(key, _Node(key)) for key in sorted(keys)]
@@ -69,7 +70,6 @@ class Watches:
                 node.watches.add(watch)
                 if node.stands:
                     watch.waiting.discard(node.key)
-        self._link.begin()
         self._look()
         self._set(nodes)
         return partial(self._remove, watch)

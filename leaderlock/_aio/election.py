@@ -127,13 +127,16 @@ class AsyncElection:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        lease, cutting = self._bodies.pop(self._mine())
+        body = self._mine()
+        self._bodies.remove(body)
+        lease, cutting = body
         lost = None if cutting is None else cutting.end(error)
         await lease.__aexit__(kind, lost or error, traceback)
         if lost is not None:
             raise lost from error
 
-    def _mine(self) -> int:
+    def _mine(self) -> _Body:
         """Which of the bodies that run is left: whoever acts under its lease leaves it."""
         mine = current()
-        return next((index for index, body in enumerate(self._bodies) if body.lease == mine), -1)
+        bodies = self._bodies.copy()  # another loop's may be left meanwhile
+        return next((body for body in bodies if body.lease == mine), bodies[-1])

@@ -181,6 +181,8 @@ class AsyncTicking:
         course = held.course
         cutting = Cutting(course, why=lambda: course.loss().reason if tick.overran is None else TOO_LONG)
         held.on_cut = weakly(cutting.cut)
+        if tick.overran is not None:
+            cutting.cut()  # it came before
         return _Run(held, entered, cutting)
 
     def _leave(self, run: _Run, error: BaseException | None) -> LeaseLost | None:

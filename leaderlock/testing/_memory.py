@@ -226,13 +226,18 @@ class MemoryBackend(Backend):
         self._check_usable()
         watch = _Watch(frozenset(keys), wake)
         with self._core.lock:
-            self._space.watches.append(watch)
+            self._check_usable()  # again, under it: a close that comes now finds this watch
             self._watches.append(watch)
+            self._space.watches.append(watch)
         return lambda: self._stop(watch)
 
     def close(self) -> None:
         self._is_closed = True
-        for watch in list(self._watches):
+        if os.getpid() != self._core.pid:
+            return
+        with self._core.lock:
+            watches = self._watches.copy()
+        for watch in watches:
             self._stop(watch)
 
     def _stop(self, watch: _Watch) -> None:
@@ -240,9 +245,9 @@ class MemoryBackend(Backend):
         if os.getpid() != self._core.pid:
             return  # a forked child: the lock may be held by a thread that does not exist here
         with self._core.lock:
-            if watch in self._watches:
-                self._watches.remove(watch)
-                self._space.watches.remove(watch)
+            for watches in (self._space.watches, self._watches):
+                if watch in watches:
+                    watches.remove(watch)
 
     def _check_usable(self) -> None:
         if self._is_closed:

@@ -24,6 +24,7 @@ from leaderlock import (
     once_per_tick,
     only_on_leader,
 )
+from leaderlock._aio.ticking import AsyncTicking
 from leaderlock._client import engine_of
 from leaderlock.testing import Fault
 
@@ -249,6 +250,30 @@ def test_a_run_that_takes_too_long_is_cut_and_can_be_cancelled(in_loop, aio_clie
     [outcome] = in_loop(main)
 
     assert outcome.how is Ending.TOO_LONG
+
+
+def test_a_run_that_had_taken_too_long_before_it_began_is_cancelled(
+    in_loop, aio_client, clock, eventually, monkeypatch
+):
+    """As where the process stood still between the claim and the body."""
+    enter, ran_on = AsyncTicking._enter, []
+
+    def enter_late(ticking, held):
+        eventually(lambda: clock.advance(1) or held.tick.overran)
+        return enter(ticking, held)
+
+    async def main():
+        async with aio_client:
+            monkeypatch.setattr(AsyncTicking, "_enter", enter_late)
+            with pytest.raises(LeaseLost) as caught:
+                async with aio_client.tick(MINUTE, name="job", max_run=5, on_loss="cancel"):
+                    await asyncio.sleep(5)
+                    ran_on.append("to the end")
+            assert caught.value.reason == "too long"
+
+    in_loop(main)
+
+    assert not ran_on
 
 
 def test_the_body_s_error_comes_before_the_loss(in_loop, aio_client, clock):

@@ -148,7 +148,7 @@ def test_a_campaign_that_cannot_start_is_warned_of_the_second_time(client, clock
         to_come[1]()
 
     assert "cannot start" not in at_first
-    assert "'a' cannot start and is repeated: this client already leads" in caplog.text
+    eventually(lambda: "'a' cannot start and is repeated: this client already leads" in caplog.text)
 
 
 def test_a_callback_that_never_returns_does_not_keep_it_from_being_elected_again(client, clock, eventually):

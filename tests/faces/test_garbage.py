@@ -6,6 +6,7 @@ import asyncio
 import gc
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -83,7 +84,7 @@ def collect(request):
 
 def candidates(engine):
     """Everybody here who leads, or seeks to."""
-    return [candidacy.name for candidacy in engine._outward._owed]
+    return [candidacy.name for candidacy in engine._outward._owed.copy()]
 
 
 def leave_in_loop(coroutine, begun):
@@ -222,7 +223,7 @@ def test_a_campaign_in_a_loop_that_runs_on_needs_nobody_else_to_hold_its_task(ai
     async def main():
         async with aio_client:
             rivals = rival.campaign_all(["a", "b"])
-            asyncio.create_task(act(aio_client, begun := []))  # noqa: RUF006
+            task = weakref.ref(asyncio.create_task(act(aio_client, begun := [])))
             await soon(lambda: begun)
             gc.collect()
             engine = engine_of(access_of(aio_client).client)
@@ -230,5 +231,6 @@ def test_a_campaign_in_a_loop_that_runs_on_needs_nobody_else_to_hold_its_task(ai
             for lease in rivals.values():
                 lease.resign()
             await soon(lambda: "a" in engine._outward.leading())
+            await soon(lambda: (there := task()) is None or there.done())
 
     in_loop(main)

@@ -318,7 +318,7 @@ def test_a_machine_that_breaks_gives_everything_up_and_says_so(client, clock, ev
     clock.advance(5)
 
     assert_lost(lease, LossReason.FAILED, eventually, clock)
-    assert "gives up all leases" in caplog.text
+    eventually(lambda: "gives up all leases" in caplog.text)
     again = client.election("b").campaign(timeout=60)
     clock.advance(5)
     eventually(lambda: again.remaining > 14)

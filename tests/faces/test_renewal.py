@@ -11,7 +11,10 @@ import pytest
 import tenacity
 
 from leaderlock import LeaseLost, LossReason
+from leaderlock._callbacks import Callbacks
 from leaderlock._client import engine_of
+from leaderlock._clock import SteadyClock
+from leaderlock._journal import Journal
 from leaderlock.testing import Fault
 
 
@@ -206,8 +209,10 @@ def test_a_wait_strategy_is_asked_for_its_seconds(open_client, backend, clock, e
 def test_back_off_has_jitter_grows_and_is_cut():
     from leaderlock._backoff import BackOff
 
-    first = {BackOff(None, 15)(1) for _ in range(50)}
-    late = [BackOff(None, 15)(12) for _ in range(50)]
+    back_off = BackOff(None, 15, Journal(Callbacks(), SteadyClock()))
+
+    first = {back_off(1) for _ in range(50)}
+    late = [back_off(12) for _ in range(50)]
 
     assert len(first) > 40
     assert len(set(late)) > 40

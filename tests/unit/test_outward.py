@@ -7,7 +7,6 @@ import weakref
 
 import pytest
 
-from leaderlock._backoff import BackOff
 from leaderlock._bell import Bell
 from leaderlock._outward import Outward
 from leaderlock._protocol.candidacy import Candidacy, Cause, Elected, Failed, LossReason, Lost, Released, State
@@ -62,9 +61,7 @@ def watches():
 
 @pytest.fixture
 def outward(clockwork, watches):
-    return Outward(
-        lanes={}, clockwork=clockwork, watches=watches, journal=Journal(), back_off=BackOff(None, 15.0), ended=Bell()
-    )
+    return Outward(lanes={}, clockwork=clockwork, watches=watches, journal=Journal(), back_off=None, ended=Bell())
 
 
 @pytest.fixture

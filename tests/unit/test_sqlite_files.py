@@ -310,3 +310,10 @@ def test_a_scan_of_many_slices_shows_every_register_once(backend):
     found = [key for key, _ in backend.scan("name/", timeout=TIMEOUT)]
 
     assert found == keys
+
+
+def test_a_file_that_took_all_the_time_to_be_made_is_not_called_replaced(tmp_path):
+    backend = open_backend(f"sqlite:///{tmp_path / 'leader.db'}", namespace="n")
+
+    with closing(backend), pytest.raises(BackendUnavailable, match="made just now"):
+        backend.read([], timeout=0)

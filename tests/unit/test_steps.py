@@ -7,7 +7,9 @@ import threading
 import pytest
 
 from leaderlock import _steps
+from leaderlock._callbacks import Callbacks
 from leaderlock._clock import SteadyClock
+from leaderlock._journal import Journal
 from leaderlock._protocol.candidacy import Candidacy, LossReason, State
 from leaderlock._protocol.clocks import FOREVER, PAST, Timing
 from leaderlock._protocol.events import Campaign, RenewNow, Withdraw
@@ -57,7 +59,7 @@ def steps(outward):
         kernel=None,
         new_id=lambda: "id",
     )
-    return Steps(setting, SteadyClock(), outward)
+    return Steps(setting, SteadyClock(), outward, Journal(Callbacks(), SteadyClock()))
 
 
 def interrupt_step(steps, monkeypatch, error=KeyboardInterrupt):

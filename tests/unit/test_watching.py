@@ -326,3 +326,39 @@ def test_an_ending_nobody_ever_waited_for_gives_its_descriptors_back():
         Ending()
 
     assert len(os.listdir("/proc/self/fd")) <= before + 1
+
+
+def test_an_end_that_was_interrupted_before_it_came_to_the_listener_is_made_by_the_next_close(backend, monkeypatch):
+    backend.watches.add(["a"], lambda _: None)
+    [ear] = backend.ears
+    interrupted = []
+
+    def end_the_second_time():
+        if not interrupted:
+            interrupted.append(True)
+            raise KeyboardInterrupt
+        ear.ending.set()
+
+    monkeypatch.setattr(ear, "end", end_the_second_time)
+    with pytest.raises(KeyboardInterrupt):
+        backend.close()
+
+    backend.close()
+
+    assert ear.is_over.wait(PATIENCE)
+
+
+def test_an_ending_that_was_interrupted_when_it_had_been_said_is_set(monkeypatch):
+    """Or its listener would be woken again and again by what it does not take for its end."""
+    ending, write = Ending(), os.write
+
+    def write_and_raise(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "write", write_and_raise)
+    with pytest.raises(KeyboardInterrupt):
+        ending.set()
+
+    assert ending.is_set
+    ending.close()

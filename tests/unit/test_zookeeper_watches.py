@@ -8,6 +8,7 @@ pytest.importorskip("kazoo")
 
 from kazoo.exceptions import ConnectionLoss, NoNodeError
 
+from leaderlock.errors import BackendUnavailable
 from leaderlock_zookeeper._kazoo import Event
 from leaderlock_zookeeper._paths import Layout
 from leaderlock_zookeeper._watches import Watches
@@ -267,3 +268,22 @@ def test_after_the_end_nobody_is_woken(link, watches, one):
         asked.watch(CHANGED)
 
     assert one.waiting.woken + other.woken == 2, "the end came in the middle of it"
+
+
+def test_who_could_not_watch_as_no_client_could_be_started_is_not_woken_later(link, watches, monkeypatch):
+    """Whoever keeps a list of what to watch asks again, and would be woken once more for each time that he did."""
+    woken = []
+
+    def fail():
+        raise BackendUnavailable("no threads")
+
+    monkeypatch.setattr(link, "begin", fail)
+    with pytest.raises(BackendUnavailable):
+        watches.add(frozenset({"name/a"}), woken.append)
+    monkeypatch.undo()
+    again = Waiting(watches, "name/a")
+
+    look(link)
+    question(link, "name/a").answer()
+
+    assert (again.woken, woken) == (1, [])
