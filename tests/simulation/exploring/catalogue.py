@@ -49,8 +49,8 @@ class Catalogue:
         self.messages: list[tuple[Any, ...]] = []
         self._message_numbers: dict[tuple[Any, ...], int] = {}
 
-    def new_party(self, label: str) -> int:
-        return self._keep(Party(self.space, self.core, label))
+    def new_party(self, seat: int, label: str) -> int:
+        return self._keep(Party(self.space, self.core, label, self.space.ttl[seat]))
 
     def step(self, seat: int, party: int, now: int, event: tuple[Any, ...]) -> tuple[int, tuple[Any, ...]]:
         """What becomes of that client, and what comes out of it."""

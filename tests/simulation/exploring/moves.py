@@ -37,7 +37,7 @@ class Moves:
         seats = range(self.space.clients)
         state = State(
             now=0,
-            parties=tuple(self.catalogue.new_party("abc"[seat]) for seat in seats),
+            parties=tuple(self.catalogue.new_party(seat, "abc"[seat]) for seat in seats),
             paused=(False,) * self.space.clients,
             shelf=Shelf.first(),
             before=None,
@@ -124,7 +124,7 @@ class Moves:
             if other != seat and known.status in ("campaigning", "leading"):
                 state = self.do(state, other, "withdraw" if known.status == "campaigning" else "resign")
         if self.catalogue.known[state.parties[seat]].is_over:
-            another = self.catalogue.new_party("xyz"[seat])  # on the same host, with the same clock
+            another = self.catalogue.new_party(seat, "xyz"[seat])  # on the same host, with the same clock
             state = state._replace(parties=(*state.parties[:seat], another, *state.parties[seat + 1 :]))
         return state
 

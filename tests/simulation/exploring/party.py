@@ -8,17 +8,15 @@ from typing import Any, NamedTuple
 from leaderlock.backend import View
 from leaderlock.errors import BackendRefused, BackendUnavailable, MemoryGone, OutcomeUnknown
 
+from ..cores import Core
 from ..world import Violation
-from .spaces import TTL
+from .spaces import RHO, Space
 
 __all__ = ["NAME", "Engine", "Party"]
 
 NAME = "n"
 ORIGIN = 1000.0
 """What every steady clock shows at the beginning."""
-ATTEMPT = round(TTL * 250)
-"""In milliseconds: after so long the engine gives a call up. A back-off takes as long."""
-
 ERRORS = {
     "UNKNOWN": OutcomeUnknown("explored: no answer"),
     "NEVER_SENT": BackendUnavailable("explored: never sent"),
@@ -30,7 +28,7 @@ ERRORS = {
 class Engine(NamedTuple):
     """What is the same for a client at every moment."""
 
-    core: Any
+    core: Core
     rate: float
     wall: float
     patient: bool
@@ -65,15 +63,17 @@ class Ids:
 class Party:
     """A client. :meth:`step` is the only door, and what comes out of it is plain data."""
 
-    def __init__(self, space: Any, core: Any, label: str) -> None:
+    def __init__(self, space: Space, core: Core, label: str, ttl: float) -> None:
         self.label = label
+        self.attempt = round(ttl * 250)
+        """In milliseconds: after so long the engine gives a call up. A back-off takes as long."""
         self.ids = Ids(label)
         setting = core.setting.Setting(
-            timing=core.clocks.Timing(ttl=TTL, rho=0.125, longest=space.longest),
+            timing=core.clocks.Timing(ttl=ttl, rho=RHO, longest=space.longest),
             holder=core.records.Holder("host", 1, "explored", label),
             durability="explored",
             keeps_memory=space.keeps_memory,
-            kernel=None,
+            kernel=("boot", "time:[1]") if space.one_kernel else None,
             new_id=self.ids,
         )
         self.machine = core.machine.Machine(setting)
@@ -121,7 +121,7 @@ class Party:
                     if due is not None:
                         self.timers[effect.timer] = max(due, now)
                 case "Retry":
-                    self.timers[effect.timer] = now + ATTEMPT
+                    self.timers[effect.timer] = now + self.attempt
                 case "Disarm":
                     self.timers.pop(effect.timer, None)
                 case "Watch":
@@ -240,7 +240,7 @@ class Party:
 
     def _call(self, lane: str | None, what: tuple[Any, ...], now: int, clock: Any, out: list[tuple[Any, ...]]) -> int:
         self.called += 1
-        self.calls[self.called] = lane, what, now + ATTEMPT, clock
+        self.calls[self.called] = lane, what, now + self.attempt, clock
         if isinstance(what[0], str):
             out.append(("read", self.called, what))
         else:

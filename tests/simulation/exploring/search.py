@@ -61,13 +61,14 @@ class _Search:
         """Every state that was reached, whence, and by what."""
         self.fine: list[set[State]] = [set() for _ in range(space.clients)]
         """By client, states from which it was seen to be elected when nothing more goes wrong."""
-        self.until = round(space.ttls * TTL * 1000)
+        self.until = 0
 
     def run(self) -> Found:
         found, came = self.found, self.came
         try:
             level = [self.moves.first()]
             came[level[0]] = None, None
+            self.until = level[0].now + round(self.space.ttls * TTL * 1000)
             for faults in range(self.space.faults + 1):
                 before: int = len(came)
                 later: dict[State, tuple[State, Any]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["SPACES", "TTL", "Space"]
+__all__ = ["RHO", "SPACES", "TTL", "Space"]
 
 TTL: Final = 12.0
 """In seconds: a number that thirds and quarters divide, so that what can happen at one moment does."""
@@ -40,10 +40,13 @@ class Space:
     """Faults and acts happen before this; what follows from them is then seen to the end."""
     kinds: frozenset[str] = TRAVELS | PROCESSES | LAGS
     verbs: frozenset[str] = frozenset(("resign", "withdraw", "again"))
+    ttl: tuple[float, ...] = (TTL, TTL, TTL)
     rates: tuple[float, ...] = (1.0, 1.0, 1.0)
     """How fast the clients' clocks go."""
     patient: tuple[bool, ...] = (True, True, True)
     wrong_wall: bool = False
+    one_kernel: bool = False
+    """Whether all read one boot clock, and know that."""
     keeps_memory: bool = True
     shows: bool = False
     """Whether a wake-up shows what the register held."""
@@ -58,6 +61,8 @@ SPACES: Final = {
         Space(name="beginning", led=False),
         Space(name="travels"),
         Space(name="edge", rates=(1 - EDGE, 1 + EDGE, 1 + EDGE)),
+        Space(name="unequal", ttl=(TTL, TTL * 0.75, TTL)),
+        Space(name="one-kernel", one_kernel=True),
         Space(name="notes", verbs=frozenset(("farewell", "note", "close", "resign"))),
         Space(name="losses", kinds=LOSSES | TRAVELS | PROCESSES | LAGS, keeps_memory=False, ttls=4.0),
         Space(name="losses-shown", kinds=LOSSES | TRAVELS, shows=True, keeps_memory=False, ttls=4.0),
