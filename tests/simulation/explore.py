@@ -20,11 +20,14 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=1, help="at most so many in a history")
     parser.add_argument("--acts", type=int, default=0, help="what applications do besides campaigning once each")
     parser.add_argument("--ttls", type=float, default=1.5, help="how long a history is before nothing more goes wrong")
+    parser.add_argument("--kinds", help="only these of the space's faults: late,pause")
     parser.add_argument("--most", type=int, help="stop after so many states")
     parser.add_argument("--breakages", nargs="?", const="", help="break each rule (whose name holds this text)")
     options = parser.parse_args()
     sizes = {name: getattr(options, name) for name in ("clients", "faults", "acts", "ttls")}
     spaces = [replace(SPACES[name], **sizes) for name in options.space or SPACES]
+    if options.kinds is not None:
+        spaces = [replace(space, kinds=space.kinds & set(options.kinds.split(","))) for space in spaces]
     if options.breakages is not None:
         return _hunt(spaces, options.breakages, options.most)
     bad = 0

@@ -80,7 +80,7 @@ class Party:
         self.candidacy: Any = None
         """The last one."""
         self.status = "new"
-        """Of the candidacy: new (there was none yet), idle, campaigning, leading, leaving (until it is told that it was released)."""
+        """Of the candidacy: new (there was none yet), idle, campaigning, leading, leaving (not released yet)."""
         self.lanes: dict[str, list[Any]] = {lane.name: [None, [], []] for lane in core.events.Lane}
         """The call under way, and the puts and asks that wait for it."""
         self.calls: dict[int, tuple[str | None, tuple[Any, ...], int, Any]] = {}
@@ -170,8 +170,9 @@ class Party:
     def _verb(self, engine: Engine, verb: str) -> Any:
         events = engine.core.events
         match verb:
-            case "campaign" | "again":
-                self.candidacy = engine.core.candidacy.Candidacy(NAME, patient=engine.patient)
+            case "campaign" | "again" | "stay":
+                patient = engine.patient or verb == "stay"
+                self.candidacy = engine.core.candidacy.Candidacy(NAME, patient=patient)
                 self.status = "campaigning"
                 return events.Campaign([self.candidacy])
             case "withdraw":

@@ -11,14 +11,14 @@ from leaderlock.backend import Conflict, Seen, Write
 from ..cores import REAL, Core
 from ..telling import tell_register
 from ..world import Violation
-from .moves import Move, Moves
+from .moves import Moves
 from .spaces import TTL, Space
 from .state import State
 
 __all__ = ["Found", "explore"]
 
 PATIENCE = round(TTL * 6000)
-"""Within so many milliseconds without a fault somebody leads: two waits for the longest ttl, a burial, some back-offs."""
+"""Within so many milliseconds without a fault somebody leads: two waits for the longest ttl, a burial, back-offs."""
 
 
 Teller: TypeAlias = Callable[["Found", int, int], None]
@@ -149,7 +149,7 @@ class _Search:
                     raise move.state
                 state = move.state
             else:
-                moves.alone(state, seat)
+                moves.course.alone(state, seat)
             fine.update(met)
         except Violation as violation:
             words = ("NOTHING MORE GOES WRONG, and only", "abc"[seat], "wants it")

@@ -14,8 +14,8 @@ EDGE: Final = RHO * 0.999
 """A little inside of what ρ allows: timers go off up to a millisecond late."""
 
 TRAVELS: Final = frozenset(("late", "cut", "twice"))
-"""A request or its answer stays on its way, until any later moment or for ever; or its sender hears at once that nothing
-is known of it, which may have been applied, or may be at any later moment, or never; or it is applied a second time."""
+"""A request or its answer stays on its way, until any later moment or for ever; or its sender hears at once that
+nothing is known of it, which was applied, or may be at any later moment, or never; or it is applied a second time."""
 PROCESSES: Final = frozenset(("crash", "pause"))
 LAGS: Final = frozenset(("freeze",))
 """One client reads from a replica that stands still, until it goes on."""
@@ -32,7 +32,7 @@ class Space:
     name: str
     clients: int = 2
     led: bool = True
-    """Whether the first leads already and the others wait; else all begin together, in any order, with an empty store."""
+    """Whether the first leads already and the others wait; else all begin together, in any order, on an empty store."""
     faults: int = 1
     acts: int = 1
     """What applications do besides campaigning once each: resign, withdraw, save a note, close, campaign again."""
