@@ -78,8 +78,10 @@ class Catalogue:
             self.known.append(
                 Known(
                     client.label,
-                    client.status,
-                    client.candidacy.standing.until if client.status == "leading" else None,
+                    "closing" if client.is_closing else client.status,
+                    client.candidacy.standing.until
+                    if client.candidacy is not None and client.candidacy.leads
+                    else None,
                     tuple(sorted((due, timer) for timer, due in client.timers.items())),
                     tuple(sorted((due, number) for number, (_, _, due, _) in client.calls.items())),
                     frozenset(client.watches),

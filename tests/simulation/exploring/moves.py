@@ -98,7 +98,7 @@ class Moves:
         if known.status == "new":
             if state.acts or not state.now:
                 can.append(("campaign", paid if state.now else state))  # the first costs nothing
-        elif state.acts:
+        elif state.acts and known.status != "closing":
             if known.status in ("idle", "leaving"):
                 can.append(("again", paid))
             elif known.status == "campaigning":
@@ -174,6 +174,8 @@ class Moves:
 
     def calm(self, state: State, seat: int) -> State:
         """Whoever stood still goes on, what is late arrives, and all but one give up what they have."""
+        if self.catalogue.known[state.parties[seat]].status == "closing":
+            state = self.course.crash(state, seat)  # its end was cut short
         state = state._replace(paused=(False,) * len(state.paused), frozen=(None,) * len(state.frozen))
         for number in state.net:
             message = self.catalogue.messages[number]

@@ -88,7 +88,7 @@ class Party:
         self.called = 0
         self.timers: dict[Any, int] = {}
         self.watches: set[str] = set()
-        self.is_closed = False
+        self.is_closing = self.is_closed = False
 
     def step(self, engine: Engine, now: int, event: tuple[Any, ...]) -> list[tuple[Any, ...]]:
         """Handle one event; returns calls and news, in order.
@@ -184,6 +184,7 @@ class Party:
             case "note":
                 return events.SaveNote(self.candidacy, b"note %d" % self.candidacy.token, 1)
             case "close":
+                self.is_closing = True
                 return events.Close()
         raise AssertionError(verb)
 

@@ -70,7 +70,6 @@ class _Search:
             came[level[0]] = None, None
             self.until = level[0].now + round(self.space.ttls * TTL * 1000)
             for faults in range(self.space.faults + 1):
-                before: int = len(came)
                 later: dict[State, tuple[State, Any]] = {}
                 stack = level
                 while stack:
@@ -80,7 +79,7 @@ class _Search:
                         return found
                     if self.tell is not None and found.states % 4096 == 0:
                         self.tell(found, faults, len(stack))
-                found.by_faults.append(len(came) - before + (not faults))
+                found.by_faults.append(len(came) - sum(found.by_faults))
                 level = []
                 for state, whence in later.items():
                     if state not in came:
