@@ -13,8 +13,8 @@ from .exploring.search import explore
 from .exploring.spaces import SPACES, Space
 
 
-def space(name: str, faults: int, acts: int, kinds: str | None = None) -> Space:
-    whole = replace(SPACES[name], faults=faults, acts=acts, ttls=1.5)
+def space(name: str, faults: int, acts: int, kinds: str | None = None, ttls: float = 1.5) -> Space:
+    whole = replace(SPACES[name], faults=faults, acts=acts, ttls=ttls)
     return whole if kinds is None else replace(whole, kinds=frozenset(kinds.split(",")))
 
 
@@ -28,6 +28,7 @@ WHOLE: Final = {
     "sessions deleted by hand": space("hands", 1, 0, "delete session"),
     "a wipe": space("losses", 1, 0, "wipe"),
     "notes, resignations and closing": space("notes", 0, 1),
+    "two faults: calls cut, crashes": space("travels", 2, 0, "cut,crash"),
 }
 
 SEEN: Final = {
@@ -40,8 +41,10 @@ SEEN: Final = {
     "the wait is cut short by a seventh": space("unequal", 1, 0),
     "the wait has no drift margin": space("edge", 1, 0),
     "the claim has no drift margin": space("edge", 1, 0),
+    "a session id is used twice": space("unequal", 1, 0),
     "a passed deadline is revived": space("unequal", 1, 0),
     "the claim ends at the release's answer": space("notes", 0, 1),
+    "a release without the stamp": space("travels", 1, 1, "cut", 0.5),
     "a release by deletion": space("notes", 0, 1),
     "a release drops the token": space("notes", 0, 1),
     "the token may equal the last one": space("notes", 0, 1),
@@ -49,6 +52,7 @@ SEEN: Final = {
     "another memory's floor": space("losses", 1, 0, "wipe"),
     "taking on unsettled memory": space("losses", 1, 0, "wipe,rollback"),
     "settling at once": space("losses", 1, 0, "wipe,rollback"),
+    "orphans are never released": space("travels", 1, 3, "cut", 0.3),
 }
 """By name, breakages that are seen within seconds, and where. Others need more faults than are explored here."""
 
