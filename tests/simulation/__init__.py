@@ -12,7 +12,9 @@ the same whenever it is asked for by its profile and seed.
 ``history``     who takes part and what happens to them; ``profiles`` says how often
 ``checks``      what must hold at every moment; ``healing`` what must come right when the faults stop
 ``breakages``   every rule broken once: the proof that all this can see
+``exploring``   the same machines in a world so small that every history of it is lived through, and none by chance
 ==============  =======================================================================================================
 
-``python -m tests.simulation --profile rough --seeds 7:8`` shows one history's tail, ``--breakages`` the hunt.
+``python -m tests.simulation --profile rough --seeds 7:8`` shows one history's tail, ``--breakages`` the hunt;
+``python -m tests.simulation.explore`` explores.
 """

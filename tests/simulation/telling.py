@@ -8,7 +8,7 @@ from typing import Any
 
 from leaderlock.backend import Conflict, Seen, Swapped
 
-__all__ = ["tell"]
+__all__ = ["tell", "tell_register"]
 
 
 def tell(thing: Any) -> str:
@@ -33,7 +33,7 @@ def _word(word: Any) -> str:
     return name if isinstance(name, str) else str(word)[:60]
 
 
-def _register(key: str, seen: Seen) -> str:
+def tell_register(key: str, seen: Seen) -> str:
     if seen.value is None:
         return f"{key}=absent"
     head, _, note = seen.value.partition(b"\n")
@@ -49,7 +49,7 @@ def _register(key: str, seen: Seen) -> str:
 
 
 def _put(put: Any) -> str:
-    becomes = _register(put.write.key, Seen(put.write.value, "new"))
+    becomes = tell_register(put.write.key, Seen(put.write.value, "new"))
     return f"{put.kind.name} {put.write.expected}->{becomes} on {put.memory}"
 
 
@@ -63,7 +63,7 @@ def _answered(event: Any) -> str:
 def _answer(key: str, answer: Swapped | Conflict) -> str:
     if isinstance(answer, Swapped):
         return f"done stamp={answer.stamp}"
-    return f"CONFLICT {_register(key, answer.seen)}"
+    return f"CONFLICT {tell_register(key, answer.seen)}"
 
 
 def _viewed(event: Any) -> str:
@@ -72,7 +72,7 @@ def _viewed(event: Any) -> str:
 
 
 def _registers(items: Iterable[tuple[str, Seen]]) -> str:
-    return ", ".join(_register(key, seen) for key, seen in items)
+    return ", ".join(tell_register(key, seen) for key, seen in items)
 
 
 _TELLING: dict[str, Any] = {
