@@ -33,6 +33,7 @@ from leaderlock._protocol.events import (
     Answered,
     Close,
     Event,
+    Failure,
     Fired,
     Kind,
     RenewNow,
@@ -46,7 +47,7 @@ from leaderlock._steps import Steps
 from leaderlock._terms import Terms
 from leaderlock._thread import apart, hand_over
 from leaderlock._watchlist import Watchlist
-from leaderlock.backend import Backend
+from leaderlock.backend import Backend, Swapped
 from leaderlock.errors import LeaderLockError, UsageError
 
 __all__ = ["Engine"]
@@ -143,8 +144,15 @@ class Engine:
         with self._steps.lock:
             if self.is_closed:
                 return  # everybody was told; who asks for something finds that it is over before he waits
-            if isinstance(event, Answered | Viewed):
-                self._journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
+            match event:  # before what follows from it is said
+                case Answered(_, answers):
+                    self._journal.store_answered(took=any(isinstance(answer, Swapped) for answer in answers))
+                case Viewed():
+                    self._journal.store_answered(took=False)
+                case Unanswered(_, Failure.UNKNOWN):
+                    self._journal.write_unanswered()
+                case _:
+                    pass
             self._steps.take(event, mine)
         match event:
             case Answered(puts) | Unanswered(puts) if self._renewals and any(put.kind is Kind.RENEW for put in puts):
