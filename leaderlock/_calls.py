@@ -115,7 +115,8 @@ class Calls:
             last, rest = self._scans.pop(scan.prefix, (None, iter(())))
             if last != scan:
                 rest = self.backend.scan(scan.prefix, timeout=timeout)
-            items = tuple(islice(rest, SLICE))
+            # Not by tuple(): while that one grows, nobody may hold it, and whoever looks for leaks holds all there is.
+            items = (*islice(rest, SLICE),)
         except Exception as error:  # as above; the next scan begins anew
             post(Unread((scan.prefix,), *_classify(error)))
             return

@@ -54,9 +54,11 @@ class Clockwork:
     def set_in(self, seconds: float, timer: Hashable) -> None:
         self.set(timer, Deadline.after(self._clock.now(), seconds), patiently=False)
 
-    def call_in(self, seconds: float, callback: Callable[[], object]) -> None:
-        """Call back then; it must not block."""
-        self.set_in(seconds, _Callback(callback))
+    def call_in(self, seconds: float, callback: Callable[[], object]) -> Hashable:
+        """Call back then; it must not block. Returns the timer."""
+        timer = _Callback(callback)
+        self.set_in(seconds, timer)
+        return timer
 
     def cancel(self, timer: Hashable) -> None:
         self._timers.cancel(timer)

@@ -37,7 +37,6 @@ from leaderlock._protocol.events import (
     Kind,
     RenewNow,
     Unanswered,
-    Viewed,
 )
 from leaderlock._protocol.events import Lane as LaneName
 from leaderlock._protocol.machine import Machine
@@ -143,8 +142,7 @@ class Engine:
         with self._steps.lock:
             if self.is_closed:
                 return  # everybody was told; who asks for something finds that it is over before he waits
-            if isinstance(event, Answered | Viewed):
-                self.journal.store_answered(a_write=isinstance(event, Answered))  # before what follows from it is said
+            self.journal.heard(event)  # before what follows from it is said
             self._steps.take(event, mine)
         match event:
             case Answered(puts) | Unanswered(puts) if self._renewals and any(put.kind is Kind.RENEW for put in puts):
@@ -172,14 +170,20 @@ class Engine:
             if not self.is_closed:
                 self._steps.fail(error)
 
-    def later(self, seconds: float, callback: Callable[[], object]) -> None:
+    def later(self, seconds: float, callback: Callable[[], object]) -> Callable[[], None]:
         """For leaderlock's faces: call back then, with the lock held, outside of any step; it must not block.
 
-        Not on the callbacks' thread: a user's callback that never returns must not end a candidacy.
+        Not on the callbacks' thread: a user's callback that never returns must not end a candidacy. Returns what calls
+        it off, which takes the lock.
         """
         with self._steps.lock:
-            if not self.is_closed:
-                self._clockwork.call_in(seconds, callback)
+            timer = None if self.is_closed else self._clockwork.call_in(seconds, callback)
+
+        def call_off() -> None:
+            with self._steps.lock:
+                self._clockwork.cancel(timer)
+
+        return call_off
 
     def _look_at_wall(self, now: Instant) -> None:
         """A wall clock that jumped ahead of the steady ones: this machine may have been frozen (ADR 0006)."""

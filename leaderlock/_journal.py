@@ -16,6 +16,8 @@ from leaderlock._callbacks import Callbacks
 from leaderlock._calls import INTERRUPTED
 from leaderlock._clock import Clock
 from leaderlock._protocol.candidacy import Candidacy, Elected, LossReason, Lost, News, Released, State, Waiting, Why
+from leaderlock._protocol.events import Answered, Event, Failure, Unanswered, Viewed
+from leaderlock.backend import Swapped
 
 __all__ = ["Journal", "describe"]
 
@@ -24,6 +26,8 @@ _MEANT: Final = (LossReason.YIELDED, LossReason.CLOSED)
 """Leases that somebody ended on purpose."""
 TROUBLES_KEPT: Final = 100
 """How many are remembered as said; some contain what changes, and must not pile up."""
+WRITES_COUNT_FOR: Final = 60.0
+"""For how many seconds a write without an answer says more of the store than looks that are answered."""
 WAITS_SAID: Final = 20
 """Of how many names at a time it is said who leads them: a client may wait for thousands."""
 
@@ -59,6 +63,9 @@ class Journal:
         """Whether it was said: once for all names, until it is known to be settled."""
         self._is_store_away = False
         """Whether it was said: once for all names, until the store has answered again."""
+        self._write_lost_at = float("-inf")
+        """When a write was left without an answer, and none was taken since: for a while, a look that is answered
+        proves nothing then, as where a Redis has lost the replica that is to have each write."""
         self._troubles: set[str] = set()
         """What was said of writes that cannot be made: once each, until the store has taken one."""
 
@@ -127,13 +134,23 @@ class Journal:
                 ", ".join(map(repr, names)),
             )
 
-    def store_answered(self, *, a_write: bool) -> None:
-        if self._is_store_away:
+    def heard(self, event: Event) -> None:
+        """What the store has answered, and what it has not."""
+        match event:
+            case Answered(_, answers):
+                if any(isinstance(answer, Swapped) for answer in answers):
+                    self._write_lost_at = float("-inf")
+                    self._troubles.clear()
+            case Viewed():
+                pass
+            case Unanswered(_, Failure.UNKNOWN):
+                self._write_lost_at = self._clock.boot()
+                return
+            case _:
+                return
+        if self._is_store_away and self._clock.boot() - self._write_lost_at > WRITES_COUNT_FOR:
             self._is_store_away = False
-            if _log.isEnabledFor(logging.INFO):
-                self._callbacks.call(functools.partial(_log.info, "the store answers candidates again"))
-        if a_write:
-            self._troubles.clear()
+            self.say(logging.INFO, "the store answers candidates again")
 
     def _record(self, level: int, candidacy: Candidacy, message: str, *arguments: object) -> None:
         if _log.isEnabledFor(level):

@@ -231,7 +231,7 @@ class AsyncTicking:
         except LeaseLost as lost:
             tell_loss(lost, error)
         finally:
-            held.slot.leave()
+            held.leave(error)
 
 
 async def _pause(held: Held, seconds: float) -> bool:

@@ -163,6 +163,7 @@ class Candidacy:
         "standing",
         "state",
         "token",
+        "undo",
         "waiting",
         "yields",
     )
@@ -175,6 +176,8 @@ class Candidacy:
         """What decides by the note whether to take, to wait or to go; ``patient`` follows it."""
         self.farewell: bytes | None = None
         """The note that the release carries (rule 12); ``None``: the note stays."""
+        self.undo: bytes | None = None
+        """The note that its errand's replaced."""
         self.audience = audience
         """Whom the engine tells its news; the protocol never looks at it."""
         self.yields = True

@@ -70,7 +70,8 @@ class Cleaning:
             self._wait(now)
 
     def _wait(self, now: Instant) -> None:
-        every = max(self._every, min(self._every * len(self._sessions) / ENOUGH, AT_LEAST_EVERY))
+        living = sum(known.looked_alive for known in self._sessions.values())
+        every = max(self._every, min(self._every * living / ENOUGH, AT_LEAST_EVERY))
         self._setting.say(Arm(CLEAN, Deadline.after(now, every)))
 
     def forget_all(self) -> None:

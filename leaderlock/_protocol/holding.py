@@ -39,6 +39,8 @@ class Holding:
         mine = self._sessions.current
         assert mine is not None
         candidacy.token = record.token
+        candidacy.undo = self._undone(name, record)
+        name.undo = None
         candidacy.standing = mine.standing
         candidacy.move(Cause.ELECTED)
         if mine.failures:
@@ -153,9 +155,18 @@ class Holding:
         leaving = name.leaving
         how = "given back" if leaving is None else "yielded" if leaving.asked else "resigned"
         # Rule 12: a release may carry a note. It is that of the term which the record shows, or it stays unsaid.
-        note = leaving.farewell if leaving is not None and leaving.token == record.token else None
+        if leaving is None:
+            note = self._undone(name, record)
+        else:
+            note = leaving.farewell if leaving.token == record.token else None
         mark = self._setting.new_id()
         self._put(name, Kind.RELEASE, record.released(write=mark, how=how, at=now.wall, note=note), now)
+
+    @staticmethod
+    def _undone(name: Name, record: NameRecord) -> bytes | None:
+        """The note that was there before the take which ``record`` is, if an errand's note came with that: whoever
+        gives back what it never heard of has not done what the note says."""
+        return name.undo[1] if name.undo is not None and name.undo[0] == record.write else None
 
     @staticmethod
     def is_over(name: Name, leaving: Candidacy) -> bool:

@@ -35,6 +35,7 @@ class Name:
         "seen_since",
         "stamp",
         "timer",
+        "undo",
         "watched",
     )
 
@@ -65,6 +66,9 @@ class Name:
         self.doubts: tuple[Put, ...] = ()
         """Takes and notes of the present session, on the present memory, whose outcome is unknown."""
         self.notes: tuple[SaveNote, ...] = ()
+        self.undo: tuple[str, bytes] | None = None
+        """Of the last take that carried an errand's note, while it has elected nobody: its ``write``, and the note that
+        it replaced."""
         self.rival: str | None = None
         """The session that is watched because it holds the name."""
         self.watched = False

@@ -70,9 +70,9 @@ class Names:
         self.advance(name, now)
 
     def withdraw(self, candidacy: Candidacy, now: Instant) -> None:
-        """Give up a campaign. One that was won a moment ago is resigned."""
+        """Give up a campaign. One that was won a moment ago is resigned, and its errand's note taken back."""
         if candidacy.leads:
-            self.resign(candidacy, now)
+            self.resign(candidacy, now, note=candidacy.undo)
         elif candidacy.campaigns:
             name = self._busy[candidacy.name]
             self._taking.end(name, Cause.WITHDRAW, Withdrawn())
@@ -293,6 +293,7 @@ class Names:
         self._taking.leave(name)
         if name.doubts or name.leaving is not None:
             return
+        name.undo = None
         if name.watched:
             name.watched = False
             self._setting.say(Unwatch(name.key))

@@ -48,6 +48,12 @@ class Observation:
     def ended(self) -> bool:
         return self.ending is not Ending.NO
 
+    @property
+    def looked_alive(self) -> bool:
+        """Whether it moved under our eyes, or said when it was first seen so that it just had: for figures only."""
+        record = self.record
+        return isinstance(record, SessionRecord) and (self.moved or abs(record.at - self.since.wall) < record.ttl)
+
     def dead_at(self, setting: Setting) -> Deadline:
         """When its silence has lasted long enough (rule 7)."""
         timing = setting.timing

@@ -248,6 +248,7 @@ class Taking:
         name.flight = self._memory.put(
             Kind.TAKE, write, name.name, now, record=record, base=base, floor=name.floor, errand=candidacy.errand
         )
+        name.undo = None if note is None else (record.write, base.note if base is not None else b"")
 
     def touch(self, name: Name, now: Instant) -> None:
         """Rule 10: move the stamp that a take in doubt expects, so that it can never be applied late.

@@ -117,7 +117,7 @@ class Claiming:
         held = Held(Tick(Lease(course), run), course, record, slot, self.plan)
         slot.runs(run.tick)
         if self.plan.policy.max_run is not None:
-            engine.later(self.plan.policy.max_run, held.cut)
+            held.spare = engine.later(self.plan.policy.max_run, held.cut)
         return held
 
     def not_won(self, seeking: Seeking, meant: Due, error: NotLeader | CampaignTimeout) -> Skipped:

@@ -37,6 +37,8 @@ class Held:
     is_over: bool = False
     on_cut: Callable[[], object] | None = None
     """Called when it runs for too long, with the engine's lock held."""
+    spare: Callable[[], object] | None = None
+    """Calls that off: else each run would be kept until it had run for too long."""
 
     @property
     def run(self) -> Run:
@@ -72,7 +74,14 @@ class Held:
             self.tick.lease.resign(timeout=0)  # Ctrl-C on the way out: at least nobody waits for a ttl
             raise
         finally:
-            self.slot.leave()
+            self.leave(left_by)
+
+    def leave(self, left_by: BaseException | None) -> None:
+        """Let the next call of this process seek its tick."""
+        self.slot.leave()
+        # Not where garbage is collected: that may be in the middle of the engine's own timers.
+        if self.spare is not None and not isinstance(left_by, GeneratorExit):
+            self.spare()
 
     def next_pause(self) -> float | None:
         """Seconds to wait before the next attempt; ``None``: there is none inside the window."""

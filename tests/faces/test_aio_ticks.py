@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import threading
 
@@ -26,6 +27,7 @@ from leaderlock import (
 )
 from leaderlock._aio.ticking import AsyncTicking
 from leaderlock._client import engine_of
+from leaderlock._ticks.held import Held
 from leaderlock.testing import Fault
 
 MINUTE = 60.0
@@ -229,6 +231,22 @@ def test_a_loss_during_the_run_is_told_and_can_cancel_it(in_loop, aio_client, cl
             assert asyncio.current_task().cancelling() == 0
 
     in_loop(main)
+
+
+def test_a_run_that_is_over_is_not_kept_until_it_would_have_taken_too_long(in_loop, aio_client):
+    def runs_kept() -> int:
+        gc.collect()
+        return sum(isinstance(one, Held) for one in gc.get_objects())
+
+    async def main():
+        before = runs_kept()
+        async with aio_client:
+            for _ in range(300):
+                async with aio_client.tick(name="job", now=True, max_run=3600, on_loss="cancel"):
+                    pass
+            return runs_kept() - before
+
+    assert in_loop(main) < 150
 
 
 def test_a_run_that_takes_too_long_is_cut_and_can_be_cancelled(in_loop, aio_client, clock, soon):

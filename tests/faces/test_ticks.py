@@ -29,6 +29,7 @@ from leaderlock import (
     current_tick,
     once_per_tick,
 )
+from leaderlock._ticks.held import Held
 from leaderlock.testing import Fault, MemoryStore
 
 MINUTE = 60.0
@@ -497,6 +498,20 @@ def test_a_run_that_takes_too_long_loses_its_lease_and_is_told(client, rival, cl
     assert lost.value.reason == "too long"
     eventually(lambda: rival.job("job").history)
     assert rival.job("job").history[-1].how is Ending.TOO_LONG
+
+
+def runs_kept() -> int:
+    gc.collect()
+    return sum(isinstance(one, Held) for one in gc.get_objects())
+
+
+def test_a_run_that_is_over_is_not_kept_until_it_would_have_taken_too_long(client):
+    before = runs_kept()
+
+    for _ in range(300):
+        assert client.tick(name="job", now=True, max_run=3600).run(work)
+
+    assert runs_kept() - before < 150
 
 
 def test_what_fails_is_called_again_inside_the_window(client, clock, in_background, eventually):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader
+from leaderlock import BackendUnavailable, CampaignTimeout, NotLeader, OutcomeUnknown, Swapped
 from leaderlock._attendance import Attending
 from leaderlock._bell import Bell
 from leaderlock._client import engine_of
@@ -527,6 +527,32 @@ def test_a_silent_store_is_said_once_to_the_log_until_it_answers(
     eventually(said)  # on the callbacks' thread
     assert isinstance(waiting[0], CampaignTimeout)
     assert len(said()) == 1
+
+
+class WithoutReplica(MemoryBackend):
+    """It writes and reads, and cannot say of any write that it is kept."""
+
+    def swap(self, writes, memory, *, timeout):
+        answers = super().swap(writes, memory, timeout=timeout)
+        if any(isinstance(answer, Swapped) for answer in answers):
+            raise OutcomeUnknown("written, but 0 of 1 replicas have it; it may be lost again")
+        return answers
+
+
+def test_a_store_that_acknowledges_no_write_is_said_once_although_it_answers_reads(
+    open_client, store, clock, in_background, caplog
+):
+    open_client(store.backend(), clock=clock).election("a").campaign().resign()
+    client = open_client(WithoutReplica(store), clock=clock)
+    waiting = in_background(lambda: client.election("a").campaign(timeout=60))
+    while not waiting:
+        clock.advance(0.25)
+        time.sleep(0.002)
+    client.close()  # with that, all has been said
+
+    said = [record for record in caplog.records if "does not answer candidates" in record.message]
+    assert isinstance(waiting[0], CampaignTimeout)
+    assert len(said) == 1
 
 
 class Everywhere(MemoryBackend):

@@ -447,6 +447,37 @@ class Errand:
         return self.note
 
 
+@pytest.mark.parametrize("when", ["under way", "won", "won, and not released at once"])
+def test_an_errand_that_is_given_up_before_anybody_heard_of_it_leaves_the_note_as_it_was(store, client, when):
+    """A tick whose caller ran out of time before he had it counted as begun: its runner had died, and nobody ran it."""
+    client.do(Resign(client.campaign(), b"before"))
+    given_up = Candidacy("n", patient=True, errand=Errand(b"begun"))
+    [take] = puts(client.machine.handle(Campaign([given_up]), client.now), Kind.TAKE)
+    if when == "under way":
+        client.do(Withdraw(given_up))
+        client.do(Answered([take], client.arrives_late(take)))
+    else:
+        client.do(Answered([take], client.arrives_late(take)))
+        if when != "won":
+            client.loses[Kind.RELEASE] = "request"
+        client.do(Withdraw(given_up))
+        client.loses.clear()
+        client.do(Fired(("name", "n")))
+
+    assert name_in(store).session is None
+    assert name_in(store).note == b"before"
+
+
+def test_an_errand_that_was_begun_keeps_its_note_when_its_term_ends(store, client):
+    client.do(Resign(client.campaign(), b"before"))
+    begun = Candidacy("n", patient=True, errand=Errand(b"begun"))
+    client.do(Campaign([begun]))
+
+    client.do(Resign(begun))
+
+    assert name_in(store).note == b"begun"
+
+
 @pytest.mark.parametrize("answered", [True, False], ids=["under way", "in doubt"])
 @pytest.mark.parametrize("first", [Errand(b"first"), None], ids=["an errand's", "no errand's"])
 def test_nobody_is_elected_by_a_take_whose_note_another_errand_made(store, client, answered, first):

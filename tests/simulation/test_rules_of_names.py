@@ -514,12 +514,40 @@ def test_rule_19_what_is_over_is_deleted_a_day_later_at_the_earliest_and_a_note_
 def test_rule_19_the_more_clients_live_the_more_rarely_each_cleans(store, client, clients, wait):
     client.campaign()
     for number in range(clients):
-        overwrite(store, f"session/{number}", SessionRecord(f"w{number}", TTL))
+        overwrite(store, f"session/{number}", SessionRecord(f"w{number}", TTL, at=client.now.wall))
     client.do(Fired(CLEAN), at=1.0)
 
     client.do(Fired(CLEAN), at=2.0)
 
-    assert client.timers[CLEAN].until.boot - client.now.boot == pytest.approx(wait)
+    assert wait_for_cleaning(client) == pytest.approx(wait)
+
+
+def wait_for_cleaning(client):
+    return client.timers[CLEAN].until.boot - client.now.boot
+
+
+def test_rule_19_the_dead_do_not_make_cleaning_rarer(store, client):
+    """Each crash leaves a session: a thousand of them would have put off their own burial by an hour at each visit."""
+    client.campaign()
+    for number in range(600):
+        overwrite(store, f"session/{number}", SessionRecord(f"w{number}", TTL, at=client.now.wall - 1000.0))
+    client.do(Fired(CLEAN), at=1.0)
+
+    client.do(Fired(CLEAN), at=2.0)
+
+    assert wait_for_cleaning(client) == pytest.approx(120.0)
+
+
+def test_rule_19_clients_live_that_are_seen_to_move_whatever_their_clock_says(store, client):
+    client.campaign()
+    for at in (1.0, 201.0, 401.0):  # sessions and names in turn
+        for number in range(25):
+            overwrite(store, f"session/{number}", SessionRecord(f"w{number}-{at}", TTL, at=1.0))
+        client.do(Fired(CLEAN), at=at)
+
+    client.do(Fired(CLEAN), at=402.0)
+
+    assert wait_for_cleaning(client) == pytest.approx(300.0)
 
 
 def test_rule_19_a_name_whose_token_is_not_below_the_floor_stays(store, client):

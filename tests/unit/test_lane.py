@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from queue import SimpleQueue
 
@@ -11,7 +12,7 @@ from leaderlock._calls import Calls
 from leaderlock._clock import SteadyClock
 from leaderlock._lane import Lane
 from leaderlock._protocol.clocks import Instant
-from leaderlock._protocol.events import Answered, Ask, Failure, Kind, Put, Scan, Unread, Viewed, Woken
+from leaderlock._protocol.events import Answered, Ask, Failure, Kind, Put, Scan, Scanned, Unread, Viewed, Woken
 from leaderlock._thread import OwnThread, even_if_collected
 from leaderlock.backend import ABSENT, Conflict, Seen, Swapped, Write
 from leaderlock.testing import Fault, FaultyBackend, MemoryBackend
@@ -47,6 +48,21 @@ def test_its_thread_starts_with_its_first_errand(lane, heard):
 
     assert isinstance(heard.get(timeout=10), Viewed)
     assert len(threads()) == 1
+
+
+def test_a_scan_outlives_whoever_looks_through_all_objects_meanwhile(lane, backend, heard, monkeypatch):
+    """A tuple that is being made of an iterator cannot be finished where somebody else holds it."""
+    held = []
+
+    def scan(prefix, *, timeout):
+        yield "session/a", Seen(None, ABSENT)
+        held.append(gc.get_objects())
+        yield "session/b", Seen(None, ABSENT)
+
+    monkeypatch.setattr(backend, "scan", scan)
+    lane.push(Scan("session/", run=0))
+
+    assert isinstance(heard.get(timeout=10), Scanned)
 
 
 def test_what_has_piled_up_goes_in_one_call_and_wakes_are_told_once(lane, backend, heard):
