@@ -63,6 +63,7 @@ def test_no_command_of_a_person_s_deletes_what_others_have_nor_forgets_a_token(s
         assert after.keys() == before.keys()
         assert lease.is_held
         assert theirs.get("lock:job") == b"held"
+        mine.wait_lost(TIMEOUT)  # by force: it believes in its lease until it looks at the name
         with client.election("job", timeout=TIMEOUT) as following:
             assert following.token > mine.token
             assert following.note == b"processed up to here"
