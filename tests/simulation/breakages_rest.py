@@ -83,7 +83,7 @@ OF_MEMORY_AND_PROGRESS: Final = (
         ),
         profiles="overtaken",
         budget=400,
-        first=15,
+        first=220,
         seen_by="overlap",
     ),
     broken(
