@@ -80,14 +80,10 @@ class Cluster:
         for node in self.nodes:
             self._stack.callback(node.kill)
             node.start()
-        first = self.nodes[0]
-        for node in self.nodes[1:]:
-            bus = node.settings[node.settings.index("--cluster-port") + 1]
-            first.do("CLUSTER", "MEET", "127.0.0.1", str(node.port), bus)
         share = -(-16384 // self.masters)
         for number, node in enumerate(self.nodes[: self.masters]):
             node.do("CLUSTER", "ADDSLOTSRANGE", str(number * share), str(min(16383, (number + 1) * share - 1)))
-        until(lambda: all(self.knows_all(node) for node in self.nodes), "all nodes know each other")
+        until(self.is_acquainted, "all nodes know each other")
         for number, node in enumerate(self.nodes[self.masters :]):
             node.do("CLUSTER", "REPLICATE", self.identity(self.nodes[number]))
         until(lambda: all(self.is_ok(node) for node in self.nodes), "the cluster is whole")
@@ -95,6 +91,16 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def is_acquainted(self) -> bool:
+        """Whether all nodes know each other. If not, introduces them: who does not answer in a second is forgotten."""
+        first, *others = self.nodes
+        known = first.do("CLUSTER", "NODES").decode()
+        for node in others:
+            if f":{node.port}@" not in known:
+                bus = node.settings[node.settings.index("--cluster-port") + 1]
+                first.do("CLUSTER", "MEET", "127.0.0.1", str(node.port), bus)
+        return all(self.knows_all(node) for node in self.nodes)
 
     def knows_all(self, node: RedisServer) -> bool:
         lines = [line for line in node.do("CLUSTER", "NODES").decode().split("\n") if " connected" in line]
