@@ -61,13 +61,12 @@ class Pool:
 
     def close(self) -> None:
         """Close what is idle now, and what is in use as soon as it is given back. May be called twice."""
-        if self._gone:
-            return
+        if self._gone and not self._idle:
+            return  # in a forked child, too, where nobody may ever free the lock
         with self._lock:
             self._gone = "the backend is closed; open another"
-            idle, self._idle = self._idle, []
-        for connection in idle:
-            connection.raw.close()
+            while self._idle:
+                self._idle.pop().raw.close()
 
     def take(self, deadline: float) -> Connection:
         """A connection that is open on what the path means now."""

@@ -68,6 +68,33 @@ def test_what_is_in_use_while_the_pool_is_closed_is_closed_when_it_is_given_back
         pool.take(far())
 
 
+class Interrupting:
+    """A connection in whose close Ctrl-C is raised."""
+
+    def __init__(self, raw):
+        self.raw = raw
+
+    def close(self):
+        self.raw.close()
+        raise KeyboardInterrupt
+
+
+def test_a_close_that_was_interrupted_half_way_is_finished_by_the_next_one(pool):
+    first, last = pool.take(far()), pool.take(far())
+    for connection in (first, last):
+        pool.give_back(connection, keep=True)
+    first_raw, last_raw = first.raw, last.raw
+    first.raw, last.raw = Interrupting(first_raw), Interrupting(last_raw)
+    with pytest.raises(KeyboardInterrupt):
+        pool.close()
+    first.raw, last.raw = first_raw, last_raw
+
+    pool.close()
+
+    assert not is_open(first)
+    assert not is_open(last)
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, sqlite3.OperationalError("database is locked")])
 def test_a_connection_that_an_error_has_left_is_not_lent_again(pool, error):
     kind = BackendUnavailable if isinstance(error, sqlite3.Error) else error
