@@ -468,6 +468,19 @@ def test_an_errand_that_is_given_up_before_anybody_heard_of_it_leaves_the_note_a
     assert name_in(store).note == b"before"
 
 
+def test_only_the_take_that_an_errand_made_is_undone(store, client):
+    client.do(Resign(client.campaign(), b"before"))
+    given_up = Candidacy("n", patient=True, errand=Errand(b"begun"))
+    [take] = puts(client.machine.handle(Campaign([given_up]), client.now), Kind.TAKE)
+    client.do(Withdraw(given_up))
+    overwrite(store, "name/n", name_in(store)._replace(write="hand", session=take.session, note=b"by hand"))
+
+    client.do(Answered([take], client.arrives_late(take)))
+
+    assert name_in(store).session is None
+    assert name_in(store).note == b"by hand"
+
+
 def test_an_errand_that_was_begun_keeps_its_note_when_its_term_ends(store, client):
     client.do(Resign(client.campaign(), b"before"))
     begun = Candidacy("n", patient=True, errand=Errand(b"begun"))
